@@ -1,0 +1,3 @@
+//! Kakunin: a validation authority.
+
+pub mod pki;

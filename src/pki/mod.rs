@@ -1,0 +1,27 @@
+//! Encoding and decoding of what a validation authority says and hears: CertIDs, OCSP requests and responses, CRLs,
+//! extensions and times.
+//!
+//! Pure functions over bytes: nothing here reads a clock, a file, a socket or a key. What is encoded here is decoded in tests by the
+//! owned types of `x509-ocsp` and `x509-cert`, and the other way round.
+
+pub mod algorithm;
+pub mod cert_id;
+pub mod certificate;
+pub mod crl;
+pub mod der_encoding;
+pub mod ecdsa;
+pub mod extension;
+pub mod ocsp_request;
+pub mod ocsp_response;
+pub mod serial;
+pub mod slot;
+pub mod status;
+pub mod time;
+
+pub use algorithm::{HashAlgorithm, KeyAlgorithm, SignatureAlgorithm};
+pub use cert_id::{CertId, IssuerHashes};
+pub use certificate::CertificateInfo;
+pub use serial::Serial;
+pub use slot::{SlotHash, SlotRange};
+pub use status::{CertificateStatus, Revocation, RevocationReason};
+pub use time::Timestamp;

@@ -1,0 +1,265 @@
+//! Reading OCSP requests: borrowed, bounded, in one pass, without recursion.
+
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc6960::ID_PKIX_OCSP_NONCE;
+use der::asn1::{AnyRef, OctetStringRef};
+use der::{Decode, Reader, Sequence, SliceReader, Tag, Tagged};
+
+use super::CertId;
+use super::cert_id::CertIdSequence;
+
+/// The greatest request that is read, in octets of DER: room for a signed request with its certificates.
+pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
+
+/// A nonce of more octets is malformed (RFC 9654 2.1, rule O11).
+pub const MAX_NONCE_BYTES: usize = 128;
+
+/// What an OCSP request asks, borrowed from its DER. Signature and requestorName are not looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OcspRequest<'a> {
+    /// The first certificate asked about.
+    pub cert_id: CertId<'a>,
+    /// How many certificates are asked about; at least 1.
+    pub certificates: usize,
+    /// The value of the nonce extension, 1 to [`MAX_NONCE_BYTES`] octets.
+    pub nonce: Option<&'a [u8]>,
+    /// Whether an extension that this program does not know is marked critical.
+    pub unknown_critical_extension: bool,
+}
+
+/// Not an OCSP request: the answer is malformedRequest (RFC 6960 2.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an OCSP request")]
+pub struct MalformedRequest;
+
+#[derive(Sequence)]
+struct OcspRequestSequence<'a> {
+    tbs_request: TbsRequest<'a>,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    optional_signature: Option<AnyRef<'a>>,
+}
+
+#[derive(Sequence)]
+struct TbsRequest<'a> {
+    #[asn1(context_specific = "0", default = "Default::default", tag_mode = "EXPLICIT")]
+    version: u8,
+    #[asn1(context_specific = "1", optional = "true", tag_mode = "EXPLICIT")]
+    requestor_name: Option<AnyRef<'a>>,
+    request_list: AnyRef<'a>,
+    #[asn1(context_specific = "2", optional = "true", tag_mode = "EXPLICIT")]
+    request_extensions: Option<AnyRef<'a>>,
+}
+
+#[derive(Sequence)]
+struct SingleRequest<'a> {
+    cert_id: CertIdSequence<'a>,
+    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
+    single_request_extensions: Option<AnyRef<'a>>,
+}
+
+#[derive(Sequence)]
+struct Extension<'a> {
+    extn_id: ObjectIdentifier,
+    #[asn1(default = "Default::default")]
+    critical: bool,
+    extn_value: OctetStringRef<'a>,
+}
+
+impl<'a> OcspRequest<'a> {
+    /// Reads a DER request of at most [`MAX_REQUEST_BYTES`].
+    pub fn from_der(der: &'a [u8]) -> Result<OcspRequest<'a>, MalformedRequest> {
+        if der.len() > MAX_REQUEST_BYTES {
+            return Err(MalformedRequest);
+        }
+        let request = OcspRequestSequence::from_der(der).map_err(|_| MalformedRequest)?;
+        if request.tbs_request.version != 0 {
+            return Err(MalformedRequest);
+        }
+        request.tbs_request.read().map_err(|_| MalformedRequest)
+    }
+}
+
+impl<'a> TbsRequest<'a> {
+    fn read(&self) -> der::Result<OcspRequest<'a>> {
+        let mut first = None;
+        let mut certificates = 0;
+        let mut extensions = ExtensionsRead::default();
+        for_each_element::<SingleRequest<'a>>(self.request_list, |single| {
+            certificates += 1;
+            if let Some(list) = single.single_request_extensions {
+                // A nonce belongs to the request as a whole; in a single request it is an extension like any other.
+                extensions.read_single(list)?;
+            }
+            if first.is_none() {
+                first = Some(CertId::try_from(single.cert_id)?);
+            }
+            Ok(())
+        })?;
+        if let Some(list) = self.request_extensions {
+            extensions.read_request(list)?;
+        }
+        Ok(OcspRequest {
+            cert_id: first.ok_or_else(|| Tag::Sequence.length_error())?,
+            certificates,
+            nonce: extensions.nonce,
+            unknown_critical_extension: extensions.unknown_critical,
+        })
+    }
+}
+
+#[derive(Default)]
+struct ExtensionsRead<'a> {
+    nonce: Option<&'a [u8]>,
+    unknown_critical: bool,
+}
+
+impl<'a> ExtensionsRead<'a> {
+    fn read_single(&mut self, list: AnyRef<'a>) -> der::Result<()> {
+        for_each_element::<Extension<'a>>(list, |extension| {
+            self.unknown_critical |= extension.critical;
+            Ok(())
+        })
+    }
+
+    fn read_request(&mut self, list: AnyRef<'a>) -> der::Result<()> {
+        for_each_element::<Extension<'a>>(list, |extension| {
+            if extension.extn_id != ID_PKIX_OCSP_NONCE {
+                self.unknown_critical |= extension.critical;
+                return Ok(());
+            }
+            let value = OctetStringRef::from_der(extension.extn_value.as_bytes())?.as_bytes();
+            if value.is_empty() || value.len() > MAX_NONCE_BYTES || self.nonce.is_some() {
+                return Err(Tag::OctetString.value_error());
+            }
+            self.nonce = Some(value);
+            Ok(())
+        })
+    }
+}
+
+/// Reads the elements of a SEQUENCE OF one after the other.
+fn for_each_element<'a, T: Decode<'a>>(list: AnyRef<'a>, mut visit: impl FnMut(T) -> der::Result<()>) -> der::Result<()> {
+    list.tag().assert_eq(Tag::Sequence)?;
+    let mut reader = SliceReader::new(list.value())?;
+    while !reader.is_finished() {
+        visit(reader.decode()?)?;
+    }
+    Ok(())
+}
+
+/// A request for one certificate, as a client without options makes it. For tests, tools and the command line's examples.
+pub fn encode_request(hashes: &super::IssuerHashes, serial: &super::Serial) -> Vec<u8> {
+    use super::der_encoding::{constructed, tag};
+    let single = constructed(tag::SEQUENCE, &[&hashes.cert_id(serial.as_der_content())]);
+    let list = constructed(tag::SEQUENCE, &[&single]);
+    constructed(tag::SEQUENCE, &[&constructed(tag::SEQUENCE, &[&list])])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::{HashAlgorithm, IssuerHashes, Serial};
+    use der::Encode;
+    use der::asn1::OctetString;
+    use proptest::prelude::*;
+    use x509_cert::ext::Extension as OwnedExtension;
+    use x509_ocsp::{Request, TbsRequest as OwnedTbsRequest};
+
+    fn hashes(algorithm: HashAlgorithm) -> IssuerHashes {
+        let length = algorithm.output_length();
+        IssuerHashes { algorithm, name_hash: vec![0xaa; length], key_hash: vec![0xbb; length] }
+    }
+
+    fn owned(algorithm: HashAlgorithm, serial: &Serial, extensions: Vec<OwnedExtension>) -> x509_ocsp::OcspRequest {
+        let der = encode_request(&hashes(algorithm), serial);
+        let mut request = x509_ocsp::OcspRequest::from_der(&der).unwrap();
+        request.tbs_request.request_extensions = (!extensions.is_empty()).then_some(extensions);
+        request
+    }
+
+    fn nonce_extension(nonce: &[u8]) -> OwnedExtension {
+        let inner = OctetString::new(nonce).unwrap().to_der().unwrap();
+        OwnedExtension { extn_id: ID_PKIX_OCSP_NONCE, critical: false, extn_value: OctetString::new(inner).unwrap() }
+    }
+
+    fn serial_strategy() -> impl Strategy<Value = Serial> {
+        proptest::collection::vec(any::<u8>(), 0..=20).prop_filter_map("a serial", |m| Serial::from_magnitude(&m).ok())
+    }
+
+    #[test]
+    fn o11_nonce_of_no_octets_or_more_than_128_is_malformed() {
+        let serial: Serial = "01".parse().unwrap();
+        for (length, accepted) in [(0, false), (1, true), (16, true), (32, true), (128, true), (129, false), (4000, false)] {
+            let nonce = vec![7; length];
+            let der = owned(HashAlgorithm::Sha1, &serial, vec![nonce_extension(&nonce)]).to_der().unwrap();
+            let read = OcspRequest::from_der(&der);
+            assert_eq!(read.is_ok(), accepted, "a nonce of {length} octets");
+            assert!(read.map_or(true, |r| r.nonce == Some(&nonce[..])));
+        }
+    }
+
+    #[test]
+    fn o8_unknown_extensions_are_ignored_unless_critical() {
+        let serial: Serial = "01".parse().unwrap();
+        for critical in [false, true] {
+            let unknown = OwnedExtension {
+                extn_id: ObjectIdentifier::new_unwrap("1.2.3.4"),
+                critical,
+                extn_value: OctetString::new([5, 0]).unwrap(),
+            };
+            let der = owned(HashAlgorithm::Sha1, &serial, vec![unknown]).to_der().unwrap();
+            assert_eq!(OcspRequest::from_der(&der).unwrap().unknown_critical_extension, critical);
+        }
+    }
+
+    #[test]
+    fn several_certificates_are_counted() {
+        let mut request = owned(HashAlgorithm::Sha1, &"01".parse().unwrap(), vec![]);
+        let another: Request = owned(HashAlgorithm::Sha256, &"02".parse().unwrap(), vec![]).tbs_request.request_list.remove(0);
+        request.tbs_request.request_list.push(another);
+        assert_eq!(OcspRequest::from_der(&request.to_der().unwrap()).unwrap().certificates, 2);
+        request.tbs_request.request_list.clear();
+        assert_eq!(OcspRequest::from_der(&request.to_der().unwrap()), Err(MalformedRequest));
+    }
+
+    #[test]
+    fn another_version_is_malformed() {
+        let tbs = OwnedTbsRequest {
+            request_list: owned(HashAlgorithm::Sha1, &"01".parse().unwrap(), vec![]).tbs_request.request_list,
+            ..Default::default()
+        };
+        let mut version_2 = vec![0xa0, 3, 2, 1, 1];
+        let tbs_der = tbs.to_der().unwrap();
+        version_2.extend_from_slice(&tbs_der[2..]);
+        let inner = crate::pki::der_encoding::tlv(0x30, &version_2);
+        assert_eq!(OcspRequest::from_der(&crate::pki::der_encoding::tlv(0x30, &inner)), Err(MalformedRequest));
+    }
+
+    proptest! {
+        #[test]
+        fn o2_what_the_oracle_encodes_is_read(serial in serial_strategy(), index in 0usize..4, nonce in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..=128))) {
+            let algorithm = HashAlgorithm::ALL[index];
+            let extensions = nonce.iter().map(|n| nonce_extension(n)).collect();
+            let der = owned(algorithm, &serial, extensions).to_der().unwrap();
+            let read = OcspRequest::from_der(&der).unwrap();
+            let expected = hashes(algorithm);
+            prop_assert_eq!(read.cert_id.hash_algorithm, Some(algorithm));
+            prop_assert_eq!(read.cert_id.issuer_name_hash, &expected.name_hash[..]);
+            prop_assert_eq!(read.cert_id.issuer_key_hash, &expected.key_hash[..]);
+            prop_assert_eq!(read.cert_id.serial, serial.as_der_content());
+            prop_assert_eq!(read.nonce, nonce.as_deref());
+            prop_assert_eq!(read.certificates, 1);
+        }
+
+        #[test]
+        fn a_damaged_request_is_read_as_the_oracle_reads_it_or_refused(at in 0usize..70, bit in 0u8..8, cut in 0usize..70) {
+            let mut der = encode_request(&hashes(HashAlgorithm::Sha1), &"0123456789abcdef".parse().unwrap());
+            let at = at % der.len();
+            der[at] ^= 1 << bit;
+            let der = &der[..der.len() - cut.saturating_sub(60)];
+            if let (Ok(ours), Ok(theirs)) = (OcspRequest::from_der(der), x509_ocsp::OcspRequest::from_der(der)) {
+                prop_assert_eq!(ours.cert_id.serial, theirs.tbs_request.request_list[0].req_cert.serial_number.as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Points in time as certificates, CRLs and OCSP responses carry them: whole seconds, UTC.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use der::DateTime;
+
+/// A point in time: whole seconds since 1970-01-01T00:00:00Z, at most `9999-12-31T23:59:59Z`.
+///
+/// ASN.1 can express years before 1970; nothing in this field needs them, so they cannot be represented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(u64);
+
+/// The time could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{found}' is not a time: wanted {wanted}")]
+pub struct TimeError {
+    found: String,
+    wanted: &'static str,
+}
+
+impl Timestamp {
+    /// `9999-12-31T23:59:59Z`: the last instant that a GeneralizedTime expresses; "no well-defined expiration date" (RFC 5280 4.1.2.5).
+    pub const MAX: Timestamp = Timestamp(253_402_300_799);
+    /// `2050-01-01T00:00:00Z`: from here on `Time` is a GeneralizedTime (RFC 5280 4.1.2.5, rule C1).
+    pub const GENERALIZED_FROM: Timestamp = Timestamp(2_524_608_000);
+
+    /// The instant `seconds` after the epoch; `None` past the year 9999.
+    pub const fn from_unix(seconds: u64) -> Option<Timestamp> {
+        if seconds <= Self::MAX.0 { Some(Timestamp(seconds)) } else { None }
+    }
+
+    /// Seconds since the epoch.
+    pub const fn unix(self) -> u64 {
+        self.0
+    }
+
+    /// The system clock's time, cut to the second. Only the edges of the program call this; everything else takes the time as an argument.
+    pub fn now() -> Timestamp {
+        SystemTime::now().into()
+    }
+
+    /// This instant plus `duration` (cut to whole seconds), at most [`Timestamp::MAX`].
+    pub fn saturating_add(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_add(duration.as_secs()).min(Self::MAX.0))
+    }
+
+    /// This instant minus `duration` (cut to whole seconds), not before the epoch.
+    pub fn saturating_sub(self, duration: Duration) -> Timestamp {
+        Timestamp(self.0.saturating_sub(duration.as_secs()))
+    }
+
+    /// Time elapsed from `earlier` to `self`; zero where `earlier` is later.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The same instant as a [`SystemTime`].
+    pub fn to_system_time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(self.0)
+    }
+
+    /// `YYYYMMDDHHMMSSZ`: the content of a GeneralizedTime without fractions (rule O6).
+    pub fn generalized(self) -> [u8; 15] {
+        let t = self.civil();
+        let mut out = *b"00000000000000Z";
+        two_digits(&mut out[0..], u32::from(t.year()) / 100);
+        two_digits(&mut out[2..], u32::from(t.year()) % 100);
+        month_to_second(&mut out[4..], &t);
+        out
+    }
+
+    /// `YYMMDDHHMMSSZ`: the content of a UTCTime; `None` from 2050 on.
+    pub fn utc(self) -> Option<[u8; 13]> {
+        if self >= Self::GENERALIZED_FROM {
+            return None;
+        }
+        let t = self.civil();
+        let mut out = *b"000000000000Z";
+        two_digits(&mut out[0..], u32::from(t.year()) % 100);
+        month_to_second(&mut out[2..], &t);
+        Some(out)
+    }
+
+    /// Reads `YYYYMMDDHHMMSSZ` (four-digit year) or `YYMMDDHHMMSSZ` (1950–2049): the forms of GeneralizedTime and UTCTime, and of an `openssl ca` index.
+    pub fn from_asn1_text(text: &str) -> Result<Timestamp, TimeError> {
+        let wanted = "YYYYMMDDHHMMSSZ or YYMMDDHHMMSSZ, 1970 to 9999";
+        let fail = || TimeError { found: text.chars().take(40).collect(), wanted };
+        let digits = text.strip_suffix('Z').filter(|d| d.bytes().all(|b| b.is_ascii_digit())).ok_or_else(fail)?;
+        let number = |from: usize, to: usize| digits[from..to].parse::<u16>().map_err(|_| fail());
+        let (year, rest) = match digits.len() {
+            14 => (number(0, 4)?, 4),
+            12 => match number(0, 2)? {
+                yy if yy < 50 => (2000 + yy, 2),
+                yy => (1900 + yy, 2),
+            },
+            _ => return Err(fail()),
+        };
+        let field = |i: usize| number(rest + 2 * i, rest + 2 * i + 2).map(|n| n as u8);
+        DateTime::new(year, field(0)?, field(1)?, field(2)?, field(3)?, field(4)?).map(Timestamp::from).map_err(|_| fail())
+    }
+
+    fn civil(self) -> DateTime {
+        DateTime::from_unix_duration(Duration::from_secs(self.0)).expect("a Timestamp is at most the year 9999")
+    }
+}
+
+fn two_digits(out: &mut [u8], n: u32) {
+    out[0] = b'0' + (n / 10) as u8;
+    out[1] = b'0' + (n % 10) as u8;
+}
+
+fn month_to_second(out: &mut [u8], t: &DateTime) {
+    for (i, field) in [t.month(), t.day(), t.hour(), t.minutes(), t.seconds()].into_iter().enumerate() {
+        two_digits(&mut out[2 * i..], u32::from(field));
+    }
+}
+
+impl From<DateTime> for Timestamp {
+    fn from(t: DateTime) -> Timestamp {
+        Timestamp(t.unix_duration().as_secs().min(Self::MAX.0))
+    }
+}
+
+impl From<Timestamp> for DateTime {
+    fn from(t: Timestamp) -> DateTime {
+        t.civil()
+    }
+}
+
+impl From<SystemTime> for Timestamp {
+    /// Cuts to the second; times before the epoch become the epoch.
+    fn from(t: SystemTime) -> Timestamp {
+        let seconds = t.duration_since(UNIX_EPOCH).map(|d| d.as_secs()).unwrap_or(0);
+        Timestamp(seconds.min(Self::MAX.0))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    /// RFC 3339: `2026-01-31T09:30:00Z`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let t = self.civil();
+        let (date, time) = ((t.year(), t.month(), t.day()), (t.hour(), t.minutes(), t.seconds()));
+        write!(f, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", date.0, date.1, date.2, time.0, time.1, time.2)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = TimeError;
+
+    /// Reads RFC 3339 in UTC, `2026-01-31T09:30:00Z`, or one of the ASN.1 forms.
+    fn from_str(text: &str) -> Result<Timestamp, TimeError> {
+        match text.parse::<DateTime>() {
+            Ok(t) => Ok(t.into()),
+            Err(_) => Timestamp::from_asn1_text(text).map_err(|e| TimeError { wanted: "a UTC time such as 2026-01-31T09:30:00Z", ..e }),
+        }
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn c1_utc_time_ends_with_2049() {
+        let last = Timestamp::from_asn1_text("20491231235959Z").unwrap();
+        assert_eq!(last.utc().as_ref().map(|t| &t[..]), Some(&b"491231235959Z"[..]));
+        let first = last.saturating_add(Duration::from_secs(1));
+        assert_eq!(first, Timestamp::GENERALIZED_FROM);
+        assert_eq!(first.utc(), None);
+        assert_eq!(&first.generalized(), b"20500101000000Z");
+    }
+
+    #[test]
+    fn impossible_times_are_refused() {
+        for text in [
+            "",
+            "Z",
+            "20261301000000Z",
+            "20260230000000Z",
+            "202601010000Z0",
+            "2026010100000",
+            "260101000000",
+            "+60101000000Z",
+            "19691231235959Z",
+        ] {
+            assert!(Timestamp::from_asn1_text(text).is_err(), "{text}");
+        }
+        assert!("tomorrow".parse::<Timestamp>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn o6_every_form_reads_back(seconds in 0..=Timestamp::MAX.unix()) {
+            let t = Timestamp::from_unix(seconds).unwrap();
+            prop_assert_eq!(Timestamp::from_asn1_text(std::str::from_utf8(&t.generalized()).unwrap()).unwrap(), t);
+            prop_assert_eq!(t.to_string().parse::<Timestamp>().unwrap(), t);
+            if let Some(utc) = t.utc() {
+                prop_assert_eq!(Timestamp::from_asn1_text(std::str::from_utf8(&utc).unwrap()).unwrap(), t);
+            }
+        }
+    }
+}
