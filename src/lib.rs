@@ -1,3 +1,4 @@
 //! Kakunin: a validation authority.
 
+pub mod pack;
 pub mod pki;
