@@ -2,3 +2,4 @@
 
 pub mod pack;
 pub mod pki;
+pub mod registry;

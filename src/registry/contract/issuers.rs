@@ -1,0 +1,93 @@
+//! Issuers and signers.
+
+use super::*;
+
+pub(in crate::registry) fn registering_again_gives_the_same_id_and_changes_nothing(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    assert_eq!(changes_since(&*registry, 0), [ChangeKind::Issuer]);
+    let known = registry.issuers().unwrap();
+    assert_eq!(registry.register_issuer(&new_issuer("ca")).unwrap(), issuer);
+    assert_eq!(registry.issuers().unwrap(), known);
+    assert_eq!(changes_since(&*registry, 0), [ChangeKind::Issuer], "nothing changed, so the feed says nothing");
+    let second = registry.register_issuer(&new_issuer("another ca")).unwrap();
+    drop(registry);
+    let ids: Vec<IssuerId> = store.open().issuers().unwrap().iter().map(|issuer| issuer.id).collect();
+    assert_eq!(ids, [issuer, second], "in the order of registration");
+}
+
+pub(in crate::registry) fn mode_and_publication_follow_the_last_registration(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    for mode in [IssuerMode::RunOff, IssuerMode::Closed, IssuerMode::Open] {
+        let before = registry.last_change().unwrap();
+        let publication = Publication { cert_id_hashes: BTreeSet::from(HashAlgorithm::ALL), crl_partitions: u32::MAX };
+        let changed = NewIssuer { mode, publication: publication.clone(), ..new_issuer("ca") };
+        assert_eq!(registry.register_issuer(&changed).unwrap(), issuer);
+        let expected = Issuer { id: issuer, name: "ca".into(), certificate: changed.certificate.clone(), mode, publication, slot_bits: 0 };
+        assert_eq!(registry.issuers().unwrap(), [expected]);
+        assert_eq!(changes_since(&*registry, before), [ChangeKind::Issuer]);
+    }
+    let nothing = Publication { cert_id_hashes: BTreeSet::new(), crl_partitions: 0 };
+    let refused = registry.register_issuer(&NewIssuer { publication: nothing, ..new_issuer("ca") });
+    assert!(matches!(refused, Err(RegistryError::OutOfRange { .. })), "{refused:?}");
+}
+
+pub(in crate::registry) fn a_name_and_a_certificate_belong_together(store: &dyn Store) {
+    let (registry, _) = with_issuer(store);
+    registry.register_issuer(&new_issuer("other")).unwrap();
+    let before = (registry.issuers().unwrap(), registry.last_change().unwrap());
+    for (name, certificate) in [("ca", "unknown"), ("ca", "the certificate of other"), ("new", "the certificate of ca")] {
+        let result = registry.register_issuer(&NewIssuer { certificate: certificate.into(), ..new_issuer(name) });
+        assert!(matches!(result, Err(RegistryError::IssuerConflict { .. })), "{name} with {certificate}: {result:?}");
+    }
+    assert_eq!((registry.issuers().unwrap(), registry.last_change().unwrap()), before);
+}
+
+pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn Store) {
+    let (registry, known) = with_issuer(store);
+    let no = IssuerId(known.0 + 1);
+    let before = registry.last_change().unwrap();
+    let signer = Signer { key_hash: [0; 20], algorithm: SignatureAlgorithm::Ed25519, certificate: None };
+    let crl = publishing::crl(CrlScope::Full, 1);
+    let (hash, scope, now) = (HashAlgorithm::Sha1, CrlScope::Full, time(0));
+    let results: [(&str, Result<()>); 15] = [
+        ("add_certificates", add(&*registry, no, &[good(1)], OnConflict::Merge).map(drop)),
+        ("revoke", registry.revoke(no, &serial(1), revocation(1), None, now).map(drop)),
+        ("certificate", registry.certificate(no, &serial(1)).map(drop)),
+        ("visit_certificates", registry.visit_certificates(no, SlotRange::ALL, &mut |_| ())),
+        ("visit_revoked", registry.visit_revoked(no, scope, now, &mut |_| ())),
+        ("counts", registry.counts(no).map(drop)),
+        ("register_signer", registry.register_signer(no, &signer).map(drop)),
+        ("signers", registry.signers(no).map(drop)),
+        ("pack_heads", registry.pack_heads(no).map(drop)),
+        ("pack", registry.pack(no, hash, 0).map(drop)),
+        ("visit_packs", registry.visit_packs(no, &mut |_| ())),
+        ("publish_packs", registry.publish_packs(no, 0, &[])),
+        ("regroup_packs", registry.regroup_packs(no, 0, 1, 0, &mut std::iter::empty())),
+        ("publish_crl", registry.publish_crl(no, &crl)),
+        ("raise_crl_number", registry.raise_crl_number(no, 1)),
+    ];
+    for (call, result) in results {
+        assert!(matches!(result, Err(RegistryError::UnknownIssuer(id)) if id == no.0), "{call}: {result:?}");
+    }
+    assert!(matches!(registry.next_crl_number(no, scope), Err(RegistryError::UnknownIssuer(_))));
+    assert!(matches!(registry.latest_crls(no), Err(RegistryError::UnknownIssuer(_))));
+    assert_eq!(registry.last_change().unwrap(), before);
+}
+
+pub(in crate::registry) fn the_same_signer_gets_the_same_id(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    let before = registry.last_change().unwrap();
+    let key = Signer { key_hash: [1; 20], algorithm: SignatureAlgorithm::EcdsaSha256, certificate: None };
+    let delegated = Signer { certificate: Some(b"a responder certificate".to_vec()), ..key.clone() };
+    let renewed = Signer { certificate: Some(b"its successor".to_vec()), ..key.clone() };
+    let all = [key, delegated, renewed];
+    let register = |signer| (registry.register_signer(issuer, signer).unwrap(), signer.clone());
+    let ids: Vec<(SignerId, Signer)> = all.iter().map(register).collect();
+    assert_eq!(ids, all.iter().map(register).collect::<Vec<_>>());
+    assert_eq!(changes_since(&*registry, before), [ChangeKind::Signer, ChangeKind::Signer, ChangeKind::Signer]);
+    drop(registry);
+    let again = store.open();
+    assert_eq!(again.signers(issuer).unwrap(), ids);
+    assert_eq!(again.signers(other).unwrap(), []);
+}

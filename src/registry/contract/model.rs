@@ -1,0 +1,166 @@
+//! Any history of additions and revocations against a map that follows the contract's words.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Call {
+    Add { records: Vec<CertificateRecord>, on_conflict: OnConflict, fails: bool },
+    Revoke { serial: Serial, revocation: Revocation, invalidity_date: Option<Timestamp> },
+}
+
+/// What is known of each certificate, and when it was recorded.
+#[derive(Clone, Default)]
+struct Model(BTreeMap<Serial, (CertificateRecord, u64)>);
+
+fn revocations() -> impl Strategy<Value = Revocation> {
+    (0..9_u64, proptest::option::of(proptest::sample::select(RevocationReason::ALL.to_vec())))
+        .prop_map(|(at, reason)| Revocation { at: time(at), reason })
+}
+
+fn records() -> impl Strategy<Value = CertificateRecord> {
+    let optional_time = || proptest::option::of((0..9_u64).prop_map(time));
+    let status = proptest::option::of(revocations()).prop_map(|r| r.map_or(CertificateStatus::Good, CertificateStatus::Revoked));
+    ((0..12_u64).prop_map(serial), optional_time(), (0..30_u64).prop_map(time), proptest::option::of(0..3_u32), status, optional_time())
+        .prop_map(|(serial, not_before, not_after, partition, status, invalidity_date)| CertificateRecord {
+            serial,
+            not_before,
+            not_after,
+            partition,
+            status,
+            invalidity_date,
+        })
+}
+
+fn calls() -> impl Strategy<Value = Vec<Call>> {
+    let add = (
+        proptest::collection::vec(records(), 0..6),
+        prop_oneof![Just(OnConflict::Refuse), Just(OnConflict::Merge)],
+        proptest::bool::weighted(0.1),
+    )
+        .prop_map(|(records, on_conflict, fails)| Call::Add { records, on_conflict, fails });
+    let revoke = ((0..12_u64).prop_map(serial), revocations(), proptest::option::of((0..9_u64).prop_map(time)))
+        .prop_map(|(serial, revocation, invalidity_date)| Call::Revoke { serial, revocation, invalidity_date });
+    proptest::collection::vec(prop_oneof![add, revoke], 1..12)
+}
+
+impl Model {
+    fn add(&mut self, records: &[CertificateRecord], on_conflict: OnConflict, now: u64) -> Option<AddReport> {
+        let mut report = AddReport::default();
+        for record in records {
+            let Some((known, recorded_at)) = self.0.get_mut(&record.serial) else {
+                self.0.insert(record.serial, (*record, now));
+                report.added += 1;
+                continue;
+            };
+            if on_conflict == OnConflict::Refuse {
+                return None;
+            }
+            known.not_before = known.not_before.or(record.not_before);
+            known.partition = known.partition.or(record.partition);
+            if known.status == CertificateStatus::Good && record.status != CertificateStatus::Good {
+                (known.status, known.invalidity_date, *recorded_at) = (record.status, record.invalidity_date, now);
+                report.revoked += 1;
+            } else {
+                report.unchanged += 1;
+            }
+        }
+        Some(report)
+    }
+
+    fn revoke(&mut self, serial: &Serial, revocation: Revocation, invalidity_date: Option<Timestamp>, now: u64) -> RevokeOutcome {
+        let Some((known, recorded_at)) = self.0.get_mut(serial) else {
+            return RevokeOutcome::NotFound;
+        };
+        if let CertificateStatus::Revoked(before) = known.status {
+            return RevokeOutcome::AlreadyRevoked(before);
+        }
+        (known.status, known.invalidity_date, *recorded_at) = (CertificateStatus::Revoked(revocation), invalidity_date, now);
+        RevokeOutcome::Revoked
+    }
+
+    fn on_crl(&self, scope: CrlScope, since: u64) -> BTreeSet<Serial> {
+        let in_scope = |record: &CertificateRecord| match scope {
+            CrlScope::Full => true,
+            CrlScope::Partition(n) => record.partition == Some(n),
+        };
+        let listed = |(record, recorded_at): &&(CertificateRecord, u64)| {
+            record.status != CertificateStatus::Good && in_scope(record) && (record.not_after >= time(since) || *recorded_at >= since)
+        };
+        self.0.values().filter(listed).map(|(record, _)| record.serial).collect()
+    }
+}
+
+/// Makes a call in both worlds; their answers must agree.
+fn make(registry: &dyn Registry, issuer: IssuerId, model: &mut Model, call: &Call, now: u64) {
+    match call {
+        Call::Add { records, on_conflict, fails } => {
+            let failure = fails.then(|| Err("the source failed".into()));
+            let mut stream = records.iter().copied().map(Ok).chain(failure);
+            let result = registry.add_certificates(issuer, &mut stream, *on_conflict, time(now));
+            let mut after = model.clone();
+            let report = after.add(records, *on_conflict, now);
+            match (report, fails) {
+                (Some(report), false) => {
+                    assert_eq!(result.unwrap(), report);
+                    *model = after;
+                }
+                (None, _) => assert!(matches!(result, Err(RegistryError::SerialRepeats(_))), "{result:?}"),
+                (Some(_), true) => assert!(matches!(result, Err(RegistryError::Source(_))), "{result:?}"),
+            }
+        }
+        Call::Revoke { serial, revocation, invalidity_date } => {
+            let outcome = registry.revoke(issuer, serial, *revocation, *invalidity_date, time(now)).unwrap();
+            assert_eq!(outcome, model.revoke(serial, *revocation, *invalidity_date, now));
+        }
+    }
+}
+
+fn compare(registry: &dyn Registry, issuer: IssuerId, model: &Model) {
+    let mut expected: Vec<CertificateRecord> = model.0.values().map(|(record, _)| *record).collect();
+    expected.sort_by_key(|record| (SlotHash::from(&record.serial), record.serial));
+    assert_eq!(all(registry, issuer), expected);
+    let revoked = expected.iter().filter(|record| record.status != CertificateStatus::Good).count() as u64;
+    assert_eq!(registry.counts(issuer).unwrap(), Counts { good: expected.len() as u64 - revoked, revoked });
+    for scope in [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(2)] {
+        for since in [0, 5, 15, 40] {
+            assert_eq!(on_crl(registry, issuer, scope, since), model.on_crl(scope, since), "{scope:?} since {since}");
+        }
+    }
+    let (mut added, mut told) = (BTreeSet::new(), BTreeSet::new());
+    for change in registry.changes_after(0, usize::MAX).unwrap().into_iter().filter(|change| change.issuer == issuer) {
+        match change.kind {
+            ChangeKind::Certificates(hashes) => hashes.into_iter().for_each(|hash| assert!(added.insert(hash), "told twice")),
+            ChangeKind::Revocations(items) => items.into_iter().for_each(|(hash, _)| assert!(told.insert(hash), "told twice")),
+            other => assert_eq!(other, ChangeKind::Issuer),
+        }
+    }
+    let hashes = |revoked: bool| {
+        expected.iter().filter(move |r| (r.status != CertificateStatus::Good) == revoked).map(|r| SlotHash::from(&r.serial))
+    };
+    assert_eq!(told, hashes(true).collect(), "the feed told of every revocation");
+    assert!(hashes(false).all(|hash| added.contains(&hash)), "the feed told of every good certificate");
+}
+
+pub(in crate::registry) fn any_history_agrees_with_a_simple_model(store: &dyn Store) {
+    let registry = store.open();
+    let histories = Cell::new(0);
+    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let run = TestRunner::new(config).run(&calls(), |calls| {
+        // One registry for all histories: an issuer each.
+        histories.set(histories.get() + 1);
+        let issuer = registry.register_issuer(&new_issuer(&format!("ca {}", histories.get()))).unwrap();
+        let mut model = Model::default();
+        for (n, call) in calls.iter().enumerate() {
+            make(&*registry, issuer, &mut model, call, 5 * n as u64);
+        }
+        compare(&*registry, issuer, &model);
+        Ok(())
+    });
+    run.unwrap();
+}

@@ -1,0 +1,220 @@
+//! Response packs and CRLs.
+
+use super::*;
+
+pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> PackRecord {
+    let head =
+        PackHead { cert_id_hash, slot, generation, this_update: time(generation % DAY), next_update: time(generation % DAY + 7 * DAY) };
+    PackRecord { head, blob: format!("{cert_id_hash:?} {slot} {generation}").repeat(500).into_bytes() }
+}
+
+pub(super) fn crl(scope: CrlScope, number: u64) -> CrlRecord {
+    let der = format!("{scope:?} {number}").into_bytes();
+    let this_update = number % DAY;
+    CrlRecord {
+        scope,
+        number,
+        this_update: time(this_update),
+        next_update: time(this_update + 72),
+        refresh_at: time(this_update + 24),
+        der,
+    }
+}
+
+fn packs(registry: &dyn Registry, issuer: IssuerId) -> Vec<PackRecord> {
+    let mut found = Vec::new();
+    registry.visit_packs(issuer, &mut |pack| found.push(pack)).unwrap();
+    let mut heads = registry.pack_heads(issuer).unwrap();
+    found.sort_by_key(|pack| (pack.head.cert_id_hash, pack.head.slot));
+    heads.sort_by_key(|head| (head.cert_id_hash, head.slot));
+    assert_eq!(heads, found.iter().map(|pack| pack.head).collect::<Vec<_>>(), "heads are those of the packs");
+    for pack in &found {
+        assert_eq!(registry.pack(issuer, pack.head.cert_id_hash, pack.head.slot).unwrap().as_ref(), Some(pack));
+    }
+    found
+}
+
+fn generations(registry: &dyn Registry, issuer: IssuerId) -> u64 {
+    registry.pack_heads(issuer).unwrap().iter().map(|head| head.generation).sum()
+}
+
+const SHA1: HashAlgorithm = HashAlgorithm::Sha1;
+const SHA256: HashAlgorithm = HashAlgorithm::Sha256;
+
+pub(in crate::registry) fn packs_read_back_and_survive_reopening(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    registry.regroup_packs(issuer, 0, 2, 0, &mut std::iter::empty()).unwrap();
+    let published = [pack(SHA1, 0, 1), pack(SHA1, 3, 1), pack(SHA256, 0, 1)];
+    registry.publish_packs(issuer, 2, &published[..2]).unwrap();
+    registry.publish_packs(issuer, 2, &published[2..]).unwrap();
+    let empty = PackRecord { blob: Vec::new(), ..pack(SHA1, 0, 1) };
+    registry.publish_packs(other, 0, std::slice::from_ref(&empty)).unwrap();
+    drop(registry);
+    let again = store.open();
+    assert_eq!(packs(&*again, issuer), published);
+    assert_eq!(packs(&*again, other), [empty]);
+    assert_eq!(again.pack(issuer, SHA256, 3).unwrap(), None);
+}
+
+pub(in crate::registry) fn a_pack_replaces_exactly_the_generation_before(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    registry.regroup_packs(issuer, 0, 1, 0, &mut std::iter::empty()).unwrap();
+    registry.publish_packs(issuer, 1, &[pack(SHA1, 0, 1), pack(SHA1, 1, 1)]).unwrap();
+    registry.publish_packs(issuer, 1, &[pack(SHA1, 0, 2)]).unwrap();
+    let before = (packs(&*registry, issuer), registry.last_change().unwrap());
+    // A valid pack in front of each: nothing of a call is published unless all of it is.
+    for wrong in [pack(SHA1, 1, 0), pack(SHA1, 1, 1), pack(SHA1, 1, 3), pack(SHA1, 1, u64::MAX)] {
+        let result = registry.publish_packs(issuer, 1, &[pack(SHA1, 0, 3), wrong]);
+        assert!(matches!(result, Err(RegistryError::Stale { found: 1, .. })), "{result:?}");
+    }
+    let first = registry.publish_packs(issuer, 1, &[pack(SHA256, 0, 2)]);
+    assert!(matches!(first, Err(RegistryError::Stale { found: 0, expected: 1, .. })), "{first:?}");
+    for bits in [0, 2] {
+        let result = registry.publish_packs(issuer, bits, &[pack(SHA1, 0, 3)]);
+        assert!(matches!(result, Err(RegistryError::Stale { found: 1, .. })), "{result:?}");
+    }
+    for wrong in [pack(SHA1, 2, 1), pack(SHA256, 1, 1)] {
+        let result = registry.publish_packs(issuer, 1, &[pack(SHA1, 0, 3), wrong]);
+        assert!(matches!(result, Err(RegistryError::OutOfRange { .. })), "no such slot, or another hash: {result:?}");
+    }
+    assert_eq!((packs(&*registry, issuer), registry.last_change().unwrap()), before);
+}
+
+pub(in crate::registry) fn racing_publishers_of_a_slot_never_overwrite_each_other(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let connections = [store.open(), store.open()];
+    let publish = |connection: &dyn Registry| {
+        let attempt = |_: &i32| {
+            let generation = connection.pack(issuer, SHA1, 0).unwrap().map_or(1, |pack| pack.head.generation + 1);
+            match connection.publish_packs(issuer, 0, &[pack(SHA1, 0, generation)]) {
+                Ok(()) => true,
+                Err(RegistryError::Stale { found, expected, .. }) => {
+                    assert!(found > expected);
+                    false
+                }
+                Err(other) => panic!("{other}"),
+            }
+        };
+        (0..25).filter(attempt).count()
+    };
+    let published: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|n| &*connections[n % 2]).map(|c| scope.spawn(move || publish(c))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(packs(&*registry, issuer), [pack(SHA1, 0, published as u64)], "each success is one generation");
+}
+
+pub(in crate::registry) fn regrouping_replaces_all_packs_at_once(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    registry.publish_packs(issuer, 0, &[pack(SHA1, 0, 1)]).unwrap();
+    registry.publish_packs(issuer, 0, &[pack(SHA1, 0, 2)]).unwrap();
+    registry.publish_packs(issuer, 0, &[pack(SHA256, 0, 1)]).unwrap();
+    registry.publish_packs(other, 0, &[pack(SHA1, 0, 1)]).unwrap();
+    let halves = [pack(SHA1, 0, 3), pack(SHA1, 1, 3), pack(SHA256, 0, 2), pack(SHA256, 1, 2)];
+    let before = (packs(&*registry, issuer), registry.issuers().unwrap(), registry.last_change().unwrap());
+
+    for (from, to, sum) in [(1, 2, 3), (0, 1, 2), (0, 1, 4)] {
+        let result = registry.regroup_packs(issuer, from, to, sum, &mut halves.iter().cloned());
+        assert!(matches!(result, Err(RegistryError::Stale { .. })), "from {from}, sum {sum}: {result:?}");
+    }
+    let (no_room, too_fine) = (vec![halves[0].clone(), pack(SHA1, 2, 1)], Vec::new());
+    for (to, packs) in [(1, no_room), (25, too_fine)] {
+        let result = registry.regroup_packs(issuer, 0, to, 3, &mut packs.into_iter());
+        assert!(matches!(result, Err(RegistryError::OutOfRange { .. })), "{result:?}");
+    }
+    assert_eq!((packs(&*registry, issuer), registry.issuers().unwrap(), registry.last_change().unwrap()), before);
+
+    // The old packs can be read while the new ones are asked for: that is where these come from.
+    let mut split = halves.iter().cloned().inspect(|half| {
+        assert!(registry.pack(issuer, half.head.cert_id_hash, 0).unwrap().unwrap().head.generation < half.head.generation);
+    });
+    registry.regroup_packs(issuer, 0, 1, generations(&*registry, issuer), &mut split).unwrap();
+    assert_eq!(changes_since(&*registry, before.2), [ChangeKind::Issuer]);
+    drop(split);
+    drop(registry);
+    let again = store.open();
+    assert_eq!(packs(&*again, issuer), halves);
+    assert_eq!(packs(&*again, other), [pack(SHA1, 0, 1)]);
+    assert_eq!(again.issuers().unwrap().iter().map(|issuer| issuer.slot_bits).collect::<Vec<_>>(), [1, 0]);
+    again.publish_packs(issuer, 1, &[pack(SHA1, 1, 4)]).unwrap();
+}
+
+pub(in crate::registry) fn c2_crl_numbers_strictly_increase(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    for number in 1..=3 {
+        assert_eq!(registry.next_crl_number(issuer, CrlScope::Full).unwrap(), number);
+        let before = registry.last_change().unwrap();
+        for wrong in [0, number - 1, number + 1] {
+            let result = registry.publish_crl(issuer, &crl(CrlScope::Full, wrong));
+            assert!(matches!(result, Err(RegistryError::Stale { found, .. }) if found == number - 1), "{wrong} for {number}: {result:?}");
+        }
+        assert_eq!(registry.last_change().unwrap(), before);
+        registry.publish_crl(issuer, &crl(CrlScope::Full, number)).unwrap();
+    }
+    drop(registry);
+    let again = store.open();
+    assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 4);
+    assert_eq!(again.latest_crls(issuer).unwrap(), [crl(CrlScope::Full, 3)]);
+    assert_eq!(again.next_crl_number(issuer, CrlScope::Partition(0)).unwrap(), 1, "each scope counts for itself");
+}
+
+pub(in crate::registry) fn c2_racing_publishers_never_share_a_crl_number(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let connections = [store.open(), store.open()];
+    let publish = |connection: &dyn Registry| -> Vec<u64> {
+        let attempt = |_| {
+            let number = connection.next_crl_number(issuer, CrlScope::Full).unwrap();
+            match connection.publish_crl(issuer, &crl(CrlScope::Full, number)) {
+                Ok(()) => Some(number),
+                Err(RegistryError::Stale { .. }) => None,
+                Err(other) => panic!("{other}"),
+            }
+        };
+        (0..25).filter_map(attempt).collect()
+    };
+    let mut numbers: Vec<u64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|n| &*connections[n % 2]).map(|c| scope.spawn(move || publish(c))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    assert_eq!(registry.latest_crls(issuer).unwrap(), [crl(CrlScope::Full, numbers.len() as u64)]);
+}
+
+pub(in crate::registry) fn c2_a_raised_number_is_never_lowered(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    registry.publish_crl(issuer, &crl(CrlScope::Full, 1)).unwrap();
+    registry.raise_crl_number(issuer, 41).unwrap();
+    registry.raise_crl_number(issuer, 7).unwrap();
+    drop(registry);
+    let again = store.open();
+    for scope in [CrlScope::Full, CrlScope::Partition(0)] {
+        assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 42, "for every scope of the issuer");
+        assert!(matches!(again.publish_crl(issuer, &crl(scope, 2)), Err(RegistryError::Stale { .. })));
+        again.publish_crl(issuer, &crl(scope, 42)).unwrap();
+        assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 43);
+    }
+    assert_eq!(again.next_crl_number(other, CrlScope::Full).unwrap(), 1);
+    for beyond in [i64::MAX as u64, u64::MAX] {
+        assert!(matches!(again.raise_crl_number(issuer, beyond), Err(RegistryError::OutOfRange { .. })), "{beyond}");
+    }
+    assert!(matches!(again.publish_crl(issuer, &crl(CrlScope::Full, u64::MAX)), Err(RegistryError::OutOfRange { .. })));
+    assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 43);
+}
+
+pub(in crate::registry) fn the_newest_crl_of_each_scope_is_the_latest(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    assert_eq!(registry.latest_crls(issuer).unwrap(), []);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    let scopes = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(7)];
+    for (n, scope) in scopes.into_iter().enumerate() {
+        (1..=n as u64 + 1).for_each(|number| registry.publish_crl(issuer, &crl(scope, number)).unwrap());
+    }
+    registry.publish_crl(other, &crl(CrlScope::Partition(9), 1)).unwrap();
+    let mut latest = registry.latest_crls(issuer).unwrap();
+    latest.sort_by_key(|crl| crl.scope);
+    assert_eq!(latest, (1..).zip(scopes).map(|(number, scope)| crl(scope, number)).collect::<Vec<_>>());
+}

@@ -1,0 +1,91 @@
+//! Why a registry call failed, in words that tell the operator what to do next.
+
+use std::path::PathBuf;
+
+use crate::pki::Serial;
+
+/// An error from a source of records.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a registry call failed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// There is no file.
+    #[error("registry {0} does not exist: check the path, or create the registry with `kakunin import` or `kakunin demo`")]
+    Missing(PathBuf),
+    /// There is a file where a new registry was to be made.
+    #[error("{0} exists already: a registry is created once")]
+    Exists(PathBuf),
+    /// The file is something else.
+    #[error("{path} is not a Kakunin registry: {found}")]
+    NotARegistry {
+        /// The file.
+        path: PathBuf,
+        /// What it is instead.
+        found: String,
+    },
+    /// The file was written by a later version of this program.
+    #[error("registry {path} has schema version {found}, this program knows versions up to {known}: use the newer program that wrote it")]
+    TooNew {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version known here.
+        known: i64,
+    },
+    /// The file or its directory cannot be written.
+    #[error("registry {0} is read-only: check the permissions of the file and of its directory")]
+    ReadOnly(PathBuf),
+    /// No room.
+    #[error("no room on the disk of registry {0}: nothing was changed; free some space and repeat")]
+    DiskFull(PathBuf),
+    /// The database file is damaged.
+    #[error("registry {path} is damaged ({detail}): restore it from a backup")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// Name or certificate belong to another issuer.
+    #[error("issuer '{name}': {conflict}")]
+    IssuerConflict {
+        /// The name that was to be registered.
+        name: String,
+        /// What stands against it.
+        conflict: String,
+    },
+    /// No such issuer.
+    #[error("no issuer with id {0} is registered")]
+    UnknownIssuer(i64),
+    /// The serial number is registered already (rule P3).
+    #[error("serial {0} is registered already: nothing of this batch was added (rule P3)")]
+    SerialRepeats(Serial),
+    /// Somebody else published in the meantime.
+    #[error("{what} was published by somebody else in the meantime: found {found}, expected {expected}")]
+    Stale {
+        /// Which artefact.
+        what: String,
+        /// Its generation or number.
+        found: u64,
+        /// The one that was expected.
+        expected: u64,
+    },
+    /// A value outside what the registry can hold.
+    #[error("{field}: found {found}, wanted {wanted}")]
+    OutOfRange {
+        /// Which value.
+        field: &'static str,
+        /// The value.
+        found: String,
+        /// The bound.
+        wanted: String,
+    },
+    /// The source of records failed.
+    #[error("{0}")]
+    Source(#[source] BoxError),
+    /// Anything else that the engine reports.
+    #[error("registry: {0}")]
+    Engine(#[source] BoxError),
+}

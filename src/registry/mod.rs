@@ -1,0 +1,339 @@
+//! The registry: the truth about certificates, and the only way from one part of the program to the next.
+//!
+//! Issuance and imports write certificates and revocations; the signing worker reads what is due and writes response packs and CRLs; the responder reads
+//! those and nothing else. Every back end keeps this contract, and one suite of tests, [`contract`], holds each of them to it:
+//!
+//! - **Durable**: a call that returned `Ok` survives `kill -9` and power loss. A call that returned `Err` has changed nothing.
+//! - **Atomic**: each call is one transaction. Readers see all of it or nothing.
+//! - **A revocation is never undone**, and a CRL number never goes back (S4.4, rule C2).
+//! - **The feed is in commit order**: a consumer that has read up to a sequence number never misses a change with a smaller one.
+
+use std::collections::BTreeSet;
+
+use crate::pki::{CertificateStatus, HashAlgorithm, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
+
+#[cfg(test)]
+mod contract;
+mod error;
+pub mod sqlite;
+
+pub use error::{BoxError, RegistryError};
+
+/// Result of a registry call.
+pub type Result<T> = std::result::Result<T, RegistryError>;
+
+/// Names a registered issuer within one registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IssuerId(pub i64);
+
+/// What a CA still does (S5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum IssuerMode {
+    /// Issues, revokes, and answers.
+    Open,
+    /// Issues nothing any more; revokes and answers.
+    RunOff,
+    /// Ended: its last certificate has expired or is revoked.
+    Closed,
+}
+
+/// How an issuer's status is published: what the signing side promises and the responder may expect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// CertID hashes for which every response is pre-signed; not empty.
+    pub cert_id_hashes: BTreeSet<HashAlgorithm>,
+    /// CRL partitions, numbered from 0; 0 of them: the full CRL only.
+    pub crl_partitions: u32,
+}
+
+/// An issuer to register.
+#[derive(Clone, Debug)]
+pub struct NewIssuer {
+    /// Unique; names it in URLs and on the command line.
+    pub name: String,
+    /// DER of the CA certificate.
+    pub certificate: Vec<u8>,
+    /// Open, run-off or closed.
+    pub mode: IssuerMode,
+    /// How its status is published.
+    pub publication: Publication,
+}
+
+/// A registered issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    /// Its key in this registry.
+    pub id: IssuerId,
+    /// Unique name.
+    pub name: String,
+    /// DER of the CA certificate.
+    pub certificate: Vec<u8>,
+    /// Open, run-off or closed.
+    pub mode: IssuerMode,
+    /// How its status is published.
+    pub publication: Publication,
+    /// Its packs are divided into `2^slot_bits` slots.
+    pub slot_bits: u8,
+}
+
+/// A certificate as the registry knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CertificateRecord {
+    /// Its serial number.
+    pub serial: Serial,
+    /// First instant of validity; `None` where an import did not say.
+    pub not_before: Option<Timestamp>,
+    /// Last instant of validity.
+    pub not_after: Timestamp,
+    /// The CRL partition written into its CRL distribution point; `None`: listed in the full CRL only.
+    pub partition: Option<u32>,
+    /// Good or revoked.
+    pub status: CertificateStatus,
+    /// invalidityDate of the CRL entry (RFC 5280 5.3.2).
+    pub invalidity_date: Option<Timestamp>,
+}
+
+/// What to do with a serial number that is registered already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Fail the whole call: issuance must never repeat a serial (rule P3).
+    Refuse,
+    /// Keep what is known, and add a revocation where the record brings one that is not: an import may run twice, and never undoes a revocation.
+    Merge,
+}
+
+/// What a call to [`Registry::add_certificates`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct AddReport {
+    /// Certificates that were not known before (revoked ones included).
+    pub added: u64,
+    /// Known certificates that became revoked.
+    pub revoked: u64,
+    /// Known certificates that stayed as they were.
+    pub unchanged: u64,
+}
+
+/// What a call to [`Registry::revoke`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RevokeOutcome {
+    /// The certificate is revoked from now on.
+    Revoked,
+    /// It was revoked before, as given here; nothing was changed.
+    AlreadyRevoked(Revocation),
+    /// No such certificate.
+    NotFound,
+}
+
+/// How many certificates an issuer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Not revoked (expired ones included).
+    pub good: u64,
+    /// Revoked (expired ones included).
+    pub revoked: u64,
+}
+
+/// One entry of the change feed. The feed is strictly in commit order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Its place: greater than that of every change committed before.
+    pub sequence: u64,
+    /// Whose.
+    pub issuer: IssuerId,
+    /// What.
+    pub kind: ChangeKind,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// The issuer was registered, or its mode, publication or slot count changed.
+    Issuer,
+    /// Certificates with these hashes were added as good.
+    Certificates(Vec<SlotHash>),
+    /// Certificates with these hashes became revoked or were added as revoked; with the CRL partition of each.
+    Revocations(Vec<(SlotHash, Option<u32>)>),
+    /// Packs were published for one CertID hash in these slots (of the `slot_bits` that were in force).
+    Packs(HashAlgorithm, Vec<u32>),
+    /// A CRL was published.
+    Crl(CrlScope),
+    /// A signer was added.
+    Signer,
+}
+
+/// Names a registered response signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SignerId(pub u32);
+
+/// Who signs OCSP responses for an issuer: what the responder needs to assemble them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signer {
+    /// SHA-1 of the signer's public key: the ResponderID byKey (rule O3).
+    pub key_hash: [u8; 20],
+    /// Algorithm of its signatures.
+    pub algorithm: SignatureAlgorithm,
+    /// DER of the delegated responder certificate that goes into `certs` (rule O7); `None` where the CA's own key signs.
+    pub certificate: Option<Vec<u8>>,
+}
+
+/// What is known of a pack without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PackHead {
+    /// CertID hash of its responses.
+    pub cert_id_hash: HashAlgorithm,
+    /// Its slot, of the issuer's `2^slot_bits`.
+    pub slot: u32,
+    /// Grows with every publication of this slot.
+    pub generation: u64,
+    /// The oldest thisUpdate in it.
+    pub this_update: Timestamp,
+    /// The earliest nextUpdate in it: from then on something in it may not be served.
+    pub next_update: Timestamp,
+}
+
+/// A pack to publish, or one that was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// Its description.
+    pub head: PackHead,
+    /// The encoded pack: opaque to the registry.
+    pub blob: Vec<u8>,
+}
+
+/// What a CRL covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CrlScope {
+    /// Every revoked certificate of the issuer.
+    Full,
+    /// The certificates whose distribution point names this partition.
+    Partition(u32),
+}
+
+/// A CRL, ready to be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrlRecord {
+    /// What it covers.
+    pub scope: CrlScope,
+    /// cRLNumber (rule C2).
+    pub number: u64,
+    /// thisUpdate.
+    pub this_update: Timestamp,
+    /// nextUpdate: not to be served from then on.
+    pub next_update: Timestamp,
+    /// When the next one is planned: caches need not ask before.
+    pub refresh_at: Timestamp,
+    /// The signed CRL.
+    pub der: Vec<u8>,
+}
+
+/// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.
+pub type CertificateStream<'a> = &'a mut dyn Iterator<Item = std::result::Result<CertificateRecord, BoxError>>;
+
+/// The truth about certificates. The module's documentation holds the contract.
+pub trait Registry: Send + Sync {
+    /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate.
+    ///
+    /// Fails with [`RegistryError::IssuerConflict`] where the name is taken by another certificate, or the certificate by another name.
+    fn register_issuer(&self, issuer: &NewIssuer) -> Result<IssuerId>;
+
+    /// Every issuer, in the order of registration.
+    fn issuers(&self) -> Result<Vec<Issuer>>;
+
+    /// Adds certificates in one transaction; `now` is kept as the time of record. Nothing is added where the stream fails, a serial repeats under
+    /// [`OnConflict::Refuse`], or the disk does.
+    fn add_certificates(
+        &self,
+        issuer: IssuerId,
+        records: CertificateStream<'_>,
+        on_conflict: OnConflict,
+        now: Timestamp,
+    ) -> Result<AddReport>;
+
+    /// Revokes one certificate, for ever. `now` is kept as the time of record.
+    fn revoke(
+        &self,
+        issuer: IssuerId,
+        serial: &Serial,
+        revocation: Revocation,
+        invalidity_date: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<RevokeOutcome>;
+
+    /// One certificate.
+    fn certificate(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertificateRecord>>;
+
+    /// Every certificate of a slot, in the order of (hash, serial). Streams: memory does not grow with the slot. The visitor must not call the registry.
+    fn visit_certificates(&self, issuer: IssuerId, slot: SlotRange, visit: &mut dyn FnMut(CertificateRecord)) -> Result<()>;
+
+    /// Every revoked certificate of a scope that belongs on a CRL: whose notAfter or time of record is not before `on_crl_since` (rule C6: an entry
+    /// leaves only after it has stood on a CRL issued after the certificate's expiry). Streams.
+    fn visit_revoked(
+        &self,
+        issuer: IssuerId,
+        scope: CrlScope,
+        on_crl_since: Timestamp,
+        visit: &mut dyn FnMut(CertificateRecord),
+    ) -> Result<()>;
+
+    /// How many certificates an issuer has.
+    fn counts(&self, issuer: IssuerId) -> Result<Counts>;
+
+    /// The sequence number of the newest change; 0 where there is none.
+    fn last_change(&self) -> Result<u64>;
+
+    /// Up to `limit` changes after `sequence`, in order.
+    fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>>;
+
+    /// How far `consumer` has come in the feed; 0 at first.
+    fn watermark(&self, consumer: &str) -> Result<u64>;
+
+    /// Notes that `consumer` has dealt with everything up to `sequence`. A watermark never goes back.
+    fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()>;
+
+    /// Forgets changes up to `sequence`. Consumers without a stored watermark read the state anew when they start.
+    fn prune_changes(&self, sequence: u64) -> Result<()>;
+
+    /// Registers a response signer; the same signer gets the same id.
+    fn register_signer(&self, issuer: IssuerId, signer: &Signer) -> Result<SignerId>;
+
+    /// Every signer of an issuer.
+    fn signers(&self, issuer: IssuerId) -> Result<Vec<(SignerId, Signer)>>;
+
+    /// The heads of all packs of an issuer.
+    fn pack_heads(&self, issuer: IssuerId) -> Result<Vec<PackHead>>;
+
+    /// One pack.
+    fn pack(&self, issuer: IssuerId, cert_id_hash: HashAlgorithm, slot: u32) -> Result<Option<PackRecord>>;
+
+    /// Every pack of an issuer, one at a time. The visitor must not call the registry.
+    fn visit_packs(&self, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Result<()>;
+
+    /// Publishes packs of one CertID hash. `slot_bits` must be the issuer's, and each generation exactly one more than the one it replaces (1 where there is
+    /// none); otherwise nothing is published and the call fails with [`RegistryError::Stale`]: read again, sign again.
+    fn publish_packs(&self, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Result<()>;
+
+    /// Replaces all packs of an issuer by packs of another division, in one transaction: growth without signing again. `packs` is asked for each new
+    /// pack in turn. Fails with [`RegistryError::Stale`] where the issuer's `slot_bits` are not `from_bits` or `generations` (the sum over all heads) has changed.
+    fn regroup_packs(
+        &self,
+        issuer: IssuerId,
+        from_bits: u8,
+        to_bits: u8,
+        generations: u64,
+        packs: &mut dyn Iterator<Item = PackRecord>,
+    ) -> Result<()>;
+
+    /// The newest CRL of each scope.
+    fn latest_crls(&self, issuer: IssuerId) -> Result<Vec<CrlRecord>>;
+
+    /// The number that the next CRL of `scope` must have: greater than every number published for it and than every [`Registry::raise_crl_number`].
+    fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64>;
+
+    /// Publishes a CRL. Its number must be exactly [`Registry::next_crl_number`]; otherwise nothing is published and the call fails with
+    /// [`RegistryError::Stale`].
+    fn publish_crl(&self, issuer: IssuerId, crl: &CrlRecord) -> Result<()>;
+
+    /// Makes every later CRL of the issuer carry a number greater than `number`: for a CA that published CRLs elsewhere before. Never lowers it.
+    fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()>;
+}

@@ -1,0 +1,179 @@
+//! The embedded registry: one SQLite file, no server.
+//!
+//! One connection writes (`synchronous=FULL` on a write-ahead log, so that what was acknowledged survives power loss); others read snapshots and never
+//! wait for it. Several processes may share the file on one host. This module never caches what is stored: every answer comes from the file.
+
+mod certificates;
+mod connection;
+mod crls;
+mod fault;
+mod feed;
+mod issuers;
+mod packs;
+mod values;
+
+use std::path::Path;
+
+use connection::Database;
+
+use super::{
+    AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlRecord, CrlScope, Issuer, IssuerId, NewIssuer, OnConflict,
+    PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId,
+};
+use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
+
+/// A registry in one SQLite file (with `-wal` and `-shm` beside it while in use).
+///
+/// Writers wait for each other: threads without limit, other processes up to 10 s. A stream given to [`Registry::add_certificates`] is read while the
+/// write lock is held: it may read from the registry, but a write from within it never returns, and a long one keeps revocations waiting.
+#[derive(Debug)]
+pub struct SqliteRegistry(Database);
+
+impl SqliteRegistry {
+    /// Creates a new registry, readable and writable by its owner only (0600; a front end under another user needs more, by `chmod`).
+    ///
+    /// Fails with [`super::RegistryError::Exists`] where there is a file of that name, or the log of one.
+    pub fn create(path: &Path) -> Result<SqliteRegistry> {
+        Database::create(path).map(SqliteRegistry)
+    }
+
+    /// Opens a registry for reading and writing, and brings its schema up to date.
+    ///
+    /// A file that is missing, damaged, read-only, too new or no registry is left as it was found.
+    pub fn open(path: &Path) -> Result<SqliteRegistry> {
+        Database::open(path).map(SqliteRegistry)
+    }
+
+    /// Opens a registry for reading only: every write fails with [`super::RegistryError::ReadOnly`]. Write access to the file is not needed, as long as
+    /// its `-wal` and `-shm` files, which a writer leaves behind, are readable too.
+    pub fn open_read_only(path: &Path) -> Result<SqliteRegistry> {
+        Database::open_read_only(path).map(SqliteRegistry)
+    }
+}
+
+impl Registry for SqliteRegistry {
+    fn register_issuer(&self, issuer: &NewIssuer) -> Result<IssuerId> {
+        self.0.write(|c| issuers::register(c, issuer))
+    }
+
+    fn issuers(&self) -> Result<Vec<Issuer>> {
+        self.0.read(issuers::all)
+    }
+
+    fn add_certificates(
+        &self,
+        issuer: IssuerId,
+        records: CertificateStream<'_>,
+        on_conflict: OnConflict,
+        now: Timestamp,
+    ) -> Result<AddReport> {
+        self.0.write(|c| certificates::add(c, issuer, records, on_conflict, now))
+    }
+
+    fn revoke(
+        &self,
+        issuer: IssuerId,
+        serial: &Serial,
+        revocation: Revocation,
+        invalidity_date: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<RevokeOutcome> {
+        self.0.write(|c| certificates::revoke(c, issuer, serial, revocation, invalidity_date, now))
+    }
+
+    fn certificate(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertificateRecord>> {
+        self.0.read(|c| certificates::one(c, issuer, serial))
+    }
+
+    fn visit_certificates(&self, issuer: IssuerId, slot: SlotRange, visit: &mut dyn FnMut(CertificateRecord)) -> Result<()> {
+        self.0.read(|c| certificates::visit_slot(c, issuer, slot, visit))
+    }
+
+    fn visit_revoked(
+        &self,
+        issuer: IssuerId,
+        scope: CrlScope,
+        on_crl_since: Timestamp,
+        visit: &mut dyn FnMut(CertificateRecord),
+    ) -> Result<()> {
+        self.0.read(|c| certificates::visit_revoked(c, issuer, scope, on_crl_since, visit))
+    }
+
+    fn counts(&self, issuer: IssuerId) -> Result<Counts> {
+        self.0.read(|c| issuers::counts(c, issuer))
+    }
+
+    fn last_change(&self) -> Result<u64> {
+        self.0.read(feed::last)
+    }
+
+    fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>> {
+        self.0.read(|c| feed::after(c, sequence, limit))
+    }
+
+    fn watermark(&self, consumer: &str) -> Result<u64> {
+        self.0.read(|c| feed::watermark(c, consumer))
+    }
+
+    fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()> {
+        self.0.write(|c| feed::set_watermark(c, consumer, sequence))
+    }
+
+    fn prune_changes(&self, sequence: u64) -> Result<()> {
+        self.0.write(|c| feed::prune(c, sequence))
+    }
+
+    fn register_signer(&self, issuer: IssuerId, signer: &Signer) -> Result<SignerId> {
+        self.0.write(|c| issuers::register_signer(c, issuer, signer))
+    }
+
+    fn signers(&self, issuer: IssuerId) -> Result<Vec<(SignerId, Signer)>> {
+        self.0.read(|c| issuers::signers(c, issuer))
+    }
+
+    fn pack_heads(&self, issuer: IssuerId) -> Result<Vec<PackHead>> {
+        self.0.read(|c| packs::heads(c, issuer))
+    }
+
+    fn pack(&self, issuer: IssuerId, cert_id_hash: HashAlgorithm, slot: u32) -> Result<Option<PackRecord>> {
+        self.0.read(|c| packs::one(c, issuer, cert_id_hash, slot))
+    }
+
+    fn visit_packs(&self, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Result<()> {
+        self.0.read(|c| packs::visit(c, issuer, visit))
+    }
+
+    fn publish_packs(&self, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Result<()> {
+        self.0.write(|c| packs::publish(c, issuer, slot_bits, packs))
+    }
+
+    fn regroup_packs(
+        &self,
+        issuer: IssuerId,
+        from_bits: u8,
+        to_bits: u8,
+        generations: u64,
+        packs: &mut dyn Iterator<Item = PackRecord>,
+    ) -> Result<()> {
+        self.0.write(|c| packs::regroup(c, issuer, from_bits, to_bits, generations, packs))
+    }
+
+    fn latest_crls(&self, issuer: IssuerId) -> Result<Vec<CrlRecord>> {
+        self.0.read(|c| crls::latest(c, issuer))
+    }
+
+    fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64> {
+        self.0.read(|c| crls::next_number(c, issuer, scope))
+    }
+
+    fn publish_crl(&self, issuer: IssuerId, crl: &CrlRecord) -> Result<()> {
+        self.0.write(|c| crls::publish(c, issuer, crl))
+    }
+
+    fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {
+        self.0.write(|c| crls::raise_number(c, issuer, number))
+    }
+}
+
+#[cfg(test)]
+mod tests;

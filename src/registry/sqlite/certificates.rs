@@ -1,0 +1,267 @@
+//! Certificates and their revocation.
+
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, named_params, params};
+
+use super::fault::{Fault, Outcome};
+use super::{feed, issuers};
+use crate::pki::{CertificateStatus, Revocation, Serial, SlotHash, SlotRange, Timestamp};
+use crate::registry::{
+    AddReport, CertificateRecord, CertificateStream, ChangeKind, CrlScope, IssuerId, OnConflict, RegistryError, RevokeOutcome,
+};
+
+const GOOD: u8 = 0;
+const REVOKED: u8 = 1;
+
+const INSERT: &str = "INSERT INTO certificate
+    (issuer, slot_hash, serial, not_before, not_after, partition, status, revoked_at, reason, invalidity_date, recorded_at)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
+const FIND: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status
+    FROM certificate WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
+const OF_SLOT: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status
+    FROM certificate WHERE issuer = ?1 AND slot_hash BETWEEN ?2 AND ?3 ORDER BY slot_hash, serial";
+const REVOKED_FULL: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, 1
+    FROM certificate INDEXED BY certificate_revoked
+    WHERE status = 1 AND issuer = ?1 AND (not_after >= ?2 OR recorded_at >= ?2)";
+const REVOKED_PARTITION: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, 1
+    FROM certificate INDEXED BY certificate_revoked
+    WHERE status = 1 AND issuer = ?1 AND partition = ?3 AND (not_after >= ?2 OR recorded_at >= ?2)";
+const REVOKE: &str = "UPDATE certificate
+    SET status = 1, revoked_at = :at, reason = :reason, invalidity_date = :invalidity_date, recorded_at = :now
+    WHERE issuer = :issuer AND slot_hash = :hash AND serial = :serial AND status = 0";
+const FILL_IN: &str = "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5)
+    WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
+
+fn record(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> {
+    let status = match row.get(7)? {
+        GOOD => CertificateStatus::Good,
+        REVOKED => CertificateStatus::Revoked(Revocation { at: row.get(4)?, reason: row.get(5)? }),
+        other => return Err(rusqlite::Error::IntegralValueOutOfRange(7, i64::from(other))),
+    };
+    Ok(CertificateRecord {
+        serial: row.get(0)?,
+        not_before: row.get(1)?,
+        not_after: row.get(2)?,
+        partition: row.get(3)?,
+        status,
+        invalidity_date: row.get(6)?,
+    })
+}
+
+/// One call's worth of additions, inside its transaction.
+struct Addition<'c> {
+    connection: &'c Connection,
+    issuer: IssuerId,
+    now: Timestamp,
+    insert: CachedStatement<'c>,
+    feed: feed::Collector<'c>,
+    report: AddReport,
+    good_delta: i64,
+    revoked_delta: i64,
+}
+
+/// See [`crate::registry::Registry::add_certificates`]. Memory does not grow with the stream.
+pub(super) fn add(
+    connection: &Connection,
+    issuer: IssuerId,
+    records: CertificateStream<'_>,
+    on_conflict: OnConflict,
+    now: Timestamp,
+) -> Outcome<AddReport> {
+    issuers::require(connection, issuer)?;
+    let mut addition = Addition {
+        connection,
+        issuer,
+        now,
+        insert: connection.prepare_cached(INSERT)?,
+        feed: feed::Collector::new(connection, issuer),
+        report: AddReport::default(),
+        good_delta: 0,
+        revoked_delta: 0,
+    };
+    for record in records {
+        let record = record.map_err(RegistryError::Source)?;
+        if record.partition == Some(feed::NO_PARTITION) {
+            let found = feed::NO_PARTITION.to_string();
+            return Err(RegistryError::OutOfRange { field: "partition", found, wanted: "less than 2^32 - 1".into() }.into());
+        }
+        match (addition.insert(&record)?, on_conflict) {
+            (true, _) => {}
+            (false, OnConflict::Refuse) => return Err(RegistryError::SerialRepeats(record.serial).into()),
+            (false, OnConflict::Merge) => addition.merge(&record)?,
+        }
+    }
+    addition.feed.finish()?;
+    issuers::count(connection, issuer, addition.good_delta, addition.revoked_delta)?;
+    Ok(addition.report)
+}
+
+impl Addition<'_> {
+    /// Whether the record was new.
+    fn insert(&mut self, record: &CertificateRecord) -> Outcome<bool> {
+        let hash = SlotHash::from(&record.serial);
+        let (status, revocation) = match record.status {
+            CertificateStatus::Good => (GOOD, None),
+            CertificateStatus::Revoked(revocation) => (REVOKED, Some(revocation)),
+        };
+        let rows = self.insert.execute(params![
+            self.issuer,
+            hash,
+            record.serial,
+            record.not_before,
+            record.not_after,
+            record.partition,
+            status,
+            revocation.map(|r| r.at),
+            revocation.and_then(|r| r.reason),
+            record.invalidity_date,
+            self.now,
+        ])?;
+        if rows == 0 {
+            return Ok(false);
+        }
+        self.report.added += 1;
+        if status == GOOD {
+            self.good_delta += 1;
+            self.feed.added(hash)?;
+        } else {
+            self.revoked_delta += 1;
+            self.feed.revoked(hash, record.partition)?;
+        }
+        Ok(true)
+    }
+
+    /// Keeps what is known; adds what is not: a revocation, a notBefore, a partition.
+    fn merge(&mut self, record: &CertificateRecord) -> Outcome<()> {
+        let hash = SlotHash::from(&record.serial);
+        let known = find(self.connection, self.issuer, &record.serial)?
+            .ok_or_else(|| Fault::Damaged(format!("serial {} is in the way but cannot be found", record.serial)))?;
+        let partition = known.partition.or(record.partition);
+        if known.partition != partition || known.not_before.is_none() && record.not_before.is_some() {
+            let mut fill_in = self.connection.prepare_cached(FILL_IN)?;
+            fill_in.execute(params![self.issuer, hash, record.serial, record.not_before, record.partition])?;
+        }
+        match (known.status, record.status) {
+            (CertificateStatus::Good, CertificateStatus::Revoked(revocation)) => {
+                set_revoked(self.connection, self.issuer, &record.serial, revocation, record.invalidity_date, self.now)?;
+                self.good_delta -= 1;
+                self.revoked_delta += 1;
+                self.report.revoked += 1;
+                self.feed.revoked(hash, partition)
+            }
+            _ => {
+                self.report.unchanged += 1;
+                Ok(())
+            }
+        }
+    }
+}
+
+fn set_revoked(
+    connection: &Connection,
+    issuer: IssuerId,
+    serial: &Serial,
+    revocation: Revocation,
+    invalidity_date: Option<Timestamp>,
+    now: Timestamp,
+) -> Outcome<()> {
+    connection.prepare_cached(REVOKE)?.execute(named_params! {
+        ":at": revocation.at,
+        ":reason": revocation.reason,
+        ":invalidity_date": invalidity_date,
+        ":now": now,
+        ":issuer": issuer,
+        ":hash": SlotHash::from(serial),
+        ":serial": serial,
+    })?;
+    Ok(())
+}
+
+/// See [`crate::registry::Registry::revoke`].
+pub(super) fn revoke(
+    connection: &Connection,
+    issuer: IssuerId,
+    serial: &Serial,
+    revocation: Revocation,
+    invalidity_date: Option<Timestamp>,
+    now: Timestamp,
+) -> Outcome<RevokeOutcome> {
+    issuers::require(connection, issuer)?;
+    let Some(known) = find(connection, issuer, serial)? else {
+        return Ok(RevokeOutcome::NotFound);
+    };
+    if let CertificateStatus::Revoked(before) = known.status {
+        return Ok(RevokeOutcome::AlreadyRevoked(before));
+    }
+    set_revoked(connection, issuer, serial, revocation, invalidity_date, now)?;
+    issuers::count(connection, issuer, -1, 1)?;
+    feed::append(connection, issuer, &ChangeKind::Revocations(vec![(SlotHash::from(serial), known.partition)]))?;
+    Ok(RevokeOutcome::Revoked)
+}
+
+fn find(connection: &Connection, issuer: IssuerId, serial: &Serial) -> Outcome<Option<CertificateRecord>> {
+    let mut statement = connection.prepare_cached(FIND)?;
+    Ok(statement.query_row(params![issuer, SlotHash::from(serial), serial], record).optional()?)
+}
+
+/// One certificate of a registered issuer.
+pub(super) fn one(connection: &Connection, issuer: IssuerId, serial: &Serial) -> Outcome<Option<CertificateRecord>> {
+    issuers::require(connection, issuer)?;
+    find(connection, issuer, serial)
+}
+
+/// See [`crate::registry::Registry::visit_certificates`].
+pub(super) fn visit_slot(
+    connection: &Connection,
+    issuer: IssuerId,
+    slot: SlotRange,
+    visit: &mut dyn FnMut(CertificateRecord),
+) -> Outcome<()> {
+    issuers::require(connection, issuer)?;
+    super::packs::check_slot(slot.bits, slot.slot)?;
+    let (first, last) = slot.bounds();
+    let mut statement = connection.prepare_cached(OF_SLOT)?;
+    for certificate in statement.query_map(params![issuer, first, last], record)? {
+        visit(certificate?);
+    }
+    Ok(())
+}
+
+/// See [`crate::registry::Registry::visit_revoked`].
+pub(super) fn visit_revoked(
+    connection: &Connection,
+    issuer: IssuerId,
+    scope: CrlScope,
+    on_crl_since: Timestamp,
+    visit: &mut dyn FnMut(CertificateRecord),
+) -> Outcome<()> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(if scope == CrlScope::Full { REVOKED_FULL } else { REVOKED_PARTITION })?;
+    let rows = match scope {
+        CrlScope::Full => statement.query_map(params![issuer, on_crl_since], record)?,
+        CrlScope::Partition(n) => statement.query_map(params![issuer, on_crl_since, n], record)?,
+    };
+    for certificate in rows {
+        visit(certificate?);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::Database;
+    use super::*;
+
+    #[test]
+    fn a_crl_is_built_from_the_index_alone_and_a_slot_by_one_range_scan() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::create(&directory.path().join("r")).unwrap();
+        let explain = |c: &Connection, sql: &str| -> rusqlite::Result<String> {
+            let mut statement = c.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?;
+            statement.raw_query().mapped(|row| row.get::<_, String>(3)).collect()
+        };
+        let plan = |sql| database.read(|c| Ok(explain(c, sql)?)).unwrap();
+        assert_eq!(plan(REVOKED_FULL), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=?)");
+        assert_eq!(plan(REVOKED_PARTITION), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=? AND partition=?)");
+        assert_eq!(plan(OF_SLOT), "SEARCH certificate USING PRIMARY KEY (issuer=? AND slot_hash>? AND slot_hash<?)");
+    }
+}

@@ -1,0 +1,260 @@
+//! The database file: creating, recognising, opening and migrating it; one writer and a pool of readers.
+//!
+//! Knows nothing of what is stored. The file is never opened outside SQLite: closing a descriptor of our own would drop the locks that SQLite
+//! holds on it in this process.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+
+use super::fault::{Fault, Outcome, explain_io, not_a_registry};
+use crate::registry::{RegistryError, Result};
+
+mod embedded {
+    refinery::embed_migrations!("src/registry/migrations/sqlite");
+}
+
+/// "KAKU" in the file's header: what tells a registry from another program's database.
+pub(super) const APPLICATION_ID: i32 = 0x4b41_4b55;
+/// How long a writer waits for a writer in another process.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Page cache of the writer, taken as needed: bulk inserts hit pages at random, and a page that leaves the cache early is written twice.
+const WRITER_CACHE_KIB: i32 = 256 * 1024;
+/// Page cache of each reader.
+const READER_CACHE_KIB: i32 = 8 * 1024;
+/// The write-ahead log is cut back to this after a bulk insert has made it grow.
+const WAL_KEEP_BYTES: i64 = 64 * 1024 * 1024;
+/// Readers that are kept open; more are opened when more threads read at once, and closed afterwards.
+const IDLE_READERS: usize = 8;
+/// More than the distinct statements of this back end.
+const STATEMENT_CACHE: usize = 64;
+
+/// An open registry file.
+#[derive(Debug)]
+pub(super) struct Database {
+    path: PathBuf,
+    /// `None`: opened without write access.
+    writer: Option<Mutex<Connection>>,
+    readers: Mutex<Vec<Connection>>,
+}
+
+impl Database {
+    /// Creates the file, mode 0600, with the newest schema. What a failure leaves behind is removed again.
+    pub(super) fn create(path: &Path) -> Result<Database> {
+        // A log without its database would be replayed into the new one.
+        if let Some(leftover) = beside(path).into_iter().find(|p| p.exists()) {
+            return Err(RegistryError::Exists(leftover));
+        }
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| explain_io(e, path))?;
+        let made = initialize(path).map_err(|f| f.explain(path)).and_then(|()| sync_directory(path).map_err(|e| explain_io(e, path)));
+        if let Err(error) = made {
+            for file in beside(path).iter().map(PathBuf::as_path).chain([path]) {
+                let _ = std::fs::remove_file(file);
+            }
+            return Err(error);
+        }
+        Self::open(path)
+    }
+
+    /// Opens the file for reading and writing, and runs pending migrations.
+    pub(super) fn open(path: &Path) -> Result<Database> {
+        recognize(path)?;
+        let writer = open_writer(path).map_err(|f| f.explain(path))?;
+        Ok(Database { path: path.into(), writer: Some(Mutex::new(writer)), readers: Mutex::default() })
+    }
+
+    /// Opens the file for reading only.
+    pub(super) fn open_read_only(path: &Path) -> Result<Database> {
+        recognize(path)?;
+        let first = open_reader(path).and_then(|reader| {
+            let (found, known) = (version(&reader, path)?, known_version());
+            if found < known {
+                let message = format!("{} has schema version {found}, wanted {known}: open it once with write access", path.display());
+                return Err(RegistryError::Engine(message.into()).into());
+            }
+            Ok(reader)
+        });
+        let first = first.map_err(|f| f.explain(path))?;
+        Ok(Database { path: path.into(), writer: None, readers: Mutex::new(vec![first]) })
+    }
+
+    /// Runs `work` on one snapshot. Never waits for a writer.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let idle = lock(&self.readers).pop();
+        let run = || {
+            let reader = idle.map_or_else(|| open_reader(&self.path), Ok)?;
+            let value = work(&*reader.unchecked_transaction()?)?;
+            Ok((reader, value))
+        };
+        let (reader, value) = run().map_err(|f: Fault| f.explain(&self.path))?;
+        let mut readers = lock(&self.readers);
+        if readers.len() < IDLE_READERS {
+            readers.push(reader);
+        }
+        Ok(value)
+    }
+
+    /// Runs `work` in one transaction that is committed, durably, when it returns `Ok`, and undone otherwise.
+    pub(super) fn write<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let mut writer = self.writer.as_ref().map(lock).ok_or_else(|| RegistryError::ReadOnly(self.path.clone()))?;
+        let run = || {
+            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let value = work(&transaction)?;
+            transaction.commit()?;
+            Ok(value)
+        };
+        run().map_err(|f: Fault| f.explain(&self.path))
+    }
+
+    /// The writer, for tests that make it fail.
+    #[cfg(test)]
+    pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
+        lock(self.writer.as_ref().expect("the test opened it for writing"))
+    }
+}
+
+impl Drop for Database {
+    /// Leaves everything in the one file, so that a copy of it is complete; the emptied log stays for readers that may not create it.
+    fn drop(&mut self) {
+        if let Some(writer) = &self.writer {
+            let writer = lock(writer);
+            let _ = writer.busy_timeout(Duration::ZERO).and_then(|()| truncate_log(&writer));
+        }
+    }
+}
+
+/// What a panic in a caller's visitor or stream leaves behind is a rolled-back transaction: the connection is as good as before.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Refuses whatever is not a registry, without touching it: `immutable` makes SQLite read the file as it is, without locks, log or recovery.
+fn recognize(path: &Path) -> Result<()> {
+    if !std::fs::metadata(path).map_err(|e| explain_io(e, path))?.is_file() {
+        return Err(not_a_registry(path, "not a file"));
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let found = Connection::open_with_flags(immutable_uri(path)?, flags)
+        .and_then(|probe| probe.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)));
+    match found {
+        Ok(APPLICATION_ID) => Ok(()),
+        Ok(_) if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) => Err(not_a_registry(path, "an empty file")),
+        Ok(id) => Err(not_a_registry(
+            path,
+            format!(
+                "an SQLite database with application id {id} (wanted {APPLICATION_ID}): another program's, or its creation was interrupted"
+            ),
+        )),
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Err(Fault::from(error).explain(path)),
+        // Anything else may be a writer at work: the ordinary connection, which takes locks, will tell.
+        Err(_) => Ok(()),
+    }
+}
+
+fn immutable_uri(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path).map_err(|e| explain_io(e, path))?;
+    let mut uri = String::from("file://");
+    for octet in absolute.as_os_str().as_bytes() {
+        match octet {
+            b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*octet)),
+            _ if octet.is_ascii_alphanumeric() => uri.push(char::from(*octet)),
+            _ => uri.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    Ok(uri + "?immutable=1")
+}
+
+fn initialize(path: &Path) -> Outcome<()> {
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    configure_writer(&connection)?;
+    embedded::migrations::runner().set_grouped(true).run(&mut connection)?;
+    // Last, so that a file whose creation was interrupted is not taken for a registry.
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    truncate_log(&connection)?;
+    Ok(())
+}
+
+fn sync_directory(path: &Path) -> std::io::Result<()> {
+    let directory = std::path::absolute(path)?.parent().map(Path::to_path_buf).unwrap_or_default();
+    File::open(directory)?.sync_all()
+}
+
+/// The log and shared-memory files that SQLite keeps beside the database.
+fn beside(path: &Path) -> [PathBuf; 2] {
+    ["-wal", "-shm"].map(|suffix| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        name.into()
+    })
+}
+
+fn open_writer(path: &Path) -> Outcome<Connection> {
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    if connection.is_readonly("main")? {
+        return Err(RegistryError::ReadOnly(path.into()).into());
+    }
+    if version(&connection, path)? < known_version() {
+        migrate(&mut connection, path)?;
+    }
+    configure_writer(&connection)?;
+    Ok(connection)
+}
+
+/// Two processes may start at the same time: the one that comes second finds the work done.
+fn migrate(connection: &mut Connection, path: &Path) -> Outcome<()> {
+    match embedded::migrations::runner().set_grouped(true).run(connection) {
+        Err(error) if version(connection, path)? < known_version() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
+fn configure_writer(connection: &Connection) -> Outcome<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;
+    Ok(())
+}
+
+fn open_reader(path: &Path) -> Outcome<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(connection)
+}
+
+fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+}
+
+/// The schema version of the file; fails where it is newer than this program.
+fn version(connection: &Connection, path: &Path) -> Outcome<i64> {
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'refinery_schema_history'", [], |row| row.get(0))?;
+    if tables == 0 {
+        return Err(Fault::Damaged("its schema history is missing".into()));
+    }
+    let found: Option<i64> = connection.query_row("SELECT max(version) FROM refinery_schema_history", [], |row| row.get(0))?;
+    let (found, known) = (found.unwrap_or(0), known_version());
+    if found > known { Err(RegistryError::TooNew { path: path.into(), found, known }.into()) } else { Ok(found) }
+}
+
+fn known_version() -> i64 {
+    embedded::migrations::runner().get_migrations().iter().map(|m| i64::from(m.version())).max().unwrap_or(0)
+}

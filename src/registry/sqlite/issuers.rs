@@ -1,0 +1,128 @@
+//! Issuers and the signers of their responses.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::{Fault, Outcome};
+use super::feed;
+use super::values::{HashSet, number};
+use crate::registry::{ChangeKind, Counts, Issuer, IssuerId, NewIssuer, Publication, RegistryError, Signer, SignerId};
+
+const SELECT: &str = "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits FROM issuer";
+
+fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
+    let HashSet(cert_id_hashes) = row.get(4)?;
+    Ok(Issuer {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        certificate: row.get(2)?,
+        mode: row.get(3)?,
+        publication: Publication { cert_id_hashes, crl_partitions: row.get(5)? },
+        slot_bits: row.get(6)?,
+    })
+}
+
+/// See [`crate::registry::Registry::register_issuer`].
+pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<IssuerId> {
+    if new.publication.cert_id_hashes.is_empty() {
+        return Err(RegistryError::OutOfRange { field: "cert_id_hashes", found: "none".into(), wanted: "at least one".into() }.into());
+    }
+    let mut known = connection.prepare_cached(&format!("{SELECT} WHERE name = ?1 OR certificate = ?2"))?;
+    let known = known.query_map(params![new.name, new.certificate], issuer)?.collect::<rusqlite::Result<Vec<Issuer>>>()?;
+    if let Some(other) = known.iter().find(|k| k.name != new.name) {
+        return conflict(new, format!("its certificate is registered as '{}' already", other.name));
+    }
+    let Some(known) = known.first() else {
+        return insert(connection, new);
+    };
+    if known.certificate != new.certificate {
+        return conflict(new, "the name is taken by another certificate".into());
+    }
+    if known.mode != new.mode || known.publication != new.publication {
+        connection
+            .prepare_cached("UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4 WHERE id = ?1")?
+            .execute(params![known.id, new.mode, HashSet(new.publication.cert_id_hashes.clone()), new.publication.crl_partitions])?;
+        feed::append(connection, known.id, &ChangeKind::Issuer)?;
+    }
+    Ok(known.id)
+}
+
+fn conflict<T>(new: &NewIssuer, conflict: String) -> Outcome<T> {
+    Err(RegistryError::IssuerConflict { name: new.name.clone(), conflict }.into())
+}
+
+fn insert(connection: &Connection, new: &NewIssuer) -> Outcome<IssuerId> {
+    let hashes = HashSet(new.publication.cert_id_hashes.clone());
+    connection
+        .prepare_cached("INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![new.name, new.certificate, new.mode, hashes, new.publication.crl_partitions])?;
+    let id = IssuerId(connection.last_insert_rowid());
+    feed::append(connection, id, &ChangeKind::Issuer)?;
+    Ok(id)
+}
+
+/// Every issuer, in the order of registration.
+pub(super) fn all(connection: &Connection) -> Outcome<Vec<Issuer>> {
+    let mut statement = connection.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
+    Ok(statement.query_map([], issuer)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// How many certificates an issuer has: counters, not a scan.
+pub(super) fn counts(connection: &Connection, id: IssuerId) -> Outcome<Counts> {
+    let mut statement = connection.prepare_cached("SELECT good, revoked FROM issuer WHERE id = ?1")?;
+    let counts = statement.query_row([id], |row| Ok(Counts { good: number(row, 0)?, revoked: number(row, 1)? })).optional()?;
+    counts.ok_or_else(|| unknown(id))
+}
+
+/// Adjusts the counters by what a transaction has done.
+pub(super) fn count(connection: &Connection, id: IssuerId, good: i64, revoked: i64) -> Outcome<()> {
+    let mut statement = connection.prepare_cached("UPDATE issuer SET good = good + ?2, revoked = revoked + ?3 WHERE id = ?1")?;
+    statement.execute(params![id, good, revoked])?;
+    Ok(())
+}
+
+/// Fails where there is no such issuer; otherwise the bits of its slots.
+pub(super) fn slot_bits(connection: &Connection, id: IssuerId) -> Outcome<u8> {
+    let mut statement = connection.prepare_cached("SELECT slot_bits FROM issuer WHERE id = ?1")?;
+    statement.query_row([id], |row| row.get(0)).optional()?.ok_or_else(|| unknown(id))
+}
+
+/// Fails where there is no such issuer.
+pub(super) fn require(connection: &Connection, id: IssuerId) -> Outcome<()> {
+    slot_bits(connection, id).map(|_| ())
+}
+
+fn unknown(id: IssuerId) -> Fault {
+    RegistryError::UnknownIssuer(id.0).into()
+}
+
+/// See [`crate::registry::Registry::register_signer`].
+pub(super) fn register_signer(connection: &Connection, id: IssuerId, signer: &Signer) -> Outcome<SignerId> {
+    require(connection, id)?;
+    let values = params![id, signer.key_hash, signer.algorithm, signer.certificate];
+    let known = connection
+        .prepare_cached("SELECT id FROM signer WHERE issuer = ?1 AND key_hash = ?2 AND algorithm = ?3 AND certificate IS ?4")?
+        .query_row(values, |row| row.get(0))
+        .optional()?;
+    if let Some(known) = known {
+        return Ok(SignerId(known));
+    }
+    connection.prepare_cached("INSERT INTO signer (issuer, key_hash, algorithm, certificate) VALUES (?1, ?2, ?3, ?4)")?.execute(values)?;
+    let row = connection.last_insert_rowid();
+    let new = u32::try_from(row).map_err(|_| RegistryError::OutOfRange {
+        field: "signer",
+        found: row.to_string(),
+        wanted: "at most 2^32 - 1".into(),
+    })?;
+    feed::append(connection, id, &ChangeKind::Signer)?;
+    Ok(SignerId(new))
+}
+
+/// Every signer of an issuer, in the order of registration.
+pub(super) fn signers(connection: &Connection, id: IssuerId) -> Outcome<Vec<(SignerId, Signer)>> {
+    require(connection, id)?;
+    let mut statement =
+        connection.prepare_cached("SELECT id, key_hash, algorithm, certificate FROM signer WHERE issuer = ?1 ORDER BY id")?;
+    let signer =
+        |row: &Row<'_>| Ok((SignerId(row.get(0)?), Signer { key_hash: row.get(1)?, algorithm: row.get(2)?, certificate: row.get(3)? }));
+    Ok(statement.query_map([id], signer)?.collect::<rusqlite::Result<_>>()?)
+}

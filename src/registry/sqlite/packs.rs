@@ -1,0 +1,143 @@
+//! Response packs: one opaque blob for each issuer, CertID hash and slot.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::{Fault, Outcome};
+use super::values::{Number, number};
+use super::{feed, issuers};
+use crate::pki::{HashAlgorithm, SlotRange};
+use crate::registry::{ChangeKind, IssuerId, PackHead, PackRecord, RegistryError};
+
+fn head(row: &Row<'_>) -> rusqlite::Result<PackHead> {
+    Ok(PackHead {
+        cert_id_hash: row.get(0)?,
+        slot: row.get(1)?,
+        generation: number(row, 2)?,
+        this_update: row.get(3)?,
+        next_update: row.get(4)?,
+    })
+}
+
+fn pack(row: &Row<'_>) -> rusqlite::Result<PackRecord> {
+    Ok(PackRecord { head: head(row)?, blob: row.get(5)? })
+}
+
+/// Fails where there is no slot of that number among `2^bits`.
+pub(super) fn check_slot(bits: u8, slot: u32) -> Outcome<()> {
+    if bits > SlotRange::MAX_BITS {
+        return Err(RegistryError::OutOfRange {
+            field: "slot bits",
+            found: bits.to_string(),
+            wanted: format!("at most {}", SlotRange::MAX_BITS),
+        }
+        .into());
+    }
+    if u64::from(slot) >> bits != 0 {
+        return Err(RegistryError::OutOfRange { field: "slot", found: slot.to_string(), wanted: format!("less than 2^{bits}") }.into());
+    }
+    Ok(())
+}
+
+/// The heads of all packs of an issuer, by CertID hash and slot.
+pub(super) fn heads(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<PackHead>> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT cert_id_hash, slot, generation, this_update, next_update FROM response_pack INDEXED BY response_pack_head
+         WHERE issuer = ?1 ORDER BY cert_id_hash, slot",
+    )?;
+    Ok(statement.query_map([issuer], head)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// One pack.
+pub(super) fn one(connection: &Connection, issuer: IssuerId, hash: HashAlgorithm, slot: u32) -> Outcome<Option<PackRecord>> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob FROM response_pack
+         WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3",
+    )?;
+    Ok(statement.query_row(params![issuer, hash, slot], pack).optional()?)
+}
+
+/// Every pack of an issuer, by CertID hash and slot, one at a time.
+pub(super) fn visit(connection: &Connection, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Outcome<()> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob FROM response_pack
+         WHERE issuer = ?1 ORDER BY cert_id_hash, slot",
+    )?;
+    for pack in statement.query_map([issuer], pack)? {
+        visit(pack?);
+    }
+    Ok(())
+}
+
+/// See [`crate::registry::Registry::publish_packs`].
+pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Outcome<()> {
+    check_bits(connection, issuer, slot_bits)?;
+    let Some(hash) = packs.first().map(|pack| pack.head.cert_id_hash) else {
+        return Ok(());
+    };
+    let mut generation =
+        connection.prepare_cached("SELECT generation FROM response_pack WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3")?;
+    for pack in packs {
+        let head = &pack.head;
+        check_slot(slot_bits, head.slot)?;
+        if head.cert_id_hash != hash {
+            let found = format!("{:?} beside {hash:?}", head.cert_id_hash);
+            return Err(RegistryError::OutOfRange { field: "CertID hash", found, wanted: "the same for all packs of a call".into() }.into());
+        }
+        let found: u64 = generation.query_row(params![issuer, hash, head.slot], |row| number(row, 0)).optional()?.unwrap_or(0);
+        if found.checked_add(1) != Some(head.generation) {
+            return stale(format!("pack of slot {} ({hash:?})", head.slot), found, head.generation.wrapping_sub(1));
+        }
+        put(connection, issuer, pack)?;
+    }
+    feed::append(connection, issuer, &ChangeKind::Packs(hash, packs.iter().map(|pack| pack.head.slot).collect()))
+}
+
+fn put(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
+    let PackHead { cert_id_hash, slot, generation, this_update, next_update } = pack.head;
+    connection.prepare_cached("INSERT OR REPLACE INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
+        issuer,
+        cert_id_hash,
+        slot,
+        Number(generation),
+        this_update,
+        next_update,
+        pack.blob
+    ])?;
+    Ok(())
+}
+
+/// See [`crate::registry::Registry::regroup_packs`].
+pub(super) fn regroup(
+    connection: &Connection,
+    issuer: IssuerId,
+    from_bits: u8,
+    to_bits: u8,
+    generations: u64,
+    packs: &mut dyn Iterator<Item = PackRecord>,
+) -> Outcome<()> {
+    check_bits(connection, issuer, from_bits)?;
+    check_slot(to_bits, 0)?;
+    let found = heads(connection, issuer)?.iter().map(|head| head.generation).sum();
+    if found != generations {
+        return stale("a pack (sum of generations)".into(), found, generations);
+    }
+    connection.prepare_cached("DELETE FROM response_pack WHERE issuer = ?1")?.execute([issuer])?;
+    for pack in packs {
+        check_slot(to_bits, pack.head.slot)?;
+        put(connection, issuer, &pack)?;
+    }
+    connection.prepare_cached("UPDATE issuer SET slot_bits = ?2 WHERE id = ?1")?.execute(params![issuer, to_bits])?;
+    feed::append(connection, issuer, &ChangeKind::Issuer)
+}
+
+fn check_bits(connection: &Connection, issuer: IssuerId, expected: u8) -> Outcome<()> {
+    let found = issuers::slot_bits(connection, issuer)?;
+    if found == expected { Ok(()) } else { stale("another division into slots (bits)".into(), u64::from(found), u64::from(expected)) }
+}
+
+fn stale(what: String, found: u64, expected: u64) -> Outcome<()> {
+    Err(Fault::Refused(RegistryError::Stale { what, found, expected }))
+}
