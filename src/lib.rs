@@ -3,3 +3,4 @@
 pub mod pack;
 pub mod pki;
 pub mod registry;
+pub mod token;

@@ -1,0 +1,321 @@
+//! The PKCS#11 back end against a real token: SoftHSM2. Needs `softhsm2-util`, its module and `openssl`; without them the tests fail.
+//!
+//! SoftHSM2 reads SOFTHSM2_CONF when it is initialised, and a process cannot set its own environment safely: each test makes a token, then
+//! runs itself again in a child process with the variable set.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Instant;
+
+use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::object::{Attribute, ObjectClass};
+use cryptoki::session::{Session, UserType};
+use cryptoki::types::AuthPin;
+use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
+use kakunin::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
+use kakunin::token::software::SoftwareKey;
+use kakunin::token::{SigningKey, TokenError, verify_pair};
+
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const TOKEN: &str = "kakunin test";
+const PIN: &str = "648219";
+const DIRECTORY: &str = "KAKUNIN_TEST_SOFTHSM_DIRECTORY";
+
+/// Runs `body` in a child process that has a SoftHSM2 token of its own, empty, in the directory that it gets.
+fn with_token(test: &str, body: impl Fn(&Path)) {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        return body(Path::new(&directory));
+    }
+    assert!(Path::new(MODULE).exists(), "these tests need SoftHSM2: {MODULE} is missing (apt-get install softhsm2)");
+    let directory = tempfile::tempdir().unwrap();
+    let configuration = directory.path().join("softhsm2.conf");
+    let tokens = directory.path().join("tokens");
+    std::fs::create_dir(&tokens).unwrap();
+    std::fs::write(&configuration, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display()))
+        .unwrap();
+    let arguments = ["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"];
+    run(Command::new("softhsm2-util").args(arguments).env("SOFTHSM2_CONF", &configuration));
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", test, "--nocapture"]).env("SOFTHSM2_CONF", &configuration).env(DIRECTORY, directory.path());
+    let output = run(&mut child);
+    assert!(output.contains("1 passed"), "{output}");
+    println!("{output}");
+}
+
+fn run(command: &mut Command) -> String {
+    let Output { status, stdout, stderr } =
+        command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; these tests need softhsm2-util and openssl"));
+    let text = String::from_utf8_lossy(&stdout).into_owned();
+    assert!(status.success(), "{command:?}: {}{text}", String::from_utf8_lossy(&stderr));
+    text
+}
+
+fn pin_file(directory: &Path, pin: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("pin");
+    std::fs::write(&path, format!("{pin}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+fn pin(directory: &Path, pin: &str) -> Pin {
+    Pin::from_file(&pin_file(directory, pin)).unwrap()
+}
+
+fn open(directory: &Path, sessions: usize) -> Pkcs11Token {
+    Pkcs11Token::open(Path::new(MODULE), TOKEN, pin(directory, PIN), sessions).unwrap()
+}
+
+/// Makes a key and imports it into the token with this label and id.
+fn import(directory: &Path, algorithm: KeyAlgorithm, label: &str, id: &str) -> SoftwareKey {
+    let path = directory.join(format!("{label}-{id}.pem"));
+    let key = SoftwareKey::generate(algorithm).unwrap();
+    key.create_file(&path).unwrap();
+    let file = path.to_str().unwrap();
+    run(Command::new("softhsm2-util").args(["--import", file, "--token", TOKEN, "--label", label, "--id", id, "--pin", PIN]));
+    key
+}
+
+fn labelled(label: &str) -> KeyRequest {
+    KeyRequest { label: Some(label.to_owned()), ..Default::default() }
+}
+
+/// A read-write session beside the program's own, for what an administrator would do.
+fn administrator() -> (Pkcs11, Session) {
+    let context = Pkcs11::new(MODULE).unwrap();
+    let _ = context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK));
+    let slot = context.get_slots_with_initialized_token().unwrap()[0];
+    let session = context.open_rw_session(slot).unwrap();
+    (context, session)
+}
+
+/// The module as after a failure of the token: every session and the login are gone.
+fn restart(context: Pkcs11) {
+    context.finalize().unwrap();
+    drop(administrator());
+}
+
+fn openssl_verifies(directory: &Path, key: &dyn SigningKey, message: &[u8], signature: &[u8]) {
+    let [spki, data, value] = ["spki.der", "message", "signature"].map(|name| directory.join(name).to_str().unwrap().to_owned());
+    std::fs::write(&spki, key.public_key()).unwrap();
+    std::fs::write(&data, message).unwrap();
+    std::fs::write(&value, signature).unwrap();
+    let hash = match key.signature_algorithm() {
+        SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => "-sha384",
+        SignatureAlgorithm::RsaSha512 => "-sha512",
+        _ => "-sha256",
+    };
+    let arguments = match key.signature_algorithm() {
+        SignatureAlgorithm::Ed25519 => {
+            vec!["pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", &spki, "-rawin", "-in", &data, "-sigfile", &value]
+        }
+        _ => vec!["dgst", hash, "-keyform", "DER", "-verify", &spki, "-signature", &value, &data],
+    };
+    run(Command::new("openssl").args(arguments));
+}
+
+#[test]
+fn every_key_signs_with_every_algorithm_it_may_use() {
+    with_token("every_key_signs_with_every_algorithm_it_may_use", |directory| {
+        for (number, algorithm) in KeyAlgorithm::ALL.into_iter().enumerate() {
+            let imported = import(directory, algorithm, algorithm.name(), &format!("0{number}"));
+            let token = open(directory, 2);
+            for signature in SignatureAlgorithm::ALL.into_iter().filter(|s| algorithm.can_sign(*s)) {
+                let request = KeyRequest { signature: Some(signature), ..labelled(algorithm.name()) };
+                let key = token.key(&request).unwrap();
+                assert_eq!((key.key_algorithm(), key.signature_algorithm()), (algorithm, signature));
+                assert_eq!(key.public_key(), imported.public_key(), "{algorithm}");
+                verify_pair(&key, imported.public_key()).unwrap();
+                let message = format!("signed by {key:?}");
+                let made = key.sign(message.as_bytes()).unwrap();
+                assert!(signature.verify(imported.public_key(), message.as_bytes(), &made), "{algorithm} {signature}");
+                openssl_verifies(directory, &key, message.as_bytes(), &made);
+            }
+            let by_id = KeyRequest { id: Some(vec![number as u8]), ..Default::default() };
+            assert_eq!(token.key(&by_id).unwrap().public_key(), imported.public_key());
+        }
+    });
+}
+
+#[test]
+fn a_key_generated_on_the_token_signs() {
+    use cryptoki::mechanism::Mechanism;
+    with_token("a_key_generated_on_the_token_signs", |directory| {
+        let token = open(directory, 1);
+        let (_context, session) = administrator();
+        let p256 = vec![0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+        let named =
+            |class| vec![Attribute::Class(class), Attribute::Token(true), Attribute::Label(b"made here".to_vec()), Attribute::Id(vec![9])];
+        let public = [named(ObjectClass::PUBLIC_KEY), vec![Attribute::Private(false), Attribute::EcParams(p256)]].concat();
+        let private =
+            [named(ObjectClass::PRIVATE_KEY), vec![Attribute::Sensitive(true), Attribute::Extractable(false), Attribute::Sign(true)]]
+                .concat();
+        session.generate_key_pair(&Mechanism::EccKeyPairGen, &public, &private).unwrap();
+        let key = token.key(&labelled("made here")).unwrap();
+        assert_eq!(key.key_algorithm(), KeyAlgorithm::EcdsaP256);
+        verify_pair(&key, key.public_key()).unwrap();
+    });
+}
+
+#[test]
+fn a_wrong_module_token_or_number_of_sessions_is_named() {
+    with_token("a_wrong_module_token_or_number_of_sessions_is_named", |directory| {
+        let open =
+            |module: &str, token: &str, sessions| Pkcs11Token::open(Path::new(module), token, pin(directory, PIN), sessions).unwrap_err();
+        assert!(matches!(open("/nonexistent/module.so", TOKEN, 1), TokenError::Module { .. }));
+        assert!(matches!(open("/etc/passwd", TOKEN, 1), TokenError::Module { .. }));
+        let message = open(MODULE, "other", 1).to_string();
+        assert_eq!(message, format!("token 'other': 0 tokens with this label, wanted one; the module {MODULE} shows: '{TOKEN}'"));
+        assert!(matches!(open(MODULE, TOKEN, 0), TokenError::Sessions { found: 0, .. }));
+        assert!(matches!(open(MODULE, TOKEN, 100_000), TokenError::Sessions { found: 100_000, .. }));
+    });
+}
+
+#[test]
+fn two_tokens_with_one_label_are_ambiguous() {
+    with_token("two_tokens_with_one_label_are_ambiguous", |directory| {
+        run(Command::new("softhsm2-util").args(["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"]));
+        let error = Pkcs11Token::open(Path::new(MODULE), TOKEN, pin(directory, PIN), 1).unwrap_err();
+        assert!(matches!(error, TokenError::TokenLabel { count: 2, .. }), "{error}");
+    });
+}
+
+#[test]
+fn a_wrong_pin_is_said_to_be_wrong_and_the_right_one_still_works() {
+    with_token("a_wrong_pin_is_said_to_be_wrong_and_the_right_one_still_works", |directory| {
+        for wrong in ["000000", "1"] {
+            let error = Pkcs11Token::open(Path::new(MODULE), TOKEN, pin(directory, wrong), 1).unwrap_err();
+            let place = directory.join("pin").display().to_string();
+            assert_eq!(error, TokenError::WrongPin { token: TOKEN.to_owned(), place });
+            assert!(!error.to_string().contains("000000"));
+        }
+        open(directory, 1);
+    });
+}
+
+#[test]
+fn a_refused_pin_is_not_tried_again() {
+    with_token("a_refused_pin_is_not_tried_again", |directory| {
+        import(directory, KeyAlgorithm::EcdsaP256, "key", "01");
+        let token = open(directory, 1);
+        let key = token.key(&labelled("key")).unwrap();
+        let set_pin = |old: &str, new: &str| {
+            let (context, session) = administrator();
+            let _ = session.login(UserType::User, Some(&AuthPin::new(old.into())));
+            session.set_pin(&AuthPin::new(old.into()), &AuthPin::new(new.into())).unwrap();
+            drop(session);
+            restart(context);
+        };
+        set_pin(PIN, "999999");
+        assert!(matches!(key.sign(b"message"), Err(TokenError::WrongPin { .. })));
+        // It would be right again: that it is still refused shows that the token was not asked.
+        set_pin("999999", PIN);
+        assert!(matches!(key.sign(b"message"), Err(TokenError::WrongPin { .. })));
+        let reopened = open(directory, 1).key(&labelled("key")).unwrap();
+        verify_pair(&reopened, key.public_key()).unwrap();
+    });
+}
+
+#[test]
+fn missing_and_ambiguous_keys_are_named() {
+    with_token("missing_and_ambiguous_keys_are_named", |directory| {
+        import(directory, KeyAlgorithm::EcdsaP256, "twin", "01");
+        let second = import(directory, KeyAlgorithm::EcdsaP256, "twin", "02");
+        let token = open(directory, 1);
+        let message = token.key(&labelled("absent")).unwrap_err().to_string();
+        assert_eq!(
+            message,
+            format!("token '{TOKEN}': 0 private keys with label 'absent', wanted one; labels on the token: 'twin', 'twin'")
+        );
+        let ambiguous = token.key(&labelled("twin")).unwrap_err();
+        assert!(matches!(ambiguous, TokenError::KeyCount { count: 2, .. }), "{ambiguous}");
+        let both = token.key(&KeyRequest { id: Some(vec![2]), ..labelled("twin") }).unwrap();
+        verify_pair(&both, second.public_key()).unwrap();
+        let wrong =
+            token.key(&KeyRequest { id: Some(vec![1]), signature: Some(SignatureAlgorithm::EcdsaSha384), ..labelled("twin") }).unwrap_err();
+        assert_eq!(wrong, TokenError::SignatureAlgorithm { key: KeyAlgorithm::EcdsaP256, found: SignatureAlgorithm::EcdsaSha384 });
+    });
+}
+
+#[test]
+fn without_a_public_key_object_rsa_tells_it_and_ecdsa_needs_the_certificate() {
+    with_token("without_a_public_key_object_rsa_tells_it_and_ecdsa_needs_the_certificate", |directory| {
+        let rsa = import(directory, KeyAlgorithm::Rsa2048, "rsa", "01");
+        let ecdsa = import(directory, KeyAlgorithm::EcdsaP256, "ecdsa", "02");
+        let token = open(directory, 1);
+        let (_context, session) = administrator();
+        for object in session.find_objects(&[Attribute::Class(ObjectClass::PUBLIC_KEY)]).unwrap() {
+            session.destroy_object(object).unwrap();
+        }
+        verify_pair(&token.key(&labelled("rsa")).unwrap(), rsa.public_key()).unwrap();
+        assert!(matches!(token.key(&labelled("ecdsa")), Err(TokenError::PublicKey { .. })));
+        let request = KeyRequest { certificate_spki: Some(ecdsa.public_key().to_vec()), ..labelled("ecdsa") };
+        verify_pair(&token.key(&request).unwrap(), ecdsa.public_key()).unwrap();
+        let other = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let request = KeyRequest { certificate_spki: Some(other.public_key().to_vec()), ..labelled("ecdsa") };
+        assert_eq!(
+            verify_pair(&token.key(&request).unwrap(), other.public_key()),
+            Err(TokenError::TrialSignature(SignatureAlgorithm::EcdsaSha256)),
+            "another certificate's key is noticed"
+        );
+    });
+}
+
+#[test]
+fn lost_sessions_and_logins_are_made_good() {
+    with_token("lost_sessions_and_logins_are_made_good", |directory| {
+        import(directory, KeyAlgorithm::EcdsaP256, "key", "01");
+        let token = open(directory, 2);
+        let key = token.key(&labelled("key")).unwrap();
+        verify_pair(&key, key.public_key()).unwrap();
+        let (context, session) = administrator();
+        drop(session);
+        restart(context);
+        verify_pair(&key, key.public_key()).unwrap();
+        administrator().1.logout().unwrap();
+        verify_pair(&key, key.public_key()).unwrap();
+        verify_pair(&token.key(&labelled("key")).unwrap(), key.public_key()).unwrap();
+    });
+}
+
+#[test]
+fn four_threads_sign_at_once_also_through_a_logout() {
+    with_token("four_threads_sign_at_once_also_through_a_logout", |directory| {
+        let algorithms = [(KeyAlgorithm::EcdsaP256, "01"), (KeyAlgorithm::Rsa2048, "02"), (KeyAlgorithm::Ed25519, "03")];
+        for (algorithm, id) in algorithms {
+            import(directory, algorithm, algorithm.name(), id);
+        }
+        for sessions in [1, 3, 4] {
+            let token = open(directory, sessions);
+            for (algorithm, _) in algorithms {
+                let key = token.key(&labelled(algorithm.name())).unwrap();
+                let start = Instant::now();
+                sign_on_four_threads(&key, 100);
+                println!("{algorithm}, {sessions} sessions: {:.0} signatures/s", 400.0 / start.elapsed().as_secs_f64());
+            }
+        }
+        let token = open(directory, 4);
+        let key = token.key(&labelled("ecdsa-p256")).unwrap();
+        // Between the rounds, since SoftHSM2 answers CKR_GENERAL_ERROR where a logout hits a C_SignInit half-way.
+        for _ in 0..20 {
+            sign_on_four_threads(&key, 10);
+            administrator().1.logout().unwrap();
+        }
+    });
+}
+
+fn sign_on_four_threads(key: &dyn SigningKey, count: usize) {
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || {
+                for number in 0..count {
+                    let message = format!("{thread}/{number}");
+                    let signature = key.sign(message.as_bytes()).unwrap();
+                    assert!(key.signature_algorithm().verify(key.public_key(), message.as_bytes(), &signature));
+                }
+            });
+        }
+    });
+}
