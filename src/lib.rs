@@ -1,5 +1,6 @@
 //! Kakunin: a validation authority.
 
+pub mod issuance;
 pub mod pack;
 pub mod pki;
 pub mod registry;

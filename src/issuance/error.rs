@@ -1,0 +1,40 @@
+//! Why a certificate was not issued.
+
+use crate::token::TokenError;
+
+/// An order that cannot be fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IssuanceError {
+    /// A part of the order is out of bounds.
+    #[error("{field}: found {found}, wanted {wanted}")]
+    Field {
+        /// The part.
+        field: &'static str,
+        /// What it holds.
+        found: String,
+        /// What it may hold.
+        wanted: String,
+    },
+    /// The issuer's key did not sign, or is not the key of the issuer's certificate.
+    #[error("issuer's key: {0}")]
+    Key(#[from] TokenError),
+    /// The certificate could not be encoded.
+    #[error("cannot encode the certificate: {0}")]
+    Encoding(String),
+    /// No random octets.
+    #[error("the random source failed")]
+    Random,
+}
+
+impl IssuanceError {
+    pub(super) fn field(field: &'static str, found: impl Into<String>, wanted: impl Into<String>) -> IssuanceError {
+        // What came from outside is shown only up to a length.
+        IssuanceError::Field { field, found: found.into().chars().take(200).collect(), wanted: wanted.into() }
+    }
+}
+
+impl From<der::Error> for IssuanceError {
+    fn from(error: der::Error) -> IssuanceError {
+        IssuanceError::Encoding(error.to_string())
+    }
+}

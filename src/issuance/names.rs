@@ -1,0 +1,152 @@
+//! Names that go into certificates, checked on the way in: subjects, DNS names and URLs. Never corrects one.
+
+use std::str::FromStr;
+
+use const_oid::ObjectIdentifier;
+use const_oid::db::{rfc3280, rfc4519};
+use der::asn1::{Any, Ia5String, PrintableStringRef, SetOfVec, Utf8StringRef};
+use der::{Encode, Tag, Tagged};
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+
+use super::IssuanceError;
+
+/// The most characters of a commonName (RFC 5280 A.1, ub-common-name).
+const MAX_COMMON_NAME: usize = 64;
+const MAX_RDNS: usize = 16;
+const MAX_URL: usize = 2048;
+const MAX_DNS_NAME: usize = 253;
+const MAX_DNS_NAMES: usize = 100;
+
+/// Attribute, name in messages, and the most characters (RFC 5280 A.1). What is not listed has at most 128.
+const BOUNDS: [(ObjectIdentifier, &str, usize); 9] = [
+    (rfc4519::COMMON_NAME, "subject CN", MAX_COMMON_NAME),
+    (rfc4519::ORGANIZATION_NAME, "subject O", 64),
+    (rfc4519::ORGANIZATIONAL_UNIT_NAME, "subject OU", 64),
+    (rfc4519::COUNTRY_NAME, "subject C", 2),
+    (rfc4519::LOCALITY_NAME, "subject L", 128),
+    (rfc4519::ST, "subject ST", 128),
+    (rfc4519::SERIAL_NUMBER, "subject serialNumber", 64),
+    (rfc4519::DOMAIN_COMPONENT, "subject DC", 63),
+    (rfc3280::EMAIL_ADDRESS, "subject emailAddress", 255),
+];
+
+/// DER of the Name that `text` (RFC 4514) describes.
+pub(super) fn subject(text: &str) -> Result<Vec<u8>, IssuanceError> {
+    let wanted = || format!("RFC 4514 text of 1 to {MAX_RDNS} parts such as CN=Example CA,O=Example,C=JP");
+    let name = Name::from_str(text).map_err(|_| IssuanceError::field("subject", format!("'{text}'"), wanted()))?;
+    if name.0.is_empty() || name.0.len() > MAX_RDNS {
+        return Err(IssuanceError::field("subject", format!("'{text}'"), wanted()));
+    }
+    name.0.iter().flat_map(|rdn| rdn.0.iter()).try_for_each(check_attribute)?;
+    Ok(name.to_der()?)
+}
+
+fn check_attribute(attribute: &AttributeTypeAndValue) -> Result<(), IssuanceError> {
+    let bound = BOUNDS.into_iter().find(|(oid, ..)| *oid == attribute.oid);
+    let (_, field, most) = bound.unwrap_or((attribute.oid, "subject attribute", 128));
+    let value = match attribute.value.tag() {
+        Tag::PrintableString => PrintableStringRef::try_from(&attribute.value).map(|s| s.as_str()),
+        Tag::Ia5String => der::asn1::Ia5StringRef::try_from(&attribute.value).map(|s| s.as_str()),
+        _ => Utf8StringRef::try_from(&attribute.value).map(|s| s.as_str()),
+    };
+    let value = value.map_err(|_| {
+        IssuanceError::field(field, "characters that its string type does not have", "UTF-8, or ASCII for C, DC and serialNumber")
+    })?;
+    let count = value.chars().count();
+    if value.chars().any(char::is_control) {
+        return Err(IssuanceError::field(field, "a control character", "none"));
+    }
+    match attribute.oid {
+        rfc4519::COUNTRY_NAME if count != 2 || !value.bytes().all(|b| b.is_ascii_uppercase()) => {
+            Err(IssuanceError::field(field, format!("'{value}'"), "two upper-case letters (ISO 3166-1)"))
+        }
+        _ if count == 0 || count > most => Err(IssuanceError::field(field, format!("{count} characters"), format!("1 to {most}"))),
+        _ => Ok(()),
+    }
+}
+
+/// DER of the Name that has `name` as its only commonName.
+pub(super) fn common_name(name: &str) -> Result<Vec<u8>, IssuanceError> {
+    if name.is_empty() || name.len() > MAX_COMMON_NAME {
+        return Err(IssuanceError::field("subject CN", format!("{} characters", name.len()), format!("1 to {MAX_COMMON_NAME}")));
+    }
+    let attribute = AttributeTypeAndValue { oid: rfc4519::COMMON_NAME, value: Any::new(Tag::Utf8String, name.as_bytes())? };
+    let mut rdn = SetOfVec::new();
+    rdn.insert(attribute)?;
+    Ok(RdnSequence(vec![RelativeDistinguishedName(rdn)]).to_der()?)
+}
+
+/// The dNSNames of a subjectAltName: 1 to 100 of them.
+pub(super) fn dns_names(names: &[&str]) -> Result<Vec<GeneralName>, IssuanceError> {
+    if names.is_empty() || names.len() > MAX_DNS_NAMES {
+        return Err(IssuanceError::field("dNSName", format!("{} names", names.len()), format!("1 to {MAX_DNS_NAMES}")));
+    }
+    names.iter().map(|name| dns_name(name)).collect()
+}
+
+/// A host name in letters, digits and hyphens (RFC 5890 2.3.1), perhaps with `*` as its first label (BR 7.1.4.2).
+fn dns_name(name: &str) -> Result<GeneralName, IssuanceError> {
+    let label = |l: &str| {
+        let letters = l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        (1..=63).contains(&l.len()) && letters && !l.starts_with('-') && !l.ends_with('-')
+    };
+    let rest = name.strip_prefix("*.").unwrap_or(name);
+    // No top-level domain is a number: four numbers are an IP address, which is not a dNSName.
+    let last_is_number = rest.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
+    if name.len() > MAX_DNS_NAME || !rest.contains('.') || !rest.split('.').all(label) || last_is_number {
+        let wanted = format!("a host name of at most {MAX_DNS_NAME} characters, in labels of 1 to 63 letters, digits and hyphens");
+        return Err(IssuanceError::field("dNSName", format!("'{name}'"), wanted));
+    }
+    Ok(GeneralName::DnsName(Ia5String::new(name)?))
+}
+
+/// A URL that relying parties fetch: plain http, since what is fetched is signed and TLS would need what it is about to check.
+pub(super) fn url(field: &'static str, url: &str) -> Result<GeneralName, IssuanceError> {
+    let host_follows = url.strip_prefix("http://").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));
+    if !host_follows || url.len() > MAX_URL || !url.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(IssuanceError::field(field, format!("'{url}'"), format!("an http:// URL of at most {MAX_URL} ASCII characters")));
+    }
+    Ok(GeneralName::UniformResourceIdentifier(Ia5String::new(url)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_bounded_and_the_message_names_field_found_and_wanted() {
+        assert!(subject("CN=Kakunin Root,OU=確認,O=Example\\, Inc.,C=JP").is_ok());
+        let message = |text: &str| subject(text).unwrap_err().to_string();
+        assert_eq!(message(&format!("CN={}", "x".repeat(65))), "subject CN: found 65 characters, wanted 1 to 64");
+        assert!(subject(&format!("CN={}", "確".repeat(64))).is_ok(), "characters are counted, not octets");
+        assert_eq!(message("CN=x,C=Japan"), "subject C: found 'Japan', wanted two upper-case letters (ISO 3166-1)");
+        assert_eq!(message("CN="), "subject CN: found 0 characters, wanted 1 to 64");
+        assert!(message("no name").starts_with("subject: found 'no name', wanted RFC 4514 text"));
+        for text in ["", "CN=a, O=b", "CN=a\\0a", "CN=\\ff", "C=\\c3\\a4", &vec!["OU=x"; 17].join(",")] {
+            assert!(subject(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_common_name_is_encoded_as_its_text_would_be() {
+        assert_eq!(common_name("www.example.com").unwrap(), subject("CN=www.example.com").unwrap());
+        assert!(common_name(&"x".repeat(65)).is_err());
+    }
+
+    #[test]
+    fn dns_names_and_urls_are_what_a_browser_takes() {
+        for name in ["example.com", "*.example.com", "xn--4gbrim.example", "1.example.com"] {
+            assert!(dns_name(name).is_ok(), "{name}");
+        }
+        for name in ["", "com", "*", "*.com", "a..b", ".a.b", "a.b.", "-a.b", "a_b.c", "a.*.b", "192.0.2.1", "例.jp", &"a.".repeat(130)] {
+            assert!(dns_name(name).is_err(), "{name}");
+        }
+        assert!(dns_names(&[]).is_err());
+        assert!(url("CRL URL", "http://crl.example.com/0.crl").is_ok());
+        for bad in ["", "http://", "http:///x", "https://a/", "ldap://a/", "http://a b/", "http://ä/"] {
+            assert!(url("CRL URL", bad).is_err(), "{bad}");
+        }
+    }
+}
