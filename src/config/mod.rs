@@ -1,0 +1,362 @@
+//! The configuration file: typed, with unknown fields refused and every bound checked before anything starts.
+//!
+//! Paths in the file are relative to the directory of the file. [`Config::load`] reads and resolves; [`check`] holds what was read against the rules.
+
+pub mod check;
+mod duration;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::pki::HashAlgorithm;
+use crate::registry::{IssuerMode, Publication};
+
+/// The greatest configuration file that is read.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not TOML, or not of the expected shape.
+    #[error("configuration {path}: {detail}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, field and what was wanted.
+        detail: String,
+    },
+    /// Readable, but against a bound or a rule.
+    #[error("configuration {path}:\n{}", .findings.iter().map(|f| format!("  {f}")).collect::<Vec<_>>().join("\n"))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong with it.
+        findings: Vec<check::Finding>,
+    },
+}
+
+/// A whole configuration file.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The URL under which relying parties reach this service, without a trailing slash: `http://ocsp.example`. Distribution points of CRL partitions
+    /// begin with it, so it must be the one written into the certificates.
+    pub base_url: String,
+    /// Where the registry is.
+    pub registry: RegistryConfig,
+    /// The front end.
+    #[serde(default)]
+    pub responder: ResponderConfig,
+    /// Health and metrics.
+    #[serde(default)]
+    pub admin: AdminConfig,
+    /// The signing worker.
+    #[serde(default)]
+    pub signing: SigningConfig,
+    /// PKCS#11 tokens that keys refer to.
+    #[serde(default, rename = "token")]
+    pub tokens: Vec<TokenConfig>,
+    /// The CAs.
+    #[serde(default, rename = "issuer")]
+    pub issuers: Vec<IssuerConfig>,
+}
+
+/// `[registry]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// An SQLite file. It must exist: `kakunin import` and `kakunin demo` create it.
+    pub sqlite: PathBuf,
+}
+
+/// `[responder]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ResponderConfig {
+    /// Where relying parties are answered. Default `127.0.0.1:2560`.
+    pub listen: SocketAddr,
+    /// Listener threads, each with a socket and a runtime of its own; 1 to 256. Default: one a core.
+    pub threads: usize,
+    /// The longest time that a cache may keep an OCSP answer (rule O13 bounds it too). Default 1 h.
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    /// Open connections, over all threads; 1 to 1 000 000. Default 10 000. Each costs up to ~24 KiB.
+    pub max_connections: usize,
+}
+
+impl Default for ResponderConfig {
+    fn default() -> Self {
+        Self { listen: local(2560), threads: cores(), max_age: Duration::from_secs(3600), max_connections: 10_000 }
+    }
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminConfig {
+    /// Where `/livez`, `/readyz` and `/metrics` are. Default `127.0.0.1:2561`; keep it off public interfaces.
+    pub listen: SocketAddr,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { listen: local(2561) }
+    }
+}
+
+/// `[signing]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SigningConfig {
+    /// Signing threads; 1 to 256. Default: one a core.
+    pub threads: usize,
+}
+
+impl Default for SigningConfig {
+    fn default() -> Self {
+        Self { threads: cores() }
+    }
+}
+
+/// `[[token]]`: a PKCS#11 token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenConfig {
+    /// The name by which keys refer to it.
+    pub name: String,
+    /// The PKCS#11 module: a shared library.
+    pub module: PathBuf,
+    /// The token's label.
+    pub label: String,
+    /// A file that holds the user PIN, readable by its owner only.
+    #[serde(default)]
+    pub pin_file: Option<PathBuf>,
+    /// Or an environment variable that holds it.
+    #[serde(default)]
+    pub pin_env: Option<String>,
+    /// Sessions to sign with at the same time; 1 to 256. Default: one a signing thread.
+    #[serde(default)]
+    pub sessions: Option<usize>,
+}
+
+/// Where a private key is: a file, or an object on a token.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyConfig {
+    /// A PKCS#8 PEM file of mode 0600.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// Or the name of a `[[token]]`.
+    #[serde(default)]
+    pub token: Option<String>,
+    /// The key's CKA_LABEL on that token.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// The key's CKA_ID on that token, in hexadecimal.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// Signature algorithm, where the key allows several: `rsa-sha256` (the default for RSA), `rsa-sha384`, `rsa-sha512`.
+    #[serde(default)]
+    pub signature: Option<String>,
+}
+
+/// `[[issuer]]`: a CA.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerConfig {
+    /// Its name in URLs and on the command line: 1 to 64 of a–z, 0–9, `-`, `_` and `.`.
+    pub name: String,
+    /// Its certificate, PEM.
+    pub certificate: PathBuf,
+    /// `open` (the default), `run-off` or `closed`.
+    #[serde(default = "open")]
+    pub mode: IssuerMode,
+    /// The CA's key: signs CRLs, and OCSP responses where there is no `responder`. Not needed on a host that only answers.
+    #[serde(default)]
+    pub key: Option<KeyConfig>,
+    /// A delegated OCSP responder.
+    #[serde(default)]
+    pub responder: Option<DelegatedResponderConfig>,
+    /// How OCSP responses are made.
+    #[serde(default)]
+    pub ocsp: OcspConfig,
+    /// How CRLs are made.
+    #[serde(default)]
+    pub crl: CrlConfig,
+}
+
+impl IssuerConfig {
+    /// What the registry is told about it.
+    pub fn publication(&self) -> Publication {
+        Publication { cert_id_hashes: self.ocsp.cert_id_hashes.clone(), crl_partitions: self.crl.partitions }
+    }
+}
+
+/// `[issuer.responder]`: a responder to which the CA has delegated signing (RFC 6960 2.6).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelegatedResponderConfig {
+    /// Its certificate, PEM, issued by the CA (rule P1).
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: KeyConfig,
+}
+
+/// `[issuer.ocsp]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OcspConfig {
+    /// nextUpdate − thisUpdate + 1 s, as the rules measure it: 8 h to 10 d. Default 7 d (rule T2).
+    #[serde(with = "duration")]
+    pub validity: Duration,
+    /// Every response is signed anew at least this often. Default 3 d 12 h (rule T2).
+    #[serde(with = "duration")]
+    pub refresh: Duration,
+    /// The CertID hashes for which every response is pre-signed: each costs its own signatures and memory. Default `["sha1", "sha256"]`.
+    pub cert_id_hashes: BTreeSet<HashAlgorithm>,
+}
+
+impl Default for OcspConfig {
+    fn default() -> Self {
+        Self {
+            validity: days(7),
+            refresh: Duration::from_secs(84 * 3600),
+            cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]),
+        }
+    }
+}
+
+/// `[issuer.crl]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CrlConfig {
+    /// nextUpdate − thisUpdate + 1 s: up to 10 d for subscriber certificates (rule T5). Default 7 d.
+    #[serde(with = "duration")]
+    pub validity: Duration,
+    /// A CRL is issued at least this often, and at once after a revocation. Default 1 d.
+    #[serde(with = "duration")]
+    pub refresh: Duration,
+    /// CRL partitions of end-entity certificates, beside the full CRL; 0 to 65 536. Default 0. Never lower it: certificates name their partition for life.
+    pub partitions: u32,
+}
+
+impl Default for CrlConfig {
+    fn default() -> Self {
+        Self { validity: days(7), refresh: days(1), partitions: 0 }
+    }
+}
+
+fn days(n: u64) -> Duration {
+    Duration::from_secs(n * 86_400)
+}
+
+fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn open() -> IssuerMode {
+    IssuerMode::Open
+}
+
+impl Config {
+    /// Reads a file, resolves its paths and checks every bound that can be checked without opening anything else.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let read = |source| ConfigError::Read { path: path.to_owned(), source };
+        let mut text = String::new();
+        fs::File::open(path).map_err(read)?.take(MAX_CONFIG_BYTES + 1).read_to_string(&mut text).map_err(read)?;
+        if text.len() as u64 > MAX_CONFIG_BYTES {
+            return Err(ConfigError::Parse { path: path.to_owned(), detail: format!("larger than {MAX_CONFIG_BYTES} bytes") });
+        }
+        let mut config: Config = toml::from_str(&text).map_err(|e| ConfigError::Parse { path: path.to_owned(), detail: e.to_string() })?;
+        let absolute = std::path::absolute(path).map_err(read)?;
+        config.resolve(absolute.parent().unwrap_or(Path::new("/")));
+        match check::bounds(&config) {
+            findings if findings.is_empty() => Ok(config),
+            findings => Err(ConfigError::Invalid { path: path.to_owned(), findings }),
+        }
+    }
+
+    /// The issuer with that name.
+    pub fn issuer(&self, name: &str) -> Option<&IssuerConfig> {
+        self.issuers.iter().find(|i| i.name == name)
+    }
+
+    /// The tokens by name.
+    pub fn tokens_by_name(&self) -> BTreeMap<&str, &TokenConfig> {
+        self.tokens.iter().map(|t| (t.name.as_str(), t)).collect()
+    }
+
+    fn resolve(&mut self, directory: &Path) {
+        let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
+        resolve(&mut self.registry.sqlite);
+        self.tokens.iter_mut().filter_map(|t| t.pin_file.as_mut()).for_each(resolve);
+        for issuer in &mut self.issuers {
+            resolve(&mut issuer.certificate);
+            issuer.key.iter_mut().filter_map(|k| k.file.as_mut()).for_each(resolve);
+            if let Some(responder) = &mut issuer.responder {
+                resolve(&mut responder.certificate);
+                responder.key.file.iter_mut().for_each(resolve);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"
+        base_url = "http://ocsp.example"
+        [registry]
+        sqlite = "registry.sqlite"
+        [[issuer]]
+        name = "issuing"
+        certificate = "issuing.pem"
+        key = { file = "keys/issuing.key.pem" }
+    "#;
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kakunin.toml");
+        fs::write(&path, text).unwrap();
+        Config::load(&path)
+    }
+
+    #[test]
+    fn t2_the_defaults_satisfy_every_programme() {
+        let config = load(SMALL).unwrap();
+        assert_eq!(config.issuers[0].ocsp.validity, days(7));
+        assert_eq!(config.issuers[0].ocsp.refresh, days(7) / 2);
+        assert!(config.registry.sqlite.is_absolute());
+        assert!(config.issuers[0].key.as_ref().unwrap().file.as_ref().unwrap().ends_with("keys/issuing.key.pem"));
+    }
+
+    #[test]
+    fn unknown_fields_and_bad_values_are_named() {
+        let message = |text: &str| load(text).unwrap_err().to_string();
+        assert!(message(&SMALL.replace("base_url", "base_uri")).contains("base_uri"));
+        assert!(message("base_url = ").contains("kakunin.toml"));
+        let long = format!("{SMALL}\n[issuer.ocsp]\nvalidity = \"11d\"");
+        assert!(message(&long).contains("11d") && message(&long).contains("T1"), "{}", message(&long));
+        let typo = format!("{SMALL}\n[issuer.crl]\nrefresh = \"often\"");
+        assert!(message(&typo).contains("often"), "{}", message(&typo));
+    }
+}

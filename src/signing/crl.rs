@@ -1,0 +1,84 @@
+//! Issuing CRLs: full ones, and partitions with a critical issuingDistributionPoint.
+
+use super::gate::{self, MeantCrl};
+use super::schedule::{self, Turn};
+use super::{IssuerSigning, SigningError};
+use crate::pki::Timestamp;
+use crate::pki::crl::{CrlEntries, CrlEntry, CrlHeader, UnsignedCrl};
+use crate::pki::extension::IssuingDistributionPoint;
+use crate::pki::{CertificateStatus, Revocation};
+use crate::registry::{CertificateRecord, CrlRecord, CrlScope, Registry};
+use crate::token::SigningKey;
+
+/// Makes the next CRL of a scope, checked and ready to publish. `previous` is the thisUpdate of the one before: what had expired by then has stood on a CRL
+/// after its expiry, and leaves (rule C6).
+pub fn issue(
+    registry: &dyn Registry,
+    signing: &IssuerSigning,
+    key: &dyn SigningKey,
+    scope: CrlScope,
+    previous: Option<Timestamp>,
+    now: Timestamp,
+) -> Result<CrlRecord, SigningError> {
+    // The number is asked for before the entries: whoever publishes in between makes `publish_crl` refuse this CRL.
+    let number = registry.next_crl_number(signing.issuer.id, scope)?;
+    let mut entries = CrlEntries::default();
+    registry.visit_revoked(signing.issuer.id, scope, previous.unwrap_or_default(), &mut |record| {
+        if let Some(entry) = entry_of(&record) {
+            entries.push(&entry);
+        }
+    })?;
+    let count = entries.count();
+    let distribution_point = distribution_point(signing, scope);
+    let next_update = schedule::next_update(now, signing.crl_timing.validity, Timestamp::MAX);
+    let header = CrlHeader {
+        issuer: &signing.certificate.subject,
+        authority_key_identifier: &signing.certificate.key_identifier,
+        algorithm: key.signature_algorithm(),
+        number,
+        this_update: now,
+        next_update,
+        distribution_point: distribution_point.clone(),
+    };
+    let unsigned = UnsignedCrl::new(&header, entries);
+    let signature = key.sign(unsigned.to_be_signed())?;
+    let der = unsigned.with_signature(&signature);
+    let meant = MeantCrl {
+        number,
+        this_update: now,
+        next_update,
+        entries: count,
+        distribution_point: distribution_point.as_ref().map(|p| p.uri.as_str()),
+        algorithm: header.algorithm,
+    };
+    gate::check_crl(&der, &meant, &signing.certificate)?;
+    let refresh_at = schedule::refresh_at(turn(signing, scope), signing.crl_timing, now, next_update);
+    Ok(CrlRecord { scope, number, this_update: now, next_update, refresh_at, der })
+}
+
+/// The scopes in which an issuer publishes CRLs.
+pub fn scopes(signing: &IssuerSigning) -> impl Iterator<Item = CrlScope> + use<> {
+    let partitions = signing.issuer.publication.crl_partitions;
+    std::iter::once(CrlScope::Full).chain((0..partitions).map(CrlScope::Partition))
+}
+
+fn entry_of(record: &CertificateRecord) -> Option<CrlEntry> {
+    let CertificateStatus::Revoked(revocation @ Revocation { .. }) = record.status else { return None };
+    Some(CrlEntry { serial: record.serial, revocation, invalidity_date: record.invalidity_date })
+}
+
+fn distribution_point(signing: &IssuerSigning, scope: CrlScope) -> Option<IssuingDistributionPoint> {
+    match scope {
+        CrlScope::Full => None,
+        CrlScope::Partition(n) => Some(IssuingDistributionPoint { uri: signing.partition_url(n), only_user_certificates: true }),
+    }
+}
+
+/// Partitions are refreshed in turn; the full CRL takes the place after the last of them.
+fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
+    let of = signing.issuer.publication.crl_partitions + 1;
+    match scope {
+        CrlScope::Full => Turn { index: of - 1, of },
+        CrlScope::Partition(index) => Turn { index: index.min(of - 1), of },
+    }
+}

@@ -1,0 +1,55 @@
+//! Growth: when an issuer has more certificates than its slots should hold, the slots are doubled and the packs divided. Nothing is signed again.
+
+use super::{IssuerSigning, SigningError};
+use crate::pack::{Pack, PackPlace};
+use crate::pki::{HashAlgorithm, IssuerHashes, SlotRange};
+use crate::registry::{PackHead, PackRecord, Registry};
+
+/// Divides the issuer's packs where its certificates have become too many for them. Returns whether it did; `signing` then has the new division.
+pub(super) fn grow(registry: &dyn Registry, signing: &mut IssuerSigning) -> Result<bool, SigningError> {
+    let counts = registry.counts(signing.issuer.id)?;
+    let (from, to) = (signing.issuer.slot_bits, SlotRange::bits_for(counts.good + counts.revoked));
+    if to <= from {
+        return Ok(false);
+    }
+    let heads = registry.pack_heads(signing.issuer.id)?;
+    let generations = heads.iter().map(|h| h.generation).sum();
+    let mut packs = heads.iter().flat_map(|head| divided(registry, signing, head, to));
+    registry.regroup_packs(signing.issuer.id, from, to, generations, &mut packs)?;
+    tracing::info!(issuer = signing.issuer.name, from, to, "slots doubled");
+    signing.issuer.slot_bits = to;
+    Ok(true)
+}
+
+/// The packs that replace one pack. One that cannot be read has none: its slots are then signed anew.
+fn divided(registry: &dyn Registry, signing: &IssuerSigning, head: &PackHead, to: u8) -> Vec<PackRecord> {
+    let place = PackPlace::new(
+        &IssuerHashes::of(&signing.certificate, head.cert_id_hash),
+        SlotRange { bits: signing.issuer.slot_bits, slot: head.slot },
+    );
+    let record = registry.pack(signing.issuer.id, head.cert_id_hash, head.slot).ok().flatten();
+    let whole = record.and_then(|record| Pack::from_blob(record.blob, place).ok());
+    let mut packs: Vec<Pack> = whole.into_iter().collect();
+    while packs.first().is_some_and(|pack| pack.slot().bits < to) {
+        packs = packs.iter().flat_map(|pack| halves(pack, place)).collect();
+    }
+    packs.iter().map(|pack| record_of(pack, head.cert_id_hash, head)).collect()
+}
+
+fn halves(pack: &Pack, place: PackPlace) -> Vec<Pack> {
+    let (bits, slot) = (pack.slot().bits + 1, pack.slot().slot * 2);
+    let halves = pack.split(place).map(Vec::from).unwrap_or_default();
+    let read = |(side, blob)| Pack::from_blob(blob, place.with_slot(SlotRange { bits, slot: slot + side })).ok();
+    (0..).zip(halves).filter_map(read).collect()
+}
+
+fn record_of(pack: &Pack, cert_id_hash: HashAlgorithm, old: &PackHead) -> PackRecord {
+    let head = PackHead {
+        cert_id_hash,
+        slot: pack.slot().slot,
+        generation: pack.generation(),
+        this_update: pack.signings().map(|s| s.this_update).min().unwrap_or(old.this_update),
+        next_update: pack.signings().map(|s| s.next_update).min().unwrap_or(old.next_update),
+    };
+    PackRecord { head, blob: pack.as_bytes().to_vec() }
+}

@@ -1,0 +1,42 @@
+//! What the signing worker counts.
+
+use prometheus::{IntCounter, IntGauge, Registry};
+
+/// Counters of one worker; cheap to clone, shared by its threads.
+#[derive(Clone, Debug)]
+pub struct SigningMetrics {
+    /// OCSP responses signed.
+    pub responses: IntCounter,
+    /// Packs published.
+    pub packs: IntCounter,
+    /// CRLs published.
+    pub crls: IntCounter,
+    /// Attempts that failed: see the log for each.
+    pub failures: IntCounter,
+    /// Issuers for which the last attempt failed: an alarm while it is not 0.
+    pub failing_issuers: IntGauge,
+}
+
+impl Default for SigningMetrics {
+    fn default() -> Self {
+        let counter = |name, help| IntCounter::new(name, help).expect("a constant, valid metric name");
+        Self {
+            responses: counter("kakunin_signing_responses_total", "OCSP responses signed"),
+            packs: counter("kakunin_signing_packs_published_total", "Response packs published"),
+            crls: counter("kakunin_signing_crls_published_total", "CRLs published"),
+            failures: counter("kakunin_signing_failures_total", "Signing attempts that failed"),
+            failing_issuers: IntGauge::new("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed")
+                .expect("a constant, valid metric name"),
+        }
+    }
+}
+
+impl SigningMetrics {
+    /// Shows the counters in a metrics registry. Fails where they are shown there already.
+    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        for counter in [&self.responses, &self.packs, &self.crls, &self.failures] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        registry.register(Box::new(self.failing_issuers.clone()))
+    }
+}

@@ -1,0 +1,132 @@
+//! The signing worker: reads from the registry what is due, signs it, checks it, and publishes it to the registry.
+//!
+//! [`schedule`] decides, as a pure function of state and time; [`ocsp`] and [`crl`] make the artefacts; [`gate`] lets nothing pass that breaks a rule;
+//! [`worker`] ties them to the registry and to threads. Nothing here knows HTTP or files.
+
+mod agenda;
+pub mod crl;
+pub mod gate;
+mod growth;
+pub mod metrics;
+pub mod ocsp;
+pub mod schedule;
+pub mod worker;
+
+use std::time::Duration;
+
+use crate::pack::PackError;
+use crate::pki::{CertificateInfo, Timestamp, ocsp_response};
+use crate::registry::{Issuer, RegistryError, Signer, SignerId};
+use crate::token::{Key, TokenError, verify_pair};
+
+pub use worker::{PassReport, Worker};
+
+/// How often and for how long something is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// nextUpdate − thisUpdate + 1 s, as the rules measure it (rule T1).
+    pub validity: Duration,
+    /// The longest time between two signings.
+    pub refresh: Duration,
+}
+
+/// Why something could not be signed or published. What was published before stays.
+#[derive(Debug, thiserror::Error)]
+pub enum SigningError {
+    /// The registry failed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The token failed.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// A published pack cannot be read.
+    #[error("published pack of slot {slot}: {source}")]
+    Pack {
+        /// Which slot.
+        slot: u32,
+        /// What is wrong with it.
+        source: PackError,
+    },
+    /// The gate refused what was signed.
+    #[error("refused by the gate, rule {0}")]
+    Gate(#[from] gate::Finding),
+    /// The clock shows a time before what is published.
+    #[error("{what} was signed at {published}, and the clock shows {now}: nothing is signed that would look older than what is published")]
+    ClockWentBack {
+        /// What was to be signed.
+        what: String,
+        /// Its published thisUpdate.
+        published: Timestamp,
+        /// The present time.
+        now: Timestamp,
+    },
+}
+
+/// A key that signs OCSP responses, and what the responses say of it.
+pub struct ResponseSigner {
+    /// The key.
+    pub key: Key,
+    /// What the responder needs to know.
+    pub signer: Signer,
+    /// Its number in the registry.
+    pub id: SignerId,
+    /// The end of its certificate's validity, or of the CA's where the CA signs: no nextUpdate is later (rule T3).
+    pub not_after: Timestamp,
+}
+
+/// Everything needed to sign for one issuer.
+pub struct IssuerSigning {
+    /// As registered.
+    pub issuer: Issuer,
+    /// Its certificate.
+    pub certificate: CertificateInfo,
+    /// Who signs OCSP responses; `None`: nobody here.
+    pub responder: Option<ResponseSigner>,
+    /// Who signs CRLs; `None`: nobody here.
+    pub crl_key: Option<Key>,
+    /// When OCSP responses are signed.
+    pub ocsp_timing: Timing,
+    /// When CRLs are signed.
+    pub crl_timing: Timing,
+    /// The URL that distribution points begin with.
+    pub base_url: String,
+}
+
+impl IssuerSigning {
+    /// The URL of a partition's CRL: in the certificates' CDP and in the CRL's IDP, byte for byte (rule C4).
+    pub fn partition_url(&self, partition: u32) -> String {
+        partition_url(&self.base_url, &self.issuer.name, partition)
+    }
+}
+
+/// The URL of a CRL partition.
+pub fn partition_url(base_url: &str, issuer: &str, partition: u32) -> String {
+    format!("{base_url}/crl/{issuer}/{partition}.crl")
+}
+
+/// What the registry is told of a response signer: the CA itself, or a delegate whose certificate is held against rules O7 and P1's essentials.
+///
+/// Makes a trial signature: a key that does not belong to its certificate is found here.
+pub fn describe_signer(key: &Key, ca: &CertificateInfo, delegate: Option<&CertificateInfo>) -> Result<Signer, SigningError> {
+    let certificate = delegate.unwrap_or(ca);
+    verify_pair(key.as_ref(), &certificate.spki)?;
+    if let Some(delegate) = delegate {
+        gate::check_responder_certificate(delegate, ca)?;
+    }
+    Ok(Signer {
+        key_hash: ocsp_response::responder_key_hash(&certificate.public_key_bits),
+        algorithm: key.signature_algorithm(),
+        certificate: delegate.map(|d| d.der.clone()),
+    })
+}
+
+/// Refuses to sign at `now` what was published with a later thisUpdate.
+fn not_before(published: Option<Timestamp>, now: Timestamp, what: impl FnOnce() -> String) -> Result<(), SigningError> {
+    match published {
+        Some(published) if published > now => Err(SigningError::ClockWentBack { what: what(), published, now }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! Signing the OCSP responses of one slot.
+
+use std::collections::HashMap;
+
+use super::gate::{self, SignedResponse};
+use super::schedule::{self, Turn};
+use super::{IssuerSigning, ResponseSigner, SigningError};
+use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
+use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
+use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotRange, Timestamp, ecdsa};
+use crate::registry::{PackHead, PackRecord, Registry};
+
+/// How much of a slot is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Every response.
+    All,
+    /// What is new or has another status than published; the other responses stay as they are.
+    Changed,
+}
+
+/// The pack of one slot, ready to publish.
+pub struct SignedPack {
+    /// The pack.
+    pub record: PackRecord,
+    /// When the slot is to be signed again.
+    pub refresh_at: Timestamp,
+    /// How many responses were signed for it.
+    pub signatures: u64,
+}
+
+/// Signs the responses of one slot for one CertID hash.
+///
+/// The published pack is read *before* the certificates: whoever publishes in between makes [`Registry::publish_packs`] refuse this one, so that no status
+/// that was read earlier ever replaces one that was read later.
+pub fn sign_slot(
+    registry: &dyn Registry,
+    signing: &IssuerSigning,
+    responder: &ResponseSigner,
+    job: SlotJob,
+    now: Timestamp,
+) -> Result<SignedPack, SigningError> {
+    let hashes = IssuerHashes::of(&signing.certificate, job.cert_id_hash);
+    let place = PackPlace::new(&hashes, job.slot);
+    let published = registry.pack(signing.issuer.id, job.cert_id_hash, job.slot.slot)?;
+    let generation = published.as_ref().map_or(0, |p| p.head.generation) + 1;
+    let old = match published {
+        // A pack that cannot be read is replaced as a whole.
+        Some(record) => Pack::from_blob(record.blob, place).ok(),
+        None => None,
+    };
+    let newest = old.as_ref().and_then(|pack| pack.signings().map(|s| s.this_update).max());
+    super::not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
+    let mut certificates = Vec::new();
+    registry.visit_certificates(signing.issuer.id, job.slot, &mut |record| certificates.push((record.serial, record.status)))?;
+
+    let template =
+        ResponseTemplate::new(&hashes, &responder.signer.key_hash, responder.signer.algorithm, responder.signer.certificate.as_deref());
+    let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
+    let fresh = Signing { this_update: now, next_update, signer: responder.id.0 };
+    let pass = SlotPass { signing, responder, template, fresh };
+    let reusable = reusable(old.as_ref(), job.extent, responder, now);
+    let turn = Turn { index: job.slot.slot, of: 1 << job.slot.bits };
+    let oldest = reusable.values().map(|e| e.signing.this_update).chain([now]).min().unwrap_or(now);
+    let refresh_at = schedule::refresh_at(turn, signing.ocsp_timing, oldest, schedule_end(&reusable, next_update));
+    pass.build(PackBuilder::new(place, generation, refresh_at), &certificates, &reusable, job, PackSummary { generation, refresh_at, now })
+}
+
+/// What is to be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotJob {
+    /// For which CertID hash.
+    pub cert_id_hash: HashAlgorithm,
+    /// Which slot.
+    pub slot: SlotRange,
+    /// How much of it.
+    pub extent: Extent,
+}
+
+type Reusable<'a> = HashMap<&'a [u8], Entry<'a>>;
+
+/// The published responses that may stay: none when everything is to be signed, when another key signs now, or when the table of signings is full.
+fn reusable<'a>(old: Option<&'a Pack>, extent: Extent, responder: &ResponseSigner, now: Timestamp) -> Reusable<'a> {
+    match old {
+        Some(pack) if extent == Extent::Changed && pack.signings().len() < MAX_SIGNINGS => {
+            let stays = |e: &Entry<'_>| e.signing.signer == responder.id.0 && e.signing.next_update > now;
+            pack.entries().filter(stays).map(|e| (e.serial, e)).collect()
+        }
+        _ => HashMap::new(),
+    }
+}
+
+fn schedule_end(reusable: &Reusable<'_>, fresh: Timestamp) -> Timestamp {
+    reusable.values().map(|e| e.signing.next_update).chain([fresh]).min().unwrap_or(fresh)
+}
+
+struct SlotPass<'a> {
+    signing: &'a IssuerSigning,
+    responder: &'a ResponseSigner,
+    template: ResponseTemplate,
+    fresh: Signing,
+}
+
+struct PackSummary {
+    generation: u64,
+    refresh_at: Timestamp,
+    now: Timestamp,
+}
+
+impl SlotPass<'_> {
+    fn build(
+        &self,
+        mut builder: PackBuilder,
+        certificates: &[(Serial, CertificateStatus)],
+        reusable: &Reusable<'_>,
+        job: SlotJob,
+        summary: PackSummary,
+    ) -> Result<SignedPack, SigningError> {
+        let (mut signatures, mut oldest, mut earliest) = (0, summary.now, self.fresh.next_update);
+        for (serial, status) in certificates {
+            if let Some(entry) = reusable.get(serial.as_der_content()).filter(|e| e.status == *status) {
+                oldest = oldest.min(entry.signing.this_update);
+                earliest = earliest.min(entry.signing.next_update);
+                builder.push(entry);
+                continue;
+            }
+            let raw_signature = self.sign(serial, *status, signatures == 0)?;
+            builder.push(&Entry { serial: serial.as_der_content(), status: *status, signing: self.fresh, raw_signature: &raw_signature });
+            signatures += 1;
+        }
+        let slot = job.slot.slot;
+        let blob = builder.build().map_err(|source| SigningError::Pack { slot, source })?;
+        let head =
+            PackHead { cert_id_hash: job.cert_id_hash, slot, generation: summary.generation, this_update: oldest, next_update: earliest };
+        Ok(SignedPack { record: PackRecord { head, blob }, refresh_at: summary.refresh_at, signatures })
+    }
+
+    /// Signs one response. The gate sees the first of a slot, and every revocation.
+    fn sign(&self, serial: &Serial, status: CertificateStatus, first: bool) -> Result<Vec<u8>, SigningError> {
+        let single = SingleResponse {
+            serial: serial.as_der_content(),
+            status,
+            this_update: self.fresh.this_update,
+            next_update: self.fresh.next_update,
+        };
+        let algorithm = self.responder.signer.algorithm;
+        let signature = self.responder.key.sign(&self.template.to_be_signed(&single))?;
+        let raw = if algorithm.is_ecdsa() {
+            let length = self.responder.key.key_algorithm().raw_signature_length();
+            ecdsa::raw_from_der(&signature, length).ok_or_else(|| gate::unusable_signature(algorithm))?
+        } else {
+            signature
+        };
+        if first || status != CertificateStatus::Good {
+            let response = self.template.response(&single, &raw);
+            gate::check_response(
+                &SignedResponse { der: &response, meant: &single },
+                &self.signing.certificate,
+                self.responder,
+                self.signing.ocsp_timing,
+            )?;
+        }
+        Ok(raw)
+    }
+}

@@ -1,0 +1,310 @@
+//! The worker on a real registry with real keys, through virtual time.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::rand::SystemRandom;
+use tempfile::TempDir;
+
+use super::*;
+use crate::issuance::{Issuer as CaIssuer, Order, RootOrder, Validity, random_serial, responder_certificate, self_signed_root};
+use crate::pack::{Pack, PackPlace};
+use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, KeyAlgorithm, Revocation, RevocationReason, Serial, SlotHash, SlotRange};
+use crate::registry::sqlite::SqliteRegistry;
+use crate::registry::{CertificateRecord, CrlScope, IssuerMode, NewIssuer, OnConflict, Publication, Registry};
+use crate::token::SigningKey;
+use crate::token::software::SoftwareKey;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+const OCSP: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
+const CRL: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: DAY };
+
+struct Bench {
+    _directory: TempDir,
+    registry: Arc<dyn Registry>,
+    ca: CaIssuer,
+    ca_key: Key,
+    responder: Option<(Key, CertificateInfo)>,
+    start: Timestamp,
+}
+
+fn start() -> Timestamp {
+    "2026-12-01T00:00:00Z".parse().unwrap()
+}
+
+impl Bench {
+    /// A CA of 20 years whose OCSP responder's certificate lasts `responder_days`; 0 of them: the CA's key signs.
+    fn new(responder_days: u32) -> Bench {
+        let (random, start) = (SystemRandom::new(), start());
+        let ca_key: Key = Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+        let validity = |days: u32| Validity { not_before: start, not_after: start.saturating_add(DAY * days) };
+        let order =
+            RootOrder { subject: "CN=Test CA", serial: random_serial(&random).unwrap(), validity: validity(7300), signs_ocsp: true };
+        let certificate = CertificateInfo::from_der(&self_signed_root(&order, ca_key.as_ref()).unwrap()).unwrap();
+        let ca = CaIssuer::new(certificate, ca_key.clone()).unwrap();
+        let responder = (responder_days > 0).then(|| {
+            let key: Key = Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+            let serial = random_serial(&random).unwrap();
+            let order = Order { subject: "CN=Responder", spki: key.public_key(), serial, validity: validity(responder_days) };
+            (key.clone(), CertificateInfo::from_der(&responder_certificate(&ca, &order).unwrap()).unwrap())
+        });
+        let directory = tempfile::tempdir().unwrap();
+        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(&directory.path().join("registry.sqlite")).unwrap());
+        let publication = Publication { cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]), crl_partitions: 2 };
+        let certificate = ca.certificate().der.clone();
+        registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap();
+        Bench { _directory: directory, registry, ca, ca_key, responder, start }
+    }
+
+    fn issuer(&self) -> Issuer {
+        self.registry.issuers().unwrap().remove(0)
+    }
+
+    fn worker(&self) -> Worker {
+        let (certificate, issuer) = (self.ca.certificate().clone(), self.issuer());
+        let (key, delegate) = match &self.responder {
+            Some((key, delegate)) => (key.clone(), Some(delegate)),
+            None => (self.ca_key.clone(), None),
+        };
+        let signer = describe_signer(&key, &certificate, delegate).unwrap();
+        let id = self.registry.register_signer(issuer.id, &signer).unwrap();
+        let not_after = delegate.unwrap_or(&certificate).not_after;
+        let signing = IssuerSigning {
+            issuer,
+            certificate,
+            responder: Some(ResponseSigner { key, signer, id, not_after }),
+            crl_key: Some(self.ca_key.clone()),
+            ocsp_timing: OCSP,
+            crl_timing: CRL,
+            base_url: "http://va.example".into(),
+        };
+        Worker::new(self.registry.clone(), vec![signing], 2, Default::default()).unwrap()
+    }
+
+    fn add(&self, serials: std::ops::Range<u64>) {
+        let not_after = self.start.saturating_add(90 * DAY);
+        let record = |n: u64| CertificateRecord {
+            serial: serial(n),
+            not_before: Some(self.start),
+            not_after,
+            partition: Some((n % 2) as u32),
+            status: CertificateStatus::Good,
+            invalidity_date: None,
+        };
+        self.registry.add_certificates(self.issuer().id, &mut serials.map(|n| Ok(record(n))), OnConflict::Refuse, self.start).unwrap();
+    }
+
+    fn revoke(&self, n: u64, now: Timestamp) {
+        let revocation = Revocation { at: now, reason: Some(RevocationReason::Superseded) };
+        self.registry.revoke(self.issuer().id, &serial(n), revocation, None, now).unwrap();
+    }
+
+    fn packs(&self, algorithm: HashAlgorithm) -> Vec<Pack> {
+        let (issuer, hashes) = (self.issuer(), IssuerHashes::of(self.ca.certificate(), algorithm));
+        let slots = 0..1u32 << issuer.slot_bits;
+        let read = |slot| {
+            let record = self.registry.pack(issuer.id, algorithm, slot).unwrap().expect("every slot is published");
+            Pack::from_blob(record.blob, PackPlace::new(&hashes, SlotRange { bits: issuer.slot_bits, slot })).unwrap()
+        };
+        slots.map(read).collect()
+    }
+
+    fn published_status(&self, algorithm: HashAlgorithm, n: u64) -> Option<CertificateStatus> {
+        let (serial, bits) = (serial(n), self.issuer().slot_bits);
+        let hash = SlotHash::from(&serial);
+        let pack = self.packs(algorithm).swap_remove(hash.slot(bits) as usize);
+        pack.lookup(hash, serial.as_der_content()).map(|e| e.status)
+    }
+
+    fn crl_number(&self, scope: CrlScope) -> u64 {
+        self.registry.latest_crls(self.issuer().id).unwrap().iter().find(|c| c.scope == scope).map_or(0, |c| c.number)
+    }
+
+    /// Every T rule that concerns what is published at `now`.
+    fn assert_in_time(&self, now: Timestamp) {
+        for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+            for signing in self.packs(algorithm).iter().flat_map(|p| p.signings().collect::<Vec<_>>()) {
+                assert!(signing.this_update <= now && now < signing.next_update);
+                let inclusive = signing.next_update.since(signing.this_update) + Duration::from_secs(1);
+                assert!(inclusive <= 10 * DAY && now.since(signing.this_update) <= 4 * DAY);
+                assert!(signing.next_update.since(now) >= 8 * HOUR);
+            }
+        }
+        for crl in self.registry.latest_crls(self.issuer().id).unwrap() {
+            assert!(crl.this_update <= now && now < crl.next_update && now.since(crl.this_update) <= DAY + HOUR);
+        }
+    }
+}
+
+fn serial(n: u64) -> Serial {
+    Serial::from_magnitude(&(n + 1_000_000).to_be_bytes()).unwrap()
+}
+
+fn pass(worker: &mut Worker, now: Timestamp) -> PassReport {
+    let report = worker.pass(now);
+    assert_eq!(report.failures, Vec::<String>::new());
+    report
+}
+
+#[test]
+fn t1_t2_t5_three_weeks_of_steady_refresh_meet_every_deadline() {
+    let bench = Bench::new(365);
+    bench.add(0..1500);
+    let mut worker = bench.worker();
+    let first = pass(&mut worker, bench.start);
+    assert_eq!((first.responses, first.crls), (3000, 3), "every response for both hashes, the full CRL and two partitions");
+    let mut now = bench.start;
+    while now < bench.start.saturating_add(21 * DAY) {
+        now = now.saturating_add(HOUR);
+        pass(&mut worker, now);
+        bench.assert_in_time(now);
+    }
+    assert_eq!(pass(&mut worker, now), PassReport::default(), "nothing is due twice");
+}
+
+#[test]
+fn s3_4_a_revocation_is_on_the_next_pack_and_crl_and_costs_one_signature_a_hash() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    let before = (bench.crl_number(CrlScope::Full), bench.crl_number(CrlScope::Partition(0)), bench.crl_number(CrlScope::Partition(1)));
+    let later = bench.start.saturating_add(HOUR);
+    bench.revoke(7, later);
+    let report = pass(&mut worker, later);
+    assert_eq!((report.responses, report.packs, report.crls), (2, 2, 2));
+    for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+        assert!(matches!(bench.published_status(algorithm, 7), Some(CertificateStatus::Revoked(r)) if r.at == later));
+        assert_eq!(bench.published_status(algorithm, 8), Some(CertificateStatus::Good));
+    }
+    let after = (bench.crl_number(CrlScope::Full), bench.crl_number(CrlScope::Partition(0)), bench.crl_number(CrlScope::Partition(1)));
+    assert_eq!(after, (before.0 + 1, before.1, before.2 + 1), "only the scopes that the certificate is in");
+}
+
+#[test]
+fn c9_a_worker_that_died_before_signing_is_made_up_for_by_the_next() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    pass(&mut bench.worker(), bench.start);
+    bench.revoke(3, bench.start);
+    bench.add(100..120);
+    let report = pass(&mut bench.worker(), bench.start);
+    assert_eq!(report.responses, 2 + 2 * 20);
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 3), Some(CertificateStatus::Revoked(_))));
+    assert_eq!(bench.published_status(HashAlgorithm::Sha256, 119), Some(CertificateStatus::Good));
+    assert_eq!(pass(&mut bench.worker(), bench.start), PassReport::default(), "and the next finds nothing to do");
+}
+
+#[test]
+fn growth_divides_packs_without_signing_again() {
+    let bench = Bench::new(365);
+    bench.add(0..900);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    assert_eq!(bench.issuer().slot_bits, 0);
+    bench.add(900..4500);
+    bench.revoke(1, bench.start);
+    let report = pass(&mut worker, bench.start);
+    assert_eq!(bench.issuer().slot_bits, 3);
+    assert_eq!(report.responses, 2 * (3600 + 1), "the new ones and the revoked one");
+    assert_eq!(bench.packs(HashAlgorithm::Sha1).iter().map(Pack::len).sum::<usize>(), 4500);
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+}
+
+#[test]
+fn t3_next_update_stays_within_the_responders_certificate() {
+    let bench = Bench::new(9);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    let end = bench.responder.as_ref().unwrap().1.not_after;
+    let mut now = bench.start;
+    while now < end.saturating_sub(HOUR) {
+        pass(&mut worker, now);
+        let signings: Vec<_> = bench.packs(HashAlgorithm::Sha1).iter().flat_map(|p| p.signings().collect::<Vec<_>>()).collect();
+        assert!(signings.iter().all(|s| s.next_update <= end && now < s.next_update), "at {now}: {signings:?}");
+        now = now.saturating_add(6 * HOUR);
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_signs_nothing_older_than_what_is_published() {
+    let bench = Bench::new(0);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    let now = bench.start.saturating_add(DAY);
+    pass(&mut worker, now);
+    let numbers = bench.crl_number(CrlScope::Full);
+    bench.revoke(1, now);
+    let early = worker.pass(bench.start);
+    assert!(!early.failures.is_empty() && early.failures.iter().all(|f| f.contains("the clock shows")), "{:?}", early.failures);
+    assert_eq!((early.packs, early.crls, bench.crl_number(CrlScope::Full)), (0, 0, numbers));
+    pass(&mut worker, now.saturating_add(HOUR));
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+}
+
+/// C6: an entry stays until it has stood on a CRL issued after the certificate's expiry.
+#[test]
+fn c6_an_expired_entry_leaves_after_one_more_crl() {
+    let bench = Bench::new(0);
+    bench.add(0..4);
+    bench.revoke(2, bench.start);
+    let mut worker = bench.worker();
+    let entries = |bench: &Bench| {
+        let crls = bench.registry.latest_crls(bench.issuer().id).unwrap();
+        let full = crls.iter().find(|c| c.scope == CrlScope::Full).unwrap();
+        use der::Decode;
+        let list = x509_cert::crl::CertificateList::from_der(&full.der).unwrap();
+        list.tbs_cert_list.revoked_certificates.map_or(0, |r| r.len())
+    };
+    let expiry = bench.start.saturating_add(90 * DAY);
+    let mut now = bench.start;
+    let mut on_crls_after_expiry = 0;
+    while now < expiry.saturating_add(4 * DAY) {
+        let issued = pass(&mut worker, now).crls > 0;
+        if now <= expiry {
+            assert_eq!(entries(&bench), 1, "at {now}");
+        } else if issued && entries(&bench) == 1 {
+            on_crls_after_expiry += 1;
+        }
+        now = now.saturating_add(12 * HOUR);
+    }
+    assert_eq!(entries(&bench), 0);
+    assert!(on_crls_after_expiry >= 1);
+}
+
+/// A key that returns signatures over something else: what it signs is not published, and what was published stays.
+struct BrokenKey(Key);
+
+impl SigningKey for BrokenKey {
+    fn key_algorithm(&self) -> KeyAlgorithm {
+        self.0.key_algorithm()
+    }
+
+    fn signature_algorithm(&self) -> crate::pki::SignatureAlgorithm {
+        self.0.signature_algorithm()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.0.public_key()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+        if message.starts_with(b"kakunin: trial") { self.0.sign(message) } else { self.0.sign(b"something else") }
+    }
+}
+
+#[test]
+fn o15_c1_the_gate_publishes_no_signature_that_does_not_verify() {
+    let mut bench = Bench::new(0);
+    bench.add(0..5);
+    pass(&mut bench.worker(), bench.start);
+    let (number, generation) = (bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation());
+    bench.ca_key = Arc::new(BrokenKey(bench.ca_key.clone()));
+    bench.revoke(1, bench.start);
+    let report = bench.worker().pass(bench.start);
+    assert!(report.failures.iter().any(|f| f.contains("O15")) && report.failures.iter().any(|f| f.contains("C1")), "{:?}", report.failures);
+    assert_eq!((report.packs, report.crls), (0, 0));
+    assert_eq!((bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation()), (number, generation));
+}

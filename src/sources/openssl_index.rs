@@ -1,0 +1,235 @@
+//! The index of a CA run with `openssl ca` (`index.txt`): one line a certificate, six fields separated by tabs.
+//!
+//! ```text
+//! status  notAfter  revocation  serial  file  subject
+//! R  270101000000Z  260301120000Z,keyCompromise  1F0C…  unknown  /C=JP/CN=…
+//! ```
+//!
+//! Streams: one line is in memory at a time. Every refused line is named by its number.
+
+use std::fs;
+use std::io::{self, BufRead, Read};
+use std::path::{Path, PathBuf};
+
+use crate::pki::{CertificateInfo, CertificateStatus, Revocation, RevocationReason, Serial, Timestamp};
+use crate::registry::CertificateRecord;
+
+/// The longest line that is read.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// The greatest certificate file that is read.
+const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
+
+/// A line that cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+#[error("line {line}: {problem}")]
+pub struct IndexError {
+    /// Its number, from 1.
+    pub line: u64,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum Problem {
+    #[error("cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("more than {MAX_LINE_BYTES} bytes, or no text")]
+    TooLong,
+    #[error("{0} fields: wanted 6, separated by tabs")]
+    Fields(usize),
+    #[error("status '{0}': wanted V, R or E")]
+    Status(String),
+    #[error("expiry: {0}")]
+    Expiry(crate::pki::time::TimeError),
+    #[error("a revocation date on a certificate that is not revoked: '{0}'")]
+    Unrevoked(String),
+    #[error("revocation date: {0}")]
+    RevocationDate(crate::pki::time::TimeError),
+    #[error("revocation reason: {0}")]
+    Reason(#[from] crate::pki::status::ReasonError),
+    #[error("serial: {0}")]
+    Serial(#[from] crate::pki::serial::SerialError),
+    #[error("certificate {file}: {detail}")]
+    Certificate { file: PathBuf, detail: String },
+}
+
+/// Where the certificates of an index are, and what they must say.
+#[derive(Clone, Debug)]
+pub struct Certificates<'a> {
+    /// A directory with a file `SERIAL.pem` for each certificate (`new_certs_dir` of `openssl ca`); those that are missing are done without.
+    pub directory: &'a Path,
+    /// The CA's certificate: each must name it as its issuer.
+    pub issuer: &'a CertificateInfo,
+    /// `…/crl/{issuer}/`: a CRL distribution point below it names a partition.
+    pub partition_prefix: String,
+    /// How many partitions there are.
+    pub partitions: u32,
+}
+
+/// Reads an index line by line.
+pub struct IndexReader<'a, R> {
+    reader: R,
+    line: u64,
+    certificates: Option<Certificates<'a>>,
+}
+
+impl<'a, R: BufRead> IndexReader<'a, R> {
+    /// Reads `reader`; with `certificates`, notBefore and CRL partition are taken from them.
+    pub fn new(reader: R, certificates: Option<Certificates<'a>>) -> IndexReader<'a, R> {
+        IndexReader { reader, line: 0, certificates }
+    }
+
+    fn next_line(&mut self) -> Result<Option<String>, Problem> {
+        loop {
+            let mut line = Vec::new();
+            self.line += 1;
+            let read = self.reader.by_ref().take(MAX_LINE_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if read > MAX_LINE_BYTES {
+                return Err(Problem::TooLong);
+            }
+            let text = String::from_utf8(line).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
+            let text = text.trim_end_matches(['\n', '\r']);
+            if !text.is_empty() && !text.starts_with('#') {
+                return Ok(Some(text.to_owned()));
+            }
+        }
+    }
+
+    fn record(&self, line: &str) -> Result<CertificateRecord, Problem> {
+        // The subject may hold tabs behind a backslash; nothing after the fifth tab matters here.
+        let fields: Vec<&str> = line.splitn(6, '\t').collect();
+        let [status, expiry, revocation, serial, _file, _subject] = fields[..] else { return Err(Problem::Fields(fields.len())) };
+        let not_after = Timestamp::from_asn1_text(expiry).map_err(Problem::Expiry)?;
+        let (status, invalidity_date) = match (status, revocation) {
+            ("V" | "E", "") => (CertificateStatus::Good, None),
+            ("V" | "E", date) => return Err(Problem::Unrevoked(date.chars().take(40).collect())),
+            ("R", text) => {
+                let (revocation, invalidity_date) = parse_revocation(text)?;
+                (CertificateStatus::Revoked(revocation), invalidity_date)
+            }
+            (other, _) => return Err(Problem::Status(other.chars().take(40).collect())),
+        };
+        let number: Serial = serial.parse()?;
+        let mut record = CertificateRecord { serial: number, not_before: None, not_after, partition: None, status, invalidity_date };
+        if let Some(certificates) = &self.certificates {
+            certificates.complete(serial, &mut record)?;
+        }
+        Ok(record)
+    }
+}
+
+impl<R: BufRead> Iterator for IndexReader<'_, R> {
+    type Item = Result<CertificateRecord, IndexError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = match self.next_line() {
+            Ok(None) => return None,
+            Ok(Some(line)) => self.record(&line),
+            Err(problem) => Err(problem),
+        };
+        Some(record.map_err(|problem| IndexError { line: self.line, problem }))
+    }
+}
+
+/// `date`, `date,reason`, or one of the forms with a time of compromise: `date,keyTime,time` and `date,CAkeyTime,time`.
+fn parse_revocation(text: &str) -> Result<(Revocation, Option<Timestamp>), Problem> {
+    let mut parts = text.splitn(3, ',');
+    let date = parts.next().unwrap_or_default();
+    let at = Timestamp::from_asn1_text(date).map_err(Problem::RevocationDate)?;
+    let compromised = |parts: &mut std::str::SplitN<'_, char>| {
+        Timestamp::from_asn1_text(parts.next().unwrap_or_default()).map(Some).map_err(Problem::RevocationDate)
+    };
+    let (reason, invalidity_date) = match parts.next() {
+        None => (None, None),
+        Some("keyTime") => (Some(RevocationReason::KeyCompromise), compromised(&mut parts)?),
+        Some("CAkeyTime") => (Some(RevocationReason::CaCompromise), compromised(&mut parts)?),
+        Some(name) => (RevocationReason::parse_optional(name)?, None),
+    };
+    Ok((Revocation { at, reason }, invalidity_date))
+}
+
+impl Certificates<'_> {
+    /// Takes notBefore and the CRL partition from the certificate's file, where there is one.
+    fn complete(&self, serial_as_written: &str, record: &mut CertificateRecord) -> Result<(), Problem> {
+        let file = self.directory.join(format!("{serial_as_written}.pem"));
+        let problem = |detail: String| Problem::Certificate { file: file.clone(), detail };
+        let mut pem = Vec::new();
+        match fs::File::open(&file) {
+            Ok(open) => open.take(MAX_CERTIFICATE_BYTES).read_to_end(&mut pem).map_err(|e| problem(e.to_string()))?,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(problem(e.to_string())),
+        };
+        let certificate = CertificateInfo::from_pem(&pem).map_err(|e| problem(e.to_string()))?;
+        if certificate.serial != record.serial {
+            return Err(problem(format!("has serial {}, wanted {}", certificate.serial, record.serial)));
+        }
+        if certificate.issuer != self.issuer.subject {
+            return Err(problem(format!("was issued by another CA than '{}'", self.issuer.subject_text)));
+        }
+        record.not_before = Some(certificate.not_before);
+        record.partition = certificate.crl_urls.iter().find_map(|url| self.partition_of(url));
+        Ok(())
+    }
+
+    fn partition_of(&self, url: &str) -> Option<u32> {
+        let number = url.strip_prefix(&self.partition_prefix)?.strip_suffix(".crl")?;
+        number.parse().ok().filter(|n| *n < self.partitions)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<Result<CertificateRecord, IndexError>> {
+        IndexReader::new(text.as_bytes(), None).collect()
+    }
+
+    #[test]
+    fn lines_as_openssl_writes_them() {
+        let text = "V\t270101000000Z\t\t1000\tunknown\t/C=JP/CN=a\\\tb\n\
+                    R\t20510101000000Z\t260301120000Z,keyCompromise\t0FE0\tunknown\t/CN=b\n\
+                    # a comment\n\n\
+                    R\t270101000000Z\t260301120000Z\t01\tunknown\t/CN=c\r\n\
+                    R\t270101000000Z\t260301120000Z,keyTime,20260201000000Z\tFF\tunknown\t/CN=d\n\
+                    E\t200101000000Z\t\t02\tunknown\t/CN=e";
+        let records: Vec<_> = read(text).into_iter().map(Result::unwrap).collect();
+        let at = "2026-03-01T12:00:00Z".parse().unwrap();
+        let revoked = |reason| CertificateStatus::Revoked(Revocation { at, reason });
+        assert_eq!(records.len(), 5);
+        assert_eq!(records[0].status, CertificateStatus::Good);
+        assert_eq!(records[1].status, revoked(Some(RevocationReason::KeyCompromise)));
+        assert_eq!(records[1].not_after.to_string(), "2051-01-01T00:00:00Z");
+        assert_eq!(records[2].status, revoked(None));
+        assert_eq!(records[3].invalidity_date, Some("2026-02-01T00:00:00Z".parse().unwrap()));
+        assert_eq!(records[3].serial.to_string(), "ff");
+        assert_eq!(records[4].status, CertificateStatus::Good);
+    }
+
+    #[test]
+    fn a_bad_line_is_named() {
+        let good = "V\t270101000000Z\t\t1000\tunknown\t/CN=a\n";
+        for (bad, expected) in [
+            ("V\t270101000000Z\t\t1000\tunknown", "line 2: 5 fields"),
+            ("X\t270101000000Z\t\t1000\tunknown\t/CN=a", "line 2: status 'X'"),
+            ("V\t270199000000Z\t\t1000\tunknown\t/CN=a", "line 2: expiry: '270199000000Z'"),
+            ("V\t270101000000Z\t260101000000Z\t1000\tunknown\t/CN=a", "line 2: a revocation date"),
+            ("R\t270101000000Z\t\t1000\tunknown\t/CN=a", "line 2: revocation date"),
+            ("R\t270101000000Z\t260101000000Z,certificateHold\t1000\tunknown\t/CN=a", "line 2: revocation reason: 'certificateHold'"),
+            ("V\t270101000000Z\t\t-01\tunknown\t/CN=a", "line 2: serial"),
+            ("V\t270101000000Z\t\t\tunknown\t/CN=a", "line 2: serial"),
+        ] {
+            let outcome = read(&format!("{good}{bad}\n"));
+            let message = outcome[1].as_ref().unwrap_err().to_string();
+            assert!(message.starts_with(expected), "{message}");
+        }
+        let long = read(&format!("V\t{}", "x".repeat(MAX_LINE_BYTES)));
+        assert!(matches!(long[0], Err(IndexError { line: 1, problem: Problem::TooLong })));
+    }
+}
