@@ -1,0 +1,125 @@
+//! Everything that a responder answers from. Filled by [`super::follow`], read by everybody else.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use arc_swap::{ArcSwap, Guard};
+
+use crate::pki::Timestamp;
+use crate::registry::{Issuer, IssuerId};
+
+use super::documents::Documents;
+use super::status_map::StatusMap;
+
+/// What is served, and how well it follows the registry.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// The pre-signed OCSP responses.
+    pub status: StatusMap,
+    /// CRLs and CA certificates.
+    pub documents: Documents,
+    /// How well all of this follows the registry.
+    pub feed: FeedState,
+    issuers: ArcSwap<Vec<Arc<Issuer>>>,
+}
+
+impl Content {
+    /// Nothing yet.
+    pub fn new() -> Content {
+        Content::default()
+    }
+
+    /// Every issuer that was read from the registry, by id.
+    pub fn issuers(&self) -> Guard<Arc<Vec<Arc<Issuer>>>> {
+        self.issuers.load()
+    }
+
+    /// One issuer as it was last read.
+    pub fn issuer(&self, id: IssuerId) -> Option<Arc<Issuer>> {
+        self.issuers().iter().find(|issuer| issuer.id == id).cloned()
+    }
+
+    pub(super) fn replace_issuer(&self, issuer: &Issuer) {
+        let issuer = Arc::new(issuer.clone());
+        self.issuers.rcu(|old| {
+            let mut all: Vec<_> = old.iter().filter(|known| known.id != issuer.id).cloned().collect();
+            all.push(Arc::clone(&issuer));
+            all.sort_by_key(|issuer| issuer.id);
+            all
+        });
+    }
+}
+
+/// How well the content follows the registry's change feed. Written by one thread, read by any.
+#[derive(Debug, Default)]
+pub struct FeedState {
+    loaded: AtomicBool,
+    sequence: AtomicU64,
+    caught_up_at: AtomicU64,
+    registry_errors: AtomicU64,
+    packs_loaded: AtomicU64,
+    packs_refused: AtomicU64,
+    documents_refused: AtomicU64,
+}
+
+impl FeedState {
+    /// Whether the registry was read once, completely.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Relaxed)
+    }
+
+    /// The newest change that is in effect here.
+    pub fn sequence(&self) -> u64 {
+        self.sequence.load(Relaxed)
+    }
+
+    /// When everything in the registry was last known to be in effect here; `None` before the first time.
+    pub fn caught_up_at(&self) -> Option<Timestamp> {
+        Timestamp::from_unix(self.caught_up_at.load(Relaxed)).filter(|t| t.unix() > 0)
+    }
+
+    /// Calls to the registry that failed.
+    pub fn registry_errors(&self) -> u64 {
+        self.registry_errors.load(Relaxed)
+    }
+
+    /// Packs that were taken into use.
+    pub fn packs_loaded(&self) -> u64 {
+        self.packs_loaded.load(Relaxed)
+    }
+
+    /// Packs that failed their check and were not taken into use.
+    pub fn packs_refused(&self) -> u64 {
+        self.packs_refused.load(Relaxed)
+    }
+
+    /// Issuer certificates and CRLs that could not be taken into use.
+    pub fn documents_refused(&self) -> u64 {
+        self.documents_refused.load(Relaxed)
+    }
+
+    pub(super) fn advanced(&self, sequence: u64) {
+        self.sequence.store(sequence, Relaxed);
+        self.loaded.store(true, Relaxed);
+    }
+
+    pub(super) fn caught_up(&self, now: Timestamp) {
+        self.caught_up_at.store(now.unix(), Relaxed);
+    }
+
+    pub(super) fn registry_failed(&self) {
+        self.registry_errors.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn pack_loaded(&self) {
+        self.packs_loaded.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn pack_refused(&self) {
+        self.packs_refused.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn document_refused(&self) {
+        self.documents_refused.fetch_add(1, Relaxed);
+    }
+}

@@ -1,0 +1,343 @@
+//! Keeps a [`Content`] like the registry: loads everything once, then follows the change feed. Writes nothing to the registry.
+//!
+//! A registry that fails is asked again, later and later; what is in memory is served meanwhile. From time to time everything is compared, so that whatever
+//! the feed could not tell (a feed pruned behind our back, a registry restored from a backup) is put right.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::pki::{HashAlgorithm, Timestamp};
+use crate::registry::{Change, ChangeKind, IssuerId, Registry, RegistryError};
+
+use super::content::Content;
+use super::load::Loader;
+use super::stop::Stop;
+
+/// How often the feed is read: a revocation is in effect this long after its pack was published, plus the time to load the pack.
+const POLL: Duration = Duration::from_millis(10);
+/// Changes taken at once: they are loaded together, each pack once.
+const BATCH: usize = 1000;
+/// How often everything is compared to the registry.
+const RECONCILE: Duration = Duration::from_secs(600);
+/// The longest pause between two attempts to reach a failing registry.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Follows a registry. [`Follower::start`] does it on a thread of its own; [`Follower::step`] is for tests and for callers with their own thread.
+pub struct Follower {
+    registry: Arc<dyn Registry>,
+    content: Arc<Content>,
+    /// `None`: nothing was read yet.
+    after: Option<u64>,
+    reconcile_at: Timestamp,
+}
+
+impl Follower {
+    /// A follower that has read nothing yet.
+    pub fn new(registry: Arc<dyn Registry>, content: Arc<Content>) -> Follower {
+        Follower { registry, content, after: None, reconcile_at: Timestamp::default() }
+    }
+
+    /// Follows on a thread of its own until the stop. Requests may be served at once: until everything is loaded they are answered tryLater or
+    /// unauthorized, and [`super::Readiness`] says so.
+    pub fn start(registry: Arc<dyn Registry>, content: Arc<Content>, stop: Stop) -> std::io::Result<JoinHandle<()>> {
+        let follower = Follower::new(registry, content);
+        std::thread::Builder::new().name("follow".into()).spawn(move || follower.run(&stop))
+    }
+
+    fn run(mut self, stop: &Stop) {
+        let mut backoff = POLL;
+        loop {
+            let pause = match self.step(Timestamp::now()) {
+                Ok(more) => {
+                    backoff = POLL;
+                    if more { Duration::ZERO } else { POLL }
+                }
+                Err(e) => {
+                    self.content.feed.registry_failed();
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                    warn!("cannot read the registry, serving what is in memory, next attempt in {} ms: {e}", backoff.as_millis());
+                    backoff
+                }
+            };
+            if !stop.sleep(pause) {
+                return;
+            }
+        }
+    }
+
+    /// Takes the next changes into effect; the first time, and every ten minutes, compares everything. Returns whether there may be more to do.
+    /// After an error nothing is lost: the next step does the same again.
+    pub fn step(&mut self, now: Timestamp) -> Result<bool, RegistryError> {
+        let Some(after) = self.after.filter(|_| now < self.reconcile_at) else { return self.reconcile(now) };
+        let changes = self.registry.changes_after(after, BATCH)?;
+        let Some(last) = changes.last() else {
+            self.content.feed.caught_up(now);
+            return Ok(false);
+        };
+        Due::of(&changes).load(&self.loader())?;
+        self.after = Some(last.sequence);
+        self.content.feed.advanced(last.sequence);
+        Ok(true)
+    }
+
+    fn reconcile(&mut self, now: Timestamp) -> Result<bool, RegistryError> {
+        // The feed's place first: what changes while everything is loaded is then loaded once more, and nothing is missed.
+        let sequence = self.registry.last_change()?;
+        let first = self.after.is_none();
+        self.loader().everything()?;
+        self.after = Some(sequence);
+        self.reconcile_at = now.saturating_add(RECONCILE);
+        self.content.feed.advanced(sequence);
+        if first {
+            let packs = self.content.feed.packs_loaded();
+            info!(issuers = self.content.issuers().len(), packs, sequence, "everything is loaded from the registry");
+        }
+        Ok(true)
+    }
+
+    fn loader(&self) -> Loader<'_> {
+        Loader { registry: &*self.registry, content: &self.content }
+    }
+}
+
+/// What is to be loaded after some changes: each thing once, however often it has changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Due {
+    issuers: BTreeSet<IssuerId>,
+    signers: BTreeSet<IssuerId>,
+    packs: BTreeSet<(IssuerId, HashAlgorithm, u32)>,
+    crls: BTreeSet<IssuerId>,
+}
+
+impl Due {
+    fn of(changes: &[Change]) -> Due {
+        let mut due = Due::default();
+        for change in changes {
+            let issuer = change.issuer;
+            match &change.kind {
+                ChangeKind::Issuer => drop(due.issuers.insert(issuer)),
+                ChangeKind::Signer => drop(due.signers.insert(issuer)),
+                ChangeKind::Packs(algorithm, slots) => due.packs.extend(slots.iter().map(|slot| (issuer, *algorithm, *slot))),
+                ChangeKind::Crl(_) => drop(due.crls.insert(issuer)),
+                // They are for the signing side; what it makes of them comes as packs and CRLs.
+                ChangeKind::Certificates(_) | ChangeKind::Revocations(_) => {}
+            }
+        }
+        due
+    }
+
+    fn load(&self, loader: &Loader<'_>) -> Result<(), RegistryError> {
+        if !self.issuers.is_empty() {
+            for issuer in loader.registry.issuers()?.iter().filter(|issuer| self.issuers.contains(&issuer.id)) {
+                loader.issuer(issuer)?;
+            }
+        }
+        let is_new = |issuer: &IssuerId| !self.issuers.contains(issuer);
+        for issuer in self.signers.iter().filter(|issuer| is_new(issuer)) {
+            loader.signers(*issuer)?;
+        }
+        for (issuer, algorithm, slot) in self.packs.iter().filter(|(issuer, ..)| is_new(issuer)) {
+            loader.pack(*issuer, *algorithm, *slot)?;
+        }
+        for issuer in self.crls.iter().filter(|issuer| is_new(issuer)) {
+            loader.crls(*issuer)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ocsp::{Answer, Refusal, answer};
+    use super::super::testing::{self, FakeRegistry, NOW, serial, time};
+    use super::super::{Readiness, documents::crl_path};
+    use super::*;
+    use crate::pki::ocsp_request::encode_request;
+    use crate::registry::{CrlScope, Issuer};
+
+    struct World {
+        registry: Arc<FakeRegistry>,
+        content: Arc<Content>,
+        follower: Follower,
+    }
+
+    /// A registry with one issuer of eight slots and a hundred certificates.
+    fn world() -> World {
+        let registry = Arc::new(FakeRegistry::filled());
+        let content = Arc::new(Content::new());
+        let follower = Follower::new(registry.clone(), content.clone());
+        World { registry, content, follower }
+    }
+
+    impl World {
+        fn follow(&mut self) {
+            while self.follower.step(time(NOW)).unwrap() {}
+        }
+
+        fn asked(&self, number: u64) -> Answer {
+            let request = encode_request(&testing::hashes(HashAlgorithm::Sha1), &serial(number));
+            answer(&request, &self.content.status, None, time(NOW))
+        }
+
+        fn knows_all(&self, numbers: std::ops::Range<u64>) -> bool {
+            numbers.into_iter().all(|n| matches!(self.asked(n), Answer::Definitive(_)))
+        }
+    }
+
+    #[test]
+    fn everything_is_loaded_and_the_node_becomes_ready() {
+        let mut world = world();
+        assert!(!Readiness::of(&world.content, time(NOW)).is_ready());
+        world.follow();
+        assert_eq!(Readiness::of(&world.content, time(NOW)), Readiness::default());
+        assert!(world.knows_all(0..100));
+        assert_eq!(world.content.feed.sequence(), world.registry.last_change().unwrap());
+        assert_eq!(world.content.feed.caught_up_at(), Some(time(NOW)));
+        for path in ["/crl/test.crl", "/crl/test/1.crl", "/ca/test.cer"] {
+            assert!(world.content.documents.get(path).is_some(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_published_pack_and_crl_are_taken_into_use() {
+        let mut world = world();
+        world.follow();
+        assert_eq!(world.asked(150), Answer::Refused(Refusal::Unauthorized));
+        world.registry.publish(0..200);
+        world.registry.publish_crl_number(9);
+        world.follow();
+        assert!(world.knows_all(0..200));
+        let crl = world.content.documents.get(&crl_path("test", CrlScope::Full)).unwrap();
+        assert_eq!(&crl.body[..], b"crl 9");
+    }
+
+    #[test]
+    fn growth_is_followed_without_losing_anything() {
+        let mut world = world();
+        world.follow();
+        world.registry.regroup(5, 0..100);
+        world.follow();
+        let bits: Vec<_> = world.content.status.directory().statuses().map(|s| s.table().bits()).collect();
+        assert_eq!(bits, [5, 5]);
+        assert!(world.knows_all(0..100));
+        assert_eq!(Readiness::of(&world.content, time(NOW)), Readiness::default());
+        assert_eq!(world.content.feed.packs_refused(), 0);
+    }
+
+    #[test]
+    fn a_damaged_pack_is_refused_and_the_last_good_one_stays() {
+        let mut world = world();
+        world.follow();
+        world.registry.damage(HashAlgorithm::Sha1, 3);
+        world.follow();
+        assert_eq!(world.content.feed.packs_refused(), 1);
+        assert!(world.knows_all(0..100));
+        // Even when the table is divided anew meanwhile, and the damaged pack with it.
+        world.registry.regroup(4, 0..100);
+        world.registry.damage(HashAlgorithm::Sha1, 6);
+        world.follow();
+        assert!(world.content.feed.packs_refused() > 1);
+        assert!(world.knows_all(0..100));
+    }
+
+    #[test]
+    fn a_pack_by_a_signer_that_came_with_it_is_taken_and_by_nobody_refused() {
+        let mut world = world();
+        world.follow();
+        world.registry.add_signer(7);
+        world.registry.publish_signed_by(7, 0..100);
+        world.follow();
+        assert!(world.knows_all(0..100), "the signer is looked up when a pack names it");
+        world.registry.tell_of_signers();
+        world.follow();
+        world.registry.publish_signed_by(8, 0..100);
+        world.follow();
+        assert_eq!(world.content.feed.packs_refused(), 16);
+        assert!(world.knows_all(0..100));
+    }
+
+    #[test]
+    fn a_registry_that_fails_loses_nothing() {
+        let mut world = world();
+        world.registry.fail(true);
+        assert!(world.follower.step(time(NOW)).is_err());
+        assert!(!world.content.feed.is_loaded());
+        world.registry.fail(false);
+        world.follow();
+        world.registry.publish(0..200);
+        world.registry.fail(true);
+        assert!(world.follower.step(time(NOW)).is_err());
+        assert!(world.knows_all(0..100), "what is in memory is served");
+        world.registry.fail(false);
+        world.follow();
+        assert!(world.knows_all(0..200));
+    }
+
+    #[test]
+    fn what_the_feed_does_not_tell_is_found_by_comparing() {
+        let mut world = world();
+        world.follow();
+        world.registry.publish(0..200);
+        world.registry.forget_feed();
+        world.follow();
+        assert!(!world.knows_all(0..200));
+        world.follower.step(time(NOW).saturating_add(RECONCILE)).unwrap();
+        assert!(world.knows_all(0..200));
+    }
+
+    #[test]
+    fn an_issuer_that_cannot_be_served_makes_the_node_unready() {
+        for damage in [|issuer: &mut Issuer| issuer.certificate.truncate(10), |issuer: &mut Issuer| issuer.slot_bits = 77] {
+            let mut world = world();
+            world.registry.change_issuer(damage);
+            world.follow();
+            assert_eq!(world.content.feed.documents_refused(), 1);
+            assert!(!Readiness::of(&world.content, time(NOW)).is_ready());
+            let mut world = self::world();
+            world.follow();
+            world.registry.change_issuer(damage);
+            world.follow();
+            assert!(world.knows_all(0..100), "what was served before stays");
+        }
+    }
+
+    #[test]
+    fn c2_a_crl_number_never_goes_back() {
+        let mut world = world();
+        world.registry.publish_crl_number(9);
+        world.follow();
+        world.registry.publish_crl_number(8);
+        world.follow();
+        assert_eq!(&world.content.documents.get("/crl/test.crl").unwrap().body[..], b"crl 9");
+        assert_eq!(world.content.feed.documents_refused(), 1);
+    }
+
+    #[test]
+    fn a_cert_id_hash_that_is_no_longer_published_is_no_longer_served() {
+        let mut world = world();
+        world.follow();
+        world.registry.change_issuer(|issuer| issuer.publication.cert_id_hashes = [HashAlgorithm::Sha256].into());
+        world.follow();
+        assert_eq!(world.asked(5), Answer::Refused(Refusal::Unauthorized));
+        world.registry.change_issuer(|issuer| drop(issuer.publication.cert_id_hashes.insert(HashAlgorithm::Sha1)));
+        world.follow();
+        assert!(world.knows_all(0..100));
+    }
+
+    #[test]
+    fn a_follower_thread_starts_retries_and_stops() {
+        let registry = Arc::new(FakeRegistry::filled());
+        registry.fail(true);
+        let (content, stop) = (Arc::new(Content::new()), Stop::new());
+        let thread = Follower::start(registry.clone(), content.clone(), stop.clone()).unwrap();
+        testing::wait_until(|| content.feed.registry_errors() >= 2);
+        registry.fail(false);
+        testing::wait_until(|| content.feed.caught_up_at().is_some());
+        stop.stop();
+        thread.join().unwrap();
+    }
+}

@@ -1,0 +1,222 @@
+//! Brings issuers, signers, packs and CRLs from the registry into the content. Everything is checked before it is taken into use; what fails its check is
+//! refused by name, and what was served before stays. Loading again what is loaded already costs little: this is also how a node is set right.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use tracing::{debug, error};
+
+use crate::pack::Pack;
+use crate::pki::ocsp_response::ResponseTemplate;
+use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
+use crate::registry::{Issuer, IssuerId, PackRecord, Registry, RegistryError, Signer, SignerId};
+
+use super::content::Content;
+use super::documents::{Document, DocumentKind, certificate_path, crl_path};
+use super::status_map::{IssuerStatus, SlotTable, Templates};
+
+type Result<T> = std::result::Result<T, RegistryError>;
+
+/// The way from a registry to a content.
+#[derive(Clone, Copy)]
+pub(super) struct Loader<'a> {
+    pub(super) registry: &'a dyn Registry,
+    pub(super) content: &'a Content,
+}
+
+impl Loader<'_> {
+    /// Everything of every issuer; issuers in parallel.
+    pub(super) fn everything(&self) -> Result<()> {
+        let issuers = self.registry.issuers()?;
+        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(issuers.len());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(issuer) = issuers.get(next.fetch_add(1, Relaxed)) {
+                self.issuer(issuer)?;
+            }
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            let panicked = || RegistryError::Engine("a loading thread panicked".into());
+            others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(panicked()))).fold(mine, Result::and)
+        })
+    }
+
+    /// Everything of one issuer.
+    pub(super) fn issuer(&self, issuer: &Issuer) -> Result<()> {
+        let certificate = match check(issuer) {
+            Ok(certificate) => certificate,
+            Err(reason) => {
+                // It counts as registered all the same: without its packs the node is not ready.
+                self.content.replace_issuer(issuer);
+                self.content.feed.document_refused();
+                error!(issuer = issuer.name, "the issuer is refused, what was served of it stays in use: {reason}");
+                return Ok(());
+            }
+        };
+        let status_of = |algorithm: &HashAlgorithm| {
+            let hashes = IssuerHashes::of(&certificate, *algorithm);
+            let known = self.content.status.get(issuer.id, *algorithm).filter(|s| *s.hashes() == hashes && s.name() == issuer.name);
+            known.unwrap_or_else(|| Arc::new(IssuerStatus::new(issuer.id, &issuer.name, hashes)))
+        };
+        let statuses: Vec<_> = issuer.publication.cert_id_hashes.iter().map(status_of).collect();
+        self.load_templates(issuer.id, &statuses)?;
+        let outdated = if statuses.iter().all(|s| s.table().bits() == issuer.slot_bits && s.table().packs().any(|p| p.is_some())) {
+            self.outdated(issuer.id, &statuses)?
+        } else {
+            self.load_tables(issuer, &statuses)?
+        };
+        self.content.status.replace_issuer(issuer.id, &statuses);
+        self.content.replace_issuer(issuer);
+        for (algorithm, slot) in outdated {
+            self.pack(issuer.id, algorithm, slot)?;
+        }
+        self.content.documents.publish(vec![(certificate_path(&issuer.name), Document::ca_certificate(&certificate))]);
+        self.crls(issuer.id)
+    }
+
+    /// The templates of all signers of one issuer.
+    pub(super) fn signers(&self, issuer: IssuerId) -> Result<()> {
+        let statuses: Vec<_> = self.content.status.directory().statuses().filter(|s| s.issuer() == issuer).cloned().collect();
+        self.load_templates(issuer, &statuses)
+    }
+
+    fn load_templates(&self, issuer: IssuerId, statuses: &[Arc<IssuerStatus>]) -> Result<()> {
+        let signers = self.registry.signers(issuer)?;
+        for status in statuses {
+            let template = |s: &Signer| ResponseTemplate::new(status.hashes(), &s.key_hash, s.algorithm, s.certificate.as_deref());
+            status.replace_templates(Templates::new(signers.iter().map(|(id, signer)| (*id, template(signer))).collect()));
+        }
+        Ok(())
+    }
+
+    /// Which packs are of another generation in the registry than in memory.
+    fn outdated(&self, issuer: IssuerId, statuses: &[Arc<IssuerStatus>]) -> Result<Vec<(HashAlgorithm, u32)>> {
+        let heads = self.registry.pack_heads(issuer)?;
+        let mut outdated = Vec::new();
+        for head in heads {
+            let Some(status) = statuses.iter().find(|s| s.hashes().algorithm == head.cert_id_hash) else { continue };
+            let loaded = status.table().pack(head.slot).map(|pack| pack.generation());
+            if loaded != Some(head.generation) {
+                outdated.push((head.cert_id_hash, head.slot));
+            }
+        }
+        Ok(outdated)
+    }
+
+    /// Replaces whole tables, as at the start and after growth. Returns which packs were not usable as they came.
+    fn load_tables(&self, issuer: &Issuer, statuses: &[Arc<IssuerStatus>]) -> Result<Vec<(HashAlgorithm, u32)>> {
+        let bits = issuer.slot_bits;
+        let tables: Vec<_> = statuses.iter().map(|status| (status, SlotTable::empty(bits))).collect();
+        let mut again = Vec::new();
+        self.registry.visit_packs(issuer.id, &mut |record: PackRecord| {
+            let (algorithm, slot) = (record.head.cert_id_hash, record.head.slot);
+            let Some((status, table)) = tables.iter().find(|(s, _)| s.hashes().algorithm == algorithm) else { return };
+            match Pack::from_blob(record.blob, status.place(SlotRange { bits, slot })) {
+                Ok(pack) if knows_signers(status, &pack) => {
+                    self.content.feed.pack_loaded();
+                    table.insert(Arc::new(pack));
+                }
+                _ => again.push((algorithm, slot)),
+            }
+        })?;
+        for (status, table) in tables {
+            let old = status.table();
+            for (_, slot) in again.iter().filter(|(algorithm, _)| *algorithm == status.hashes().algorithm) {
+                if let Some(pack) = narrowed(status, &old, SlotRange { bits, slot: *slot }) {
+                    table.insert(pack);
+                }
+            }
+            status.replace_table(table);
+        }
+        Ok(again)
+    }
+
+    /// One pack.
+    pub(super) fn pack(&self, issuer: IssuerId, algorithm: HashAlgorithm, slot: u32) -> Result<()> {
+        // A hash that is not in the issuer's publication is not served.
+        let Some(status) = self.content.status.get(issuer, algorithm) else { return Ok(()) };
+        let bits = status.table().bits();
+        let Some(record) = self.registry.pack(issuer, algorithm, slot)? else { return Ok(()) };
+        let reason = match Pack::from_blob(record.blob, status.place(SlotRange { bits, slot })) {
+            Ok(pack) => {
+                if !knows_signers(&status, &pack) {
+                    self.signers(issuer)?;
+                }
+                if knows_signers(&status, &pack) && status.replace_pack(Arc::new(pack)) {
+                    self.content.feed.pack_loaded();
+                    return Ok(());
+                }
+                "it names a signer that is not registered".to_owned()
+            }
+            Err(e) => e.to_string(),
+        };
+        let issuers = self.registry.issuers()?;
+        if issuers.iter().any(|known| known.id == issuer && known.slot_bits != bits) {
+            // Growth: the feed is about to tell, and everything is loaded then.
+            debug!(issuer = status.name(), slot, "the issuer's slots are being divided anew");
+            return Ok(());
+        }
+        self.content.feed.pack_refused();
+        error!(
+            issuer = status.name(),
+            cert_id_hash = ?algorithm,
+            slot,
+            generation = record.head.generation,
+            "a response pack is refused, the last good one stays in use: {reason}"
+        );
+        Ok(())
+    }
+
+    /// The newest CRLs of one issuer. A number never goes back (rule C2).
+    pub(super) fn crls(&self, issuer: IssuerId) -> Result<()> {
+        let Some(name) = self.content.issuer(issuer).map(|issuer| issuer.name.clone()) else { return Ok(()) };
+        let mut documents = Vec::new();
+        for crl in self.registry.latest_crls(issuer)? {
+            let path = crl_path(&name, crl.scope);
+            let served = self.content.documents.get(&path).and_then(|document| match document.kind {
+                DocumentKind::Crl { number, .. } => Some(number),
+                DocumentKind::CaCertificate => None,
+            });
+            match served {
+                Some(number) if number == crl.number => {}
+                Some(number) if number > crl.number => {
+                    self.content.feed.document_refused();
+                    error!(path, "CRL number {} is refused, number {number} is served already and stays", crl.number);
+                }
+                _ => documents.push((path, Document::crl(issuer, crl))),
+            }
+        }
+        if !documents.is_empty() {
+            self.content.documents.publish(documents);
+        }
+        Ok(())
+    }
+}
+
+fn check(issuer: &Issuer) -> std::result::Result<CertificateInfo, String> {
+    if issuer.slot_bits > SlotRange::MAX_BITS {
+        return Err(format!("slot_bits: found {}, wanted at most {}", issuer.slot_bits, SlotRange::MAX_BITS));
+    }
+    CertificateInfo::from_der(&issuer.certificate).map_err(|e| e.to_string())
+}
+
+fn knows_signers(status: &IssuerStatus, pack: &Pack) -> bool {
+    let templates = status.templates();
+    pack.signings().all(|signing| templates.get(SignerId(signing.signer)).is_some())
+}
+
+/// What the old table has for a slot of a finer division, or of the same.
+fn narrowed(status: &IssuerStatus, old: &SlotTable, slot: SlotRange) -> Option<Arc<Pack>> {
+    let finer = slot.bits.checked_sub(old.bits())?;
+    let mut pack = old.pack(slot.slot >> finer)?;
+    for bits in old.bits() + 1..=slot.bits {
+        let half = slot.slot >> (slot.bits - bits);
+        let [low, high] = pack.split(status.place(pack.slot())).ok()?;
+        let blob = if half & 1 == 0 { low } else { high };
+        pack = Arc::new(Pack::from_blob(blob, status.place(SlotRange { bits, slot: half })).ok()?);
+    }
+    Some(pack)
+}

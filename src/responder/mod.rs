@@ -1,0 +1,47 @@
+//! The read path: OCSP answers, CRLs and CA certificates over HTTP, from memory.
+//!
+//! Holds no key, writes nothing, and asks no database while it answers: [`follow`] keeps [`Content`] like the registry, [`ocsp::answer`] and [`documents`]
+//! answer from it, [`service`] dresses that as HTTP, [`listener`] owns sockets and threads. Imports `pki`, `pack` and `registry` only; a test holds that.
+
+mod content;
+mod counters;
+pub mod documents;
+pub mod follow;
+pub mod get_path;
+pub mod headers;
+pub mod listener;
+mod load;
+pub mod ocsp;
+mod readiness;
+mod route;
+pub mod service;
+pub mod status_map;
+mod stop;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use content::{Content, FeedState};
+pub use counters::{Event, Statistics, ThreadCounters};
+pub use follow::Follower;
+pub use listener::{BindError, Running, Server};
+pub use readiness::Readiness;
+pub use service::Limits;
+pub use status_map::StatusMap;
+pub use stop::Stop;
+
+#[cfg(test)]
+mod tests {
+    /// The read path must stay servable by a node without keys and without write access (DESIGN.md §7).
+    #[test]
+    fn the_responder_names_no_module_beside_or_above_it() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/responder");
+        for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            for module in ["token", "signing", "issuance", "commands", "config", "admin"] {
+                let path = format!("crate::{module}");
+                let grouped = text.lines().any(|line| line.contains("crate::{") && line.contains(module));
+                assert!(!text.contains(&path) && !grouped, "{} names {path}", file.display());
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether this node can answer for everything it is registered for. Reads the content only, and no clock.
+
+use crate::pki::{HashAlgorithm, Timestamp};
+use crate::registry::{CrlScope, Issuer, IssuerMode};
+
+use super::content::Content;
+use super::documents::{Document, crl_path};
+use super::status_map::next_update;
+
+/// Why a node is not ready; ready where there is no reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// One sentence a reason, for people.
+    pub reasons: Vec<String>,
+}
+
+impl Readiness {
+    /// Checks every issuer that is not closed: a current pack in every slot for every CertID hash, a current full CRL, and one for every partition.
+    pub fn of(content: &Content, now: Timestamp) -> Readiness {
+        let mut readiness = Readiness::default();
+        if !content.feed.is_loaded() {
+            readiness.reasons.push("the registry has not been read yet".to_owned());
+        }
+        for issuer in content.issuers().iter().filter(|issuer| issuer.mode != IssuerMode::Closed) {
+            for algorithm in &issuer.publication.cert_id_hashes {
+                readiness.check_packs(content, issuer, *algorithm, now);
+            }
+            readiness.check_crls(content, issuer, now);
+        }
+        readiness
+    }
+
+    /// Whether there is no reason against it.
+    pub fn is_ready(&self) -> bool {
+        self.reasons.is_empty()
+    }
+
+    fn check_packs(&mut self, content: &Content, issuer: &Issuer, algorithm: HashAlgorithm, now: Timestamp) {
+        let name = &issuer.name;
+        let Some(status) = content.status.get(issuer.id, algorithm) else {
+            self.reasons.push(format!("issuer '{name}': no {algorithm:?} responses are loaded"));
+            return;
+        };
+        let table = status.table();
+        if table.bits() != issuer.slot_bits {
+            self.reasons.push(format!("issuer '{name}': {algorithm:?} responses are not divided into 2^{} slots", issuer.slot_bits));
+            return;
+        }
+        let slots = table.packs().len();
+        let (mut missing, mut expired) = (Vec::new(), Vec::new());
+        for (slot, pack) in table.packs().enumerate() {
+            match pack {
+                None => missing.push(slot),
+                Some(pack) if next_update(&pack) <= now => expired.push(slot),
+                Some(_) => {}
+            }
+        }
+        for (what, found) in [("are not loaded", missing), ("are past their nextUpdate", expired)] {
+            if let Some(first) = found.first() {
+                let count = found.len();
+                self.reasons.push(format!("issuer '{name}': {count} of {slots} {algorithm:?} packs {what} (the first is slot {first})"));
+            }
+        }
+    }
+
+    fn check_crls(&mut self, content: &Content, issuer: &Issuer, now: Timestamp) {
+        let partitions = (0..issuer.publication.crl_partitions).map(CrlScope::Partition);
+        let scopes = std::iter::once(CrlScope::Full).chain(partitions);
+        let state = |path: &str| match content.documents.get(path) {
+            None => Some("is missing"),
+            Some(crl) if Document::is_expired(&crl, now) => Some("is past its nextUpdate"),
+            Some(_) => None,
+        };
+        let faults: Vec<_> = scopes.map(|scope| crl_path(&issuer.name, scope)).filter_map(|path| Some((state(&path)?, path))).collect();
+        if let Some((state, path)) = faults.first() {
+            let more = match faults.len() {
+                1 => String::new(),
+                count => format!(", and {} more of its CRLs are not current", count - 1),
+            };
+            self.reasons.push(format!("issuer '{}': CRL {path} {state}{more}", issuer.name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, NEXT_UPDATE, NOW, time};
+    use super::*;
+
+    #[test]
+    fn a_node_with_everything_is_ready_until_something_expires() {
+        let content = testing::content();
+        assert_eq!(Readiness::of(&content, time(NOW)), Readiness::default());
+        let late = Readiness::of(&content, time(NEXT_UPDATE));
+        assert_eq!(late.reasons.len(), 3, "two CertID hashes and the CRLs: {late:?}");
+        assert!(late.reasons[0].contains("8 of 8") && late.reasons[0].contains("nextUpdate"), "{late:?}");
+        assert!(late.reasons[2].contains("/crl/test.crl") && late.reasons[2].contains("2 more"), "{late:?}");
+    }
+
+    #[test]
+    fn a_missing_slot_and_an_unread_registry_are_reasons() {
+        assert!(!Readiness::of(&Content::new(), time(NOW)).is_ready());
+        let content = testing::content();
+        let status = content.status.directory().statuses().next().unwrap().clone();
+        status.replace_table(super::super::status_map::SlotTable::empty(testing::BITS));
+        let readiness = Readiness::of(&content, time(NOW));
+        assert!(readiness.reasons.len() == 1 && readiness.reasons[0].contains("are not loaded"), "{readiness:?}");
+        status.replace_table(super::super::status_map::SlotTable::empty(0));
+        assert!(Readiness::of(&content, time(NOW)).reasons[0].contains("not divided"));
+    }
+
+    #[test]
+    fn a_closed_issuer_is_no_reason() {
+        let content = testing::content();
+        let mut issuer = (**content.issuers().first().unwrap()).clone();
+        issuer.mode = IssuerMode::Closed;
+        content.replace_issuer(&issuer);
+        assert!(Readiness::of(&content, time(NEXT_UPDATE)).is_ready());
+    }
+}
