@@ -1,0 +1,74 @@
+//! `kakunin check`: everything that can be wrong before anything is served.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::ConfigFile;
+use super::output::Output;
+use super::setup::{self, KeyRing};
+use crate::config::{Config, IssuerConfig};
+use crate::pki::Timestamp;
+use crate::registry::IssuerMode;
+
+/// Check a configuration: bounds, rules, files, keys, tokens, registry
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: kakunin check --config kakunin.toml\n\nOpens everything, makes a trial signature with each key, and changes nothing."
+)]
+pub(super) struct Check {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let mut output = Output::new();
+        let mut problems = 0;
+        let registry = setup::open_registry_read_only(&config);
+        let mut tell = |what: String, outcome: Result<String>| {
+            let line = match outcome {
+                Ok(found) => format!("ok       {what}: {found}"),
+                Err(problem) => {
+                    problems += 1;
+                    format!("problem  {what}: {problem:#}")
+                }
+            };
+            output.line(line)
+        };
+        let registered = registry.as_ref().ok().map(|r| r.issuers()).transpose();
+        tell("registry".to_owned(), registry.and_then(|_| Ok(format!("{} issuers", registered?.map_or(0, |i| i.len())))))?;
+        let mut ring = KeyRing::new(&config);
+        for issuer in &config.issuers {
+            tell(format!("issuer '{}'", issuer.name), check_issuer(&config, issuer, &mut ring))?;
+        }
+        output.finish().context("standard output")?;
+        if problems > 0 {
+            bail!("{problems} problems in {}", self.config.config.display());
+        }
+        Ok(())
+    }
+}
+
+fn check_issuer(config: &Config, issuer: &IssuerConfig, ring: &mut KeyRing<'_>) -> Result<String> {
+    let certificate = setup::read_certificate(&issuer.certificate)?;
+    let now = Timestamp::now();
+    if !certificate.is_ca {
+        bail!("certificate {}: not a CA's (basicConstraints lacks cA)", issuer.certificate.display());
+    }
+    if issuer.mode != IssuerMode::Closed && certificate.not_after <= now {
+        bail!("certificate {}: ended at {}", issuer.certificate.display(), certificate.not_after);
+    }
+    let keys = setup::open_keys(ring, issuer, &certificate)?;
+    let signs = match &keys.responder {
+        Some((_, _, responder)) if responder.not_after <= now => bail!("responder certificate: ended at {}", responder.not_after),
+        Some((key, ..)) => format!("OCSP signed with {}", key.signature_algorithm()),
+        None => "OCSP signed elsewhere".to_owned(),
+    };
+    let crls = match &keys.ca {
+        Some(key) => format!("CRLs signed with {}", key.signature_algorithm()),
+        None => "CRLs signed elsewhere".to_owned(),
+    };
+    let partitions = issuer.crl.partitions;
+    Ok(format!("{}, {signs}, {crls}, {partitions} CRL partitions below {}", certificate.subject_text, config.base_url))
+}

@@ -1,0 +1,158 @@
+//! `kakunin demo`: a CA hierarchy, its certificates and its validation authority, from nothing, in one command.
+//!
+//! Every step looks first at what is there and adds what is missing, so a demo that was interrupted anywhere goes on where it was.
+
+mod examples;
+mod files;
+mod hierarchy;
+mod population;
+mod samples;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::output::Output;
+use super::service::{self, BackgroundSigner, Service, Sockets};
+use super::setup;
+use crate::admin::Admin;
+use crate::config::{AdminConfig, Config, ResponderConfig};
+use crate::pki::{KeyAlgorithm, Timestamp};
+use crate::responder::Server;
+use crate::signing::Worker;
+use crate::signing::metrics::SigningMetrics;
+use files::Plan;
+
+/// CRL partitions of the issuing CA.
+const PARTITIONS: u32 = 8;
+
+/// Build a CA with certificates in a directory, sign their status, and serve it
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin demo --certificates 100000 --revoked 2000 --key-algorithm rsa-2048\n\n\
+    Run again on the same directory, it resumes what is there. Ctrl-C stops it.")]
+pub(super) struct Demo {
+    /// Where everything is kept
+    #[arg(long, value_name = "DIR", default_value = "kakunin-demo")]
+    dir: PathBuf,
+    /// How many certificates to issue [default: 10000, or what is there]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=200_000_000))]
+    certificates: Option<u64>,
+    /// How many of them to revoke [default: 500 and at most half, or what is there]
+    #[arg(long, value_name = "M")]
+    revoked: Option<u64>,
+    /// Where to answer OCSP and CRL requests [default: 127.0.0.1:2560, or as in DIR/kakunin.toml]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Where to answer /livez, /readyz and /metrics [default: 127.0.0.1:2561, or as in DIR/kakunin.toml]
+    #[arg(long, value_name = "ADDR")]
+    admin: Option<SocketAddr>,
+    /// Keys of the CAs and the OCSP responder: rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384 or ed25519 [default: ecdsa-p256, or what is there]
+    #[arg(long, value_name = "ALGORITHM")]
+    key_algorithm: Option<KeyAlgorithm>,
+}
+
+impl Demo {
+    pub(super) fn run(self) -> Result<()> {
+        files::create_directory(&self.dir)?;
+        let config_path = self.dir.join("kakunin.toml");
+        let before = files::read_plan(&self.dir)?;
+        let mut plan = self.plan(before.as_ref())?;
+        let mut responder = ResponderConfig { listen: plan.listen, ..Default::default() };
+        let mut admin = self.admin.unwrap_or(plan.admin);
+        if config_path.exists() {
+            let config = Config::load(&config_path)?;
+            (responder, admin) = (config.responder, self.admin.unwrap_or(config.admin.listen));
+        }
+        responder.listen = self.listen.unwrap_or(responder.listen);
+        // The port is part of every certificate, so it is taken before anything is made.
+        let server = service::bind(&responder)?;
+        let sockets =
+            Sockets { admin: Admin::bind(admin).with_context(|| format!("--admin: cannot listen on {admin}"))?, responder: Some(server) };
+        if before.is_none() {
+            plan.listen = sockets.responder.as_ref().map_or(plan.listen, Server::local_addr);
+        }
+        let service = self.build_and_serve(&config_path, &plan, sockets)?;
+        service.run_until_signal()
+    }
+
+    /// Makes what is missing of the plan, signs what is due, starts serving, and tells how to ask.
+    fn build_and_serve(&self, config_path: &Path, plan: &Plan, sockets: Sockets) -> Result<Service> {
+        files::write_plan(&self.dir, plan)?;
+        hierarchy::ensure(&self.dir, plan, Timestamp::now())?;
+        files::ensure_config(config_path, plan)?;
+        let config = Config::load(config_path)?;
+        let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
+        let issuers = setup::open_signing(&config, registry.as_ref())?;
+        population::ensure(&self.dir, &config, registry.as_ref(), plan)?;
+
+        let metrics = SigningMetrics::default();
+        let mut worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
+        sign_with_progress(&mut worker, &metrics, plan)?;
+        let service = Service::start(sockets, registry.clone(), Some(BackgroundSigner { worker, metrics }))?;
+        service.wait_until_ready(Duration::from_secs(60))?;
+
+        let counts = registry.counts(setup::find_issuer(registry.as_ref(), "issuing")?.id)?;
+        let (ocsp, admin) = (service.ocsp_url().unwrap_or_default(), service.admin_url());
+        let mut output = Output::new();
+        examples::print(&mut output, &self.dir, &ocsp, counts)?;
+        let total = counts.good + counts.revoked;
+        output.line(format!("ready ocsp={ocsp} admin={admin} certificates={total} revoked={}", counts.revoked))?;
+        output.finish()?;
+        Ok(service)
+    }
+
+    /// What is to be there: what was asked for, and for the rest what is there already.
+    fn plan(&self, before: Option<&Plan>) -> Result<Plan> {
+        let certificates = self.certificates.or(before.map(|p| p.certificates)).unwrap_or(10_000);
+        let default_revoked = || before.map_or(500, |p| p.revoked).min(certificates / 2);
+        let revoked = self.revoked.unwrap_or_else(default_revoked);
+        if revoked >= certificates {
+            bail!("--revoked: found {revoked}, wanted less than --certificates ({certificates})");
+        }
+        let key_algorithm = match (self.key_algorithm, before) {
+            (Some(asked), Some(plan)) if plan.key_algorithm()? != asked => {
+                let there = &plan.key_algorithm;
+                bail!("--key-algorithm: found {asked}, but {} has {there} keys: choose another --dir", self.dir.display())
+            }
+            (Some(asked), _) => asked,
+            (None, Some(plan)) => plan.key_algorithm()?,
+            (None, None) => KeyAlgorithm::EcdsaP256,
+        };
+        let listen = before.map(|p| p.listen).or(self.listen).unwrap_or(ResponderConfig::default().listen);
+        let admin = before.map(|p| p.admin).or(self.admin).unwrap_or(AdminConfig::default().listen);
+        Ok(Plan { certificates, revoked, key_algorithm: key_algorithm.name().to_owned(), listen, admin })
+    }
+}
+
+/// Signs everything that is due, with a progress bar on a terminal.
+fn sign_with_progress(worker: &mut Worker, metrics: &SigningMetrics, plan: &Plan) -> Result<()> {
+    let bar = progress(2 * plan.certificates, "signing responses");
+    let report = std::thread::scope(|scope| {
+        let (done, finished) = std::sync::mpsc::channel::<()>();
+        let (bar, metrics) = (&bar, &metrics);
+        scope.spawn(move || {
+            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = finished.recv_timeout(Duration::from_millis(100)) {
+                bar.set_position(metrics.responses.get());
+            }
+        });
+        let report = worker.pass(Timestamp::now());
+        drop(done);
+        report
+    });
+    bar.finish_and_clear();
+    match &report.failures[..] {
+        [] => Ok(()),
+        failures => bail!("signing: {}", failures.join("; ")),
+    }
+}
+
+/// A bar on a terminal; nothing elsewhere.
+fn progress(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+    let bar = ProgressBar::new(length).with_message(what);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}

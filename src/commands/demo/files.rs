@@ -1,0 +1,121 @@
+//! The files of a demo: each is written whole or not at all, and never written again.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::PARTITIONS;
+use crate::pki::KeyAlgorithm;
+
+/// What a demo is to hold, kept beside it so that an interrupted one can be finished.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plan {
+    pub(super) certificates: u64,
+    pub(super) revoked: u64,
+    pub(super) key_algorithm: String,
+    /// The address that the certificates name.
+    pub(super) listen: SocketAddr,
+    pub(super) admin: SocketAddr,
+}
+
+impl Plan {
+    pub(super) fn key_algorithm(&self) -> Result<KeyAlgorithm> {
+        Ok(self.key_algorithm.parse()?)
+    }
+
+    /// The URL that the certificates name.
+    pub(super) fn base_url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+}
+
+const PLAN: &str = "demo.json";
+
+/// The plan of the demo in `dir`, where there is one.
+pub(super) fn read_plan(dir: &Path) -> Result<Option<Plan>> {
+    let path = dir.join(PLAN);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    let plan = serde_json::from_str(&text).with_context(|| format!("{}: not the plan of a demo", path.display()))?;
+    Ok(Some(plan))
+}
+
+/// Notes what the demo is to hold.
+pub(super) fn write_plan(dir: &Path, plan: &Plan) -> Result<()> {
+    write(&dir.join(PLAN), serde_json::to_string_pretty(plan)?.as_bytes())
+}
+
+/// Makes the directory, and those inside it.
+pub(super) fn create_directory(dir: &Path) -> Result<()> {
+    for directory in [dir, &dir.join("keys"), &dir.join("certificates")] {
+        fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes a file durably: under another name first, so that nobody ever sees half of it.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
+    let write = || {
+        let pending = path.with_extension("pending");
+        let mut file = File::create(&pending)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&pending, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().with_context(|| format!("{}", path.display()))
+}
+
+/// Writes the configuration, where there is none yet: what a user changed in it stays.
+pub(super) fn ensure_config(path: &Path, plan: &Plan) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    write(path, config(plan).as_bytes())
+}
+
+fn config(plan: &Plan) -> String {
+    let Plan { listen, admin, .. } = plan;
+    let base_url = plan.base_url();
+    format!(
+        r#"# Written by `kakunin demo`. Paths are relative to this file.
+
+base_url = "{base_url}"
+
+[registry]
+sqlite = "registry.sqlite"
+
+[responder]
+listen = "{listen}"
+
+[admin]
+listen = "{admin}"
+
+# The root signs its CRL and the OCSP responses about its sub-CA itself.
+[[issuer]]
+name = "root"
+certificate = "root.pem"
+key = {{ file = "keys/root.key.pem" }}
+
+# The issuing CA has delegated OCSP to a responder; its CRLs are partitioned.
+[[issuer]]
+name = "issuing"
+certificate = "issuing.pem"
+key = {{ file = "keys/issuing.key.pem" }}
+
+[issuer.responder]
+certificate = "issuing-ocsp.pem"
+key = {{ file = "keys/issuing-ocsp.key.pem" }}
+
+[issuer.crl]
+partitions = {PARTITIONS}
+"#
+    )
+}

@@ -1,0 +1,84 @@
+//! `kakunin import`: takes over what another CA software knows about an issuer's certificates.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use super::output::Output;
+use super::{ConfigFile, setup};
+use crate::pki::{Serial, Timestamp};
+use crate::registry::{BoxError, OnConflict};
+use crate::signing::partition_url;
+use crate::sources::openssl_index::{Certificates, IndexReader};
+
+/// Take over a CA that was run with `openssl ca`
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: kakunin import --config kakunin.toml --issuer my-ca --openssl-index ca/index.txt --certificates ca/newcerts --openssl-crlnumber ca/crlnumber\n\n\
+    The whole file is applied, or nothing of it. Importing again changes only what is new; a revocation is never undone. Creates the registry where there is none."
+)]
+pub(super) struct Import {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Name of the issuer in the configuration
+    #[arg(long, value_name = "NAME")]
+    issuer: String,
+    /// The database of `openssl ca`: its index.txt
+    #[arg(long, value_name = "FILE")]
+    openssl_index: PathBuf,
+    /// The directory of issued certificates (new_certs_dir): tells notBefore and CRL partition of each
+    #[arg(long, value_name = "DIR")]
+    certificates: Option<PathBuf>,
+    /// The crlnumber file of `openssl ca`: CRL numbers go on from there
+    #[arg(long, value_name = "FILE")]
+    openssl_crlnumber: Option<PathBuf>,
+    /// Print the outcome as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Import {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let issuer_config =
+            config.issuer(&self.issuer).with_context(|| format!("the configuration has no issuer named '{}'", self.issuer))?;
+        let file = File::open(&self.openssl_index).with_context(|| format!("{}", self.openssl_index.display()))?;
+        if let Some(directory) = &self.certificates {
+            std::fs::read_dir(directory).with_context(|| format!("{}", directory.display()))?;
+        }
+        let next_number = self.openssl_crlnumber.as_deref().map(read_crl_number).transpose()?;
+
+        let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
+        let (issuer, certificate) = setup::register_issuer(registry.as_ref(), issuer_config)?;
+        let certificates = self.certificates.as_deref().map(|directory| Certificates {
+            directory,
+            issuer: &certificate,
+            partition_prefix: partition_url(&config.base_url, &issuer.name, 0).trim_end_matches("0.crl").to_owned(),
+            partitions: issuer.publication.crl_partitions,
+        });
+        let mut records = IndexReader::new(BufReader::new(file), certificates).map(|record| record.map_err(BoxError::from));
+        let report = registry
+            .add_certificates(issuer.id, &mut records, OnConflict::Merge, Timestamp::now())
+            .with_context(|| format!("{}: nothing was imported", self.openssl_index.display()))?;
+        if let Some(next) = next_number {
+            registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
+        }
+        let mut output = Output::new();
+        let written = match self.json {
+            true => output.json(&report),
+            false => output.line(format!("{} added, {} newly revoked, {} unchanged", report.added, report.revoked, report.unchanged)),
+        };
+        written.and_then(|()| output.finish()).context("standard output")
+    }
+}
+
+/// The number that `openssl ca` would give its next CRL.
+fn read_crl_number(path: &Path) -> Result<u64> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{}", path.display()))?;
+    let number: Serial = text.trim().parse().with_context(|| format!("{}", path.display()))?;
+    let number = u64::from_str_radix(&number.to_string(), 16).ok().filter(|n| *n < i64::MAX as u64);
+    number.with_context(|| format!("{}: found {}, wanted a CRL number below 2^63", path.display(), text.trim()))
+}

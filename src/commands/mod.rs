@@ -1,0 +1,68 @@
+//! The command line: one file a subcommand. Commands wire the parts together; what they do is done elsewhere.
+
+mod check;
+mod demo;
+mod import;
+mod list;
+mod output;
+mod revoke;
+mod serve;
+mod service;
+mod setup;
+mod sign;
+mod status;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+/// A validation authority: answers by OCSP and by CRL whether certificates are good, revoked or unknown.
+#[derive(Debug, Parser)]
+#[command(name = "kakunin", version, about, max_term_width = 120, after_help = "Start with: kakunin demo")]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Sign(sign::Sign),
+    Check(check::Check),
+    Status(status::Status),
+    List(list::List),
+    Revoke(revoke::Revoke),
+    Import(import::Import),
+}
+
+/// Which configuration a command works with.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+impl ConfigFile {
+    fn load(&self) -> Result<crate::config::Config> {
+        Ok(crate::config::Config::load(&self.config)?)
+    }
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Demo(demo) => demo.run(),
+            Command::Serve(serve) => serve.run(),
+            Command::Sign(sign) => sign.run(),
+            Command::Check(check) => check.run(),
+            Command::Status(status) => status.run(),
+            Command::List(list) => list.run(),
+            Command::Revoke(revoke) => revoke.run(),
+            Command::Import(import) => import.run(),
+        }
+    }
+}

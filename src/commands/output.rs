@@ -1,0 +1,38 @@
+//! Standard output: where a command's result goes. Everything else goes to standard error.
+
+use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+
+use serde::Serialize;
+
+/// Lines on standard output. A reader that has seen enough (`| head`) ends the command quietly.
+pub(super) struct Output(BufWriter<StdoutLock<'static>>);
+
+impl Output {
+    /// Standard output, locked and buffered.
+    pub(super) fn new() -> Output {
+        Output(BufWriter::new(io::stdout().lock()))
+    }
+
+    /// Writes a line.
+    pub(super) fn line(&mut self, text: impl std::fmt::Display) -> io::Result<()> {
+        writeln!(self.0, "{text}").or_else(quiet)
+    }
+
+    /// Writes a value as one line of JSON.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(value)?;
+        self.line(text)
+    }
+
+    /// Hands over everything that was written.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.0.flush().or_else(quiet)
+    }
+}
+
+fn quiet(error: io::Error) -> io::Result<()> {
+    if error.kind() == ErrorKind::BrokenPipe {
+        std::process::exit(0);
+    }
+    Err(error)
+}

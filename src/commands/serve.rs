@@ -1,0 +1,60 @@
+//! `kakunin serve`: answers relying parties, and signs in the background.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::output::Output;
+use super::service::{self, BackgroundSigner, Service, Sockets};
+use super::{ConfigFile, setup};
+use crate::admin::Admin;
+use crate::signing::Worker;
+use crate::signing::metrics::SigningMetrics;
+
+/// Serve OCSP and CRLs, and sign in the background
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin serve --config kakunin.toml --roles responder\n\n\
+    Prints one line, `ready ocsp=URL admin=URL`, when requests are answered. SIGTERM and Ctrl-C finish what is in flight, and stop.")]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// What this process does. A responder alone needs neither keys nor write access
+    #[arg(long, value_delimiter = ',', default_value = "responder,signer")]
+    roles: Vec<Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Answers OCSP and CRL requests
+    Responder,
+    /// Signs what is due
+    Signer,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        if config.issuers.is_empty() && self.roles.contains(&Role::Signer) {
+            bail!("configuration {}: no [[issuer]] to sign for", self.config.config.display());
+        }
+        let responder = self.roles.contains(&Role::Responder).then(|| service::bind(&config.responder)).transpose()?;
+        let sockets = Sockets {
+            responder,
+            admin: Admin::bind(config.admin.listen).with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?,
+        };
+        let (registry, signer) = if self.roles.contains(&Role::Signer) {
+            let registry = setup::open_registry(&config)?;
+            let issuers = setup::open_signing(&config, registry.as_ref())?;
+            let metrics = SigningMetrics::default();
+            let worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
+            (registry, Some(BackgroundSigner { worker, metrics }))
+        } else {
+            (setup::open_registry_read_only(&config)?, None)
+        };
+        let service = Service::start(sockets, registry, signer)?;
+        let mut output = Output::new();
+        let ocsp = service.ocsp_url().map_or(String::new(), |url| format!("ocsp={url} "));
+        output.line(format!("ready {ocsp}admin={}", service.admin_url()))?;
+        output.finish()?;
+        service.run_until_signal()
+    }
+}

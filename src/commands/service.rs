@@ -1,0 +1,146 @@
+//! The running program: responder, signing worker and admin listener in one process, each where its role is wanted, stopped together.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tracing::info;
+
+use crate::admin::{Admin, Part, ResponderPart};
+use crate::config::ResponderConfig;
+use crate::pki::Timestamp;
+use crate::registry::Registry;
+use crate::responder::{Content, Follower, Limits, Readiness, Running, Server, Stop};
+use crate::signing::Worker;
+use crate::signing::metrics::SigningMetrics;
+
+/// How often readiness is looked at while waiting for it.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Sockets that are taken before anything else is done.
+pub(super) struct Sockets {
+    /// For relying parties; none where this process does not answer them.
+    pub(super) responder: Option<Server>,
+    /// For the operator.
+    pub(super) admin: Admin,
+}
+
+/// A signing worker to run in the background.
+pub(super) struct BackgroundSigner {
+    pub(super) worker: Worker,
+    pub(super) metrics: SigningMetrics,
+}
+
+/// Everything that runs.
+pub(super) struct Service {
+    stop: Stop,
+    content: Arc<Content>,
+    responder: Option<Running>,
+    admin: SocketAddr,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Listens for relying parties, as configured.
+pub(super) fn bind(config: &ResponderConfig) -> Result<Server> {
+    let limits = Limits { max_connections: config.max_connections, max_cache_age: config.max_age, ..Limits::default() };
+    let threads = NonZeroUsize::new(config.threads).unwrap_or(NonZeroUsize::MIN);
+    Server::bind(&[config.listen], threads, limits).context("responder.listen")
+}
+
+impl Service {
+    /// Starts what there are sockets and workers for. Relying parties are answered once the registry has been read.
+    pub(super) fn start(sockets: Sockets, registry: Arc<dyn Registry>, signer: Option<BackgroundSigner>) -> Result<Service> {
+        let (stop, content) = (Stop::new(), Arc::new(Content::new()));
+        let mut parts: Vec<Arc<dyn Part>> = Vec::new();
+        let mut threads = Vec::new();
+        if let Some(BackgroundSigner { mut worker, metrics }) = signer {
+            parts.push(Arc::new(SigningPart(metrics)));
+            let stop = stop.clone();
+            let work = move || worker.run(&|| stop.is_stopped(), &Timestamp::now);
+            threads.push(std::thread::Builder::new().name("signing".to_owned()).spawn(work)?);
+        }
+        let responder = match sockets.responder {
+            Some(server) => {
+                threads.push(Follower::start(registry, content.clone(), stop.clone())?);
+                wait_until(&stop, Duration::from_secs(3600), || content.feed.is_loaded());
+                Some(server.run(&content, &stop)?)
+            }
+            None => None,
+        };
+        if let Some(running) = &responder {
+            parts.push(Arc::new(ResponderPart::new(content.clone(), running.statistics().clone())));
+        }
+        let admin = sockets.admin.local_addr();
+        threads.push(sockets.admin.run(parts.into(), stop.clone())?);
+        Ok(Service { stop, content, responder, admin, threads })
+    }
+
+    /// Waits until everything is loaded and fresh.
+    pub(super) fn wait_until_ready(&self, patience: Duration) -> Result<()> {
+        let ready = || Readiness::of(&self.content, Timestamp::now()).is_ready();
+        if wait_until(&self.stop, patience, ready) {
+            return Ok(());
+        }
+        bail!("not ready after {} s:\n  {}", patience.as_secs(), Readiness::of(&self.content, Timestamp::now()).reasons.join("\n  "))
+    }
+
+    /// Where OCSP and CRL requests are answered.
+    pub(super) fn ocsp_url(&self) -> Option<String> {
+        self.responder.as_ref().and_then(|running| running.addresses().first()).map(|address| format!("http://{address}"))
+    }
+
+    /// Where the operator's questions are answered.
+    pub(super) fn admin_url(&self) -> String {
+        format!("http://{}", self.admin)
+    }
+
+    /// Runs until Ctrl-C or SIGTERM; then finishes what is in flight, and ends.
+    pub(super) fn run_until_signal(self) -> Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate())?;
+            let mut interrupt = signal(SignalKind::interrupt())?;
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+            Ok::<_, std::io::Error>(())
+        })?;
+        info!("stopping");
+        self.stop.stop();
+        if let Some(responder) = self.responder {
+            responder.join();
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                bail!("a background thread has panicked");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wait_until(stop: &Stop, patience: Duration, holds: impl Fn() -> bool) -> bool {
+    let end = Instant::now() + patience;
+    while !holds() {
+        if Instant::now() >= end || !stop.sleep(LOOK) {
+            return false;
+        }
+    }
+    true
+}
+
+/// The signing worker, as operators see it.
+struct SigningPart(SigningMetrics);
+
+impl Part for SigningPart {
+    fn not_ready(&self, _: Timestamp) -> Vec<String> {
+        // What is published stays valid while signing fails: that is an alarm (`kakunin_signing_failing_issuers`), not a reason to take the node out.
+        Vec::new()
+    }
+
+    fn metrics(&self, registry: &prometheus::Registry, _: Timestamp) -> prometheus::Result<()> {
+        self.0.register(registry)
+    }
+}

@@ -1,0 +1,179 @@
+//! From the configuration to open registries, certificates and keys: what every command begins with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+
+use crate::config::{Config, IssuerConfig, KeyConfig, TokenConfig};
+use crate::pki::{CertificateInfo, SignatureAlgorithm};
+use crate::registry::sqlite::SqliteRegistry;
+use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
+use crate::signing::{IssuerSigning, ResponseSigner, Timing, describe_signer};
+use crate::token::Key;
+use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
+use crate::token::software::SoftwareKey;
+
+/// The greatest certificate file that is read.
+const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
+
+/// Opens the registry that the configuration names; it must exist.
+pub(super) fn open_registry(config: &Config) -> Result<Arc<dyn Registry>> {
+    Ok(Arc::new(SqliteRegistry::open(&config.registry.sqlite)?))
+}
+
+/// Opens it without the right to write.
+pub(super) fn open_registry_read_only(config: &Config) -> Result<Arc<dyn Registry>> {
+    Ok(Arc::new(SqliteRegistry::open_read_only(&config.registry.sqlite)?))
+}
+
+/// Opens it, or creates it where there is none.
+pub(super) fn open_or_create_registry(path: &Path) -> Result<Arc<dyn Registry>> {
+    let registry = if path.exists() { SqliteRegistry::open(path)? } else { SqliteRegistry::create(path)? };
+    Ok(Arc::new(registry))
+}
+
+/// Reads a PEM certificate.
+pub(super) fn read_certificate(path: &Path) -> Result<CertificateInfo> {
+    let mut pem = Vec::new();
+    let file = fs::File::open(path).with_context(|| format!("certificate {}", path.display()))?;
+    file.take(MAX_CERTIFICATE_BYTES).read_to_end(&mut pem).with_context(|| format!("certificate {}", path.display()))?;
+    CertificateInfo::from_pem(&pem).with_context(|| format!("certificate {}", path.display()))
+}
+
+/// The registered issuer of that name.
+pub(super) fn find_issuer(registry: &dyn Registry, name: &str) -> Result<Issuer> {
+    let issuers = registry.issuers()?;
+    let names: Vec<&str> = issuers.iter().map(|i| i.name.as_str()).collect();
+    let known = names.join(", ");
+    issuers.iter().find(|i| i.name == name).cloned().with_context(|| format!("no issuer '{name}' in the registry: there are {known}"))
+}
+
+/// Registers an issuer as the configuration describes it, or brings its description up to date.
+pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(Issuer, CertificateInfo)> {
+    let certificate = read_certificate(&config.certificate)?;
+    if !certificate.is_ca {
+        bail!("certificate {}: not a CA's (basicConstraints lacks cA)", config.certificate.display());
+    }
+    let publication = config.publication();
+    if let Some(known) = registry.issuers()?.iter().find(|i| i.name == config.name) {
+        let (before, after) = (known.publication.crl_partitions, publication.crl_partitions);
+        if after < before {
+            bail!(
+                "issuer '{}': crl.partitions: found {after}, wanted at least {before}: certificates name their partition for life",
+                config.name
+            );
+        }
+    }
+    let new = NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication };
+    registry.register_issuer(&new)?;
+    Ok((find_issuer(registry, &config.name)?, certificate))
+}
+
+/// Opens keys, each token once.
+pub(super) struct KeyRing<'a> {
+    tokens: BTreeMap<&'a str, &'a TokenConfig>,
+    open: BTreeMap<String, Pkcs11Token>,
+    threads: usize,
+}
+
+impl<'a> KeyRing<'a> {
+    /// A ring over the tokens of a configuration.
+    pub(super) fn new(config: &'a Config) -> KeyRing<'a> {
+        KeyRing { tokens: config.tokens_by_name(), open: BTreeMap::new(), threads: config.signing.threads }
+    }
+
+    /// Opens a key; `spki` is that of its certificate.
+    pub(super) fn key(&mut self, config: &KeyConfig, spki: &[u8]) -> Result<Key> {
+        let signature = config.signature.as_deref().and_then(|name| SignatureAlgorithm::ALL.into_iter().find(|a| a.name() == name));
+        if let Some(file) = &config.file {
+            return Ok(Arc::new(SoftwareKey::open(file, signature)?));
+        }
+        let name = config.token.as_deref().unwrap_or_default();
+        let id = config.id.as_deref().map(decode_id).transpose()?;
+        let request = KeyRequest { label: config.label.clone(), id, signature, certificate_spki: Some(spki.to_vec()) };
+        Ok(Arc::new(self.token(name)?.key(&request)?))
+    }
+
+    fn token(&mut self, name: &str) -> Result<&Pkcs11Token> {
+        if !self.open.contains_key(name) {
+            let config = self.tokens.get(name).with_context(|| format!("no [[token]] named '{name}'"))?;
+            let pin = match (&config.pin_file, &config.pin_env) {
+                (Some(file), _) => Pin::from_file(file)?,
+                (None, Some(variable)) => Pin::from_env(variable)?,
+                (None, None) => bail!("token '{name}': neither pin_file nor pin_env"),
+            };
+            let token = Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(self.threads))?;
+            self.open.insert(name.to_owned(), token);
+        }
+        Ok(&self.open[name])
+    }
+}
+
+fn decode_id(hex: &str) -> Result<Vec<u8>> {
+    let octet = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok());
+    let octets: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(octet).collect();
+    octets.filter(|_| hex.len().is_multiple_of(2)).with_context(|| format!("key.id: found '{hex}', wanted pairs of hexadecimal digits"))
+}
+
+/// The keys and certificates of one issuer, opened and held against each other.
+pub(super) struct IssuerKeys {
+    /// Signs CRLs.
+    pub ca: Option<Key>,
+    /// Signs OCSP responses, and what they say of it.
+    pub responder: Option<(Key, Signer, CertificateInfo)>,
+}
+
+/// Opens the keys of an issuer, checks that each belongs to its certificate, and makes a trial signature with each.
+pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &CertificateInfo) -> Result<IssuerKeys> {
+    let open = |ring: &mut KeyRing<'_>, key: &KeyConfig, certificate: &CertificateInfo| ring.key(key, &certificate.spki);
+    let ca_key = config.key.as_ref().map(|key| open(ring, key, ca)).transpose()?;
+    if let Some(key) = &ca_key {
+        crate::token::verify_pair(key.as_ref(), &ca.spki).context("key and certificate")?;
+    }
+    let responder = match (&config.responder, &ca_key) {
+        (Some(delegated), _) => {
+            let certificate = read_certificate(&delegated.certificate)?;
+            let key = open(ring, &delegated.key, &certificate)?;
+            let signer = describe_signer(&key, ca, Some(&certificate)).context("responder")?;
+            Some((key, signer, certificate))
+        }
+        (None, Some(key)) => Some((key.clone(), describe_signer(key, ca, None)?, ca.clone())),
+        (None, None) => None,
+    };
+    Ok(IssuerKeys { ca: ca_key, responder })
+}
+
+/// Registers every issuer of the configuration, and opens what is needed to sign for those that are not closed.
+pub(super) fn open_signing(config: &Config, registry: &dyn Registry) -> Result<Vec<IssuerSigning>> {
+    let mut ring = KeyRing::new(config);
+    let mut all = Vec::new();
+    for issuer_config in &config.issuers {
+        let name = &issuer_config.name;
+        let (issuer, certificate) = register_issuer(registry, issuer_config).with_context(|| format!("issuer '{name}'"))?;
+        if issuer.mode == IssuerMode::Closed {
+            continue;
+        }
+        let keys = open_keys(&mut ring, issuer_config, &certificate).with_context(|| format!("issuer '{name}'"))?;
+        let responder = match keys.responder {
+            Some((key, signer, signed_as)) => {
+                let id = registry.register_signer(issuer.id, &signer)?;
+                Some(ResponseSigner { key, signer, id, not_after: signed_as.not_after })
+            }
+            None => None,
+        };
+        all.push(IssuerSigning {
+            issuer,
+            certificate,
+            responder,
+            crl_key: keys.ca,
+            ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
+            crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
+            base_url: config.base_url.clone(),
+        });
+    }
+    Ok(all)
+}

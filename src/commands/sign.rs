@@ -1,0 +1,45 @@
+//! `kakunin sign`: one pass of the signing worker.
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::output::Output;
+use super::{ConfigFile, setup};
+use crate::pki::Timestamp;
+use crate::signing::Worker;
+
+/// Sign everything that is due: OCSP responses and CRLs
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin sign --config kakunin.toml --once\n\nA continuous worker is `kakunin serve --roles signer`.")]
+pub(super) struct Sign {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Sign what is due now, and return
+    #[arg(long, required = true)]
+    once: bool,
+    /// Print what was done as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Sign {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let registry = setup::open_registry(&config)?;
+        let issuers = setup::open_signing(&config, registry.as_ref())?;
+        let mut worker = Worker::new(registry, issuers, config.signing.threads, Default::default())?;
+        let report = worker.pass(Timestamp::now());
+        let mut output = Output::new();
+        let written = match self.json {
+            true => output.json(&report),
+            false => {
+                output.line(format!("signed {} responses: {} packs and {} CRLs published", report.responses, report.packs, report.crls))
+            }
+        };
+        written.and_then(|()| output.finish()).context("standard output")?;
+        match &report.failures[..] {
+            [] => Ok(()),
+            failures => bail!("{} of it failed:\n  {}", failures.len(), failures.join("\n  ")),
+        }
+    }
+}

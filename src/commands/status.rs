@@ -1,0 +1,136 @@
+//! `kakunin status`: per issuer, how many certificates, how fresh, and what is due next.
+
+use anyhow::{Context, Result};
+use clap::Args;
+use serde::Serialize;
+
+use super::output::Output;
+use super::{ConfigFile, setup};
+use crate::pki::Timestamp;
+use crate::registry::{Counts, CrlRecord, CrlScope, Issuer, IssuerMode, PackHead, Registry};
+
+/// Show counts, freshness and next deadlines of every issuer
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin status --config kakunin-demo/kakunin.toml --json | jq .issuers[].ocsp.fresh")]
+pub(super) struct Status {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Print it as one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    at: Timestamp,
+    issuers: Vec<IssuerReport>,
+}
+
+#[derive(Serialize)]
+struct IssuerReport {
+    name: String,
+    mode: IssuerMode,
+    certificates: Counts,
+    ocsp: OcspReport,
+    crls: Vec<CrlReport>,
+}
+
+#[derive(Serialize)]
+struct OcspReport {
+    /// Whether every pack is there and may be served.
+    fresh: bool,
+    packs: usize,
+    packs_wanted: usize,
+    oldest_this_update: Option<Timestamp>,
+    earliest_next_update: Option<Timestamp>,
+}
+
+#[derive(Serialize)]
+struct CrlReport {
+    scope: String,
+    number: u64,
+    bytes: usize,
+    fresh: bool,
+    this_update: Timestamp,
+    next_update: Timestamp,
+    refresh_at: Timestamp,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<()> {
+        let registry = setup::open_registry(&self.config.load()?)?;
+        let at = Timestamp::now();
+        let report = |issuer: &Issuer| IssuerReport::of(registry.as_ref(), issuer, at);
+        let issuers = registry.issuers()?.iter().map(report).collect::<Result<Vec<_>>>()?;
+        let mut output = Output::new();
+        if self.json {
+            output.json(&Report { at, issuers })?;
+        } else {
+            issuers.iter().try_for_each(|issuer| issuer.print(&mut output))?;
+        }
+        output.finish().context("standard output")
+    }
+}
+
+impl IssuerReport {
+    fn of(registry: &dyn Registry, issuer: &Issuer, now: Timestamp) -> Result<IssuerReport> {
+        let heads = registry.pack_heads(issuer.id)?;
+        let mut crls = registry.latest_crls(issuer.id)?;
+        crls.sort_by_key(|crl| crl.scope);
+        Ok(IssuerReport {
+            name: issuer.name.clone(),
+            mode: issuer.mode,
+            certificates: registry.counts(issuer.id)?,
+            ocsp: OcspReport::of(issuer, &heads, now),
+            crls: crls.iter().map(|crl| CrlReport::of(crl, now)).collect(),
+        })
+    }
+
+    fn print(&self, output: &mut Output) -> std::io::Result<()> {
+        let Counts { good, revoked } = self.certificates;
+        output.line(format!("{} ({:?}): {good} good, {revoked} revoked", self.name, self.mode))?;
+        let ocsp = &self.ocsp;
+        let state = if ocsp.fresh { "fresh" } else { "NOT FRESH" };
+        let time = |t: Option<Timestamp>| t.map_or("never".to_owned(), |t| t.to_string());
+        let (signed, until) = (time(ocsp.oldest_this_update), time(ocsp.earliest_next_update));
+        output
+            .line(format!("  OCSP {state}: {} of {} packs, signed since {signed}, valid until {until}", ocsp.packs, ocsp.packs_wanted))?;
+        for crl in &self.crls {
+            let state = if crl.fresh { "fresh" } else { "NOT FRESH" };
+            let (number, bytes, until, next) = (crl.number, crl.bytes, crl.next_update, crl.refresh_at);
+            output.line(format!("  CRL {} {state}: number {number}, {bytes} bytes, valid until {until}, next at {next}", crl.scope))?;
+        }
+        Ok(())
+    }
+}
+
+impl OcspReport {
+    fn of(issuer: &Issuer, heads: &[PackHead], now: Timestamp) -> OcspReport {
+        let packs_wanted = issuer.publication.cert_id_hashes.len() << issuer.slot_bits;
+        let wanted: Vec<&PackHead> = heads.iter().filter(|h| issuer.publication.cert_id_hashes.contains(&h.cert_id_hash)).collect();
+        OcspReport {
+            fresh: wanted.len() == packs_wanted && wanted.iter().all(|h| h.next_update > now),
+            packs: wanted.len(),
+            packs_wanted,
+            oldest_this_update: wanted.iter().map(|h| h.this_update).min(),
+            earliest_next_update: wanted.iter().map(|h| h.next_update).min(),
+        }
+    }
+}
+
+impl CrlReport {
+    fn of(crl: &CrlRecord, now: Timestamp) -> CrlReport {
+        CrlReport {
+            scope: match crl.scope {
+                CrlScope::Full => "full".to_owned(),
+                CrlScope::Partition(n) => format!("partition {n}"),
+            },
+            number: crl.number,
+            bytes: crl.der.len(),
+            fresh: crl.next_update > now,
+            this_update: crl.this_update,
+            next_update: crl.next_update,
+            refresh_at: crl.refresh_at,
+        }
+    }
+}
