@@ -1,4 +1,41 @@
-//! Kakunin: a validation authority.
+//! Kakunin, a validation authority: it answers by OCSP and by CRL whether certificates of any number of CAs are good, revoked or unknown.
+//!
+//! # The map
+//!
+//! Data flows one way, and the registry is the only meeting place:
+//!
+//! ```text
+//! issuance, sources ─► registry ─► signing ─► registry ─► responder
+//! ```
+//!
+//! | module | what it is for | start reading at |
+//! |---|---|---|
+//! | [`pki`] | encode and decode: CertIDs, OCSP requests and responses, CRLs, times; pure | [`pki::ocsp_response::ResponseTemplate`], [`pki::crl::CrlEntries`] |
+//! | [`pack`] | the signed responses of one slot in a few octets a certificate | [`pack::Pack`], the layout in `pack/layout.rs` |
+//! | [`token`] | signing keys: files, PKCS#11 | [`token::SigningKey`] |
+//! | [`registry`] | the truth, its change feed, and its contract | [`registry::Registry`] |
+//! | [`issuance`] | certificates: roots, CAs, responders, batches of end entities | [`issuance::batch`] |
+//! | [`sources`] | what other CA software knows, as records | [`sources::openssl_index`] |
+//! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::gate`] |
+//! | [`responder`] | the status map, the answers, HTTP | [`responder::ocsp::answer`], [`responder::follow`] |
+//! | [`admin`] | health and metrics | [`admin::Part`] |
+//! | [`config`] | the configuration file and its bounds | [`config::Config`] |
+//! | [`commands`] | the command line: wires everything together | [`commands::Cli`] |
+//!
+//! Imports go downwards only: `commands` → {`signing`, `responder`, `issuance`, `sources`, `admin`} → {`registry`, `token`, `pack`} → `pki`. The responder
+//! imports neither keys nor what signs (a test holds that): a front end without keys and without write access is a configuration.
+//!
+//! # How a status reaches a relying party
+//!
+//! 1. `kakunin revoke` commits a [`registry::ChangeKind::Revocations`] with the certificate's new status.
+//! 2. The worker sees the change within milliseconds, signs the one response of the slot that is no longer right (for each CertID hash), keeps the others,
+//!    and publishes the pack; then the CRLs of the scopes concerned. The gate has read all of it again before.
+//! 3. The responder sees the published pack and swaps the one slot. The next request is answered from it.
+//!
+//! # Time
+//!
+//! Only the edges read a clock ([`pki::Timestamp::now`]); schedule, signing, answering and encoding take the time as an argument, and tests let weeks pass
+//! in milliseconds.
 
 pub mod admin;
 pub mod commands;

@@ -1,7 +1,7 @@
 //! The registry: the truth about certificates, and the only way from one part of the program to the next.
 //!
 //! Issuance and imports write certificates and revocations; the signing worker reads what is due and writes response packs and CRLs; the responder reads
-//! those and nothing else. Every back end keeps this contract, and one suite of tests, [`contract`], holds each of them to it:
+//! those and nothing else. Every back end keeps this contract, and one suite of tests (`contract`) holds each of them to it:
 //!
 //! - **Durable**: a call that returned `Ok` survives `kill -9` and power loss. A call that returned `Err` has changed nothing.
 //! - **Atomic**: each call is one transaction. Readers see all of it or nothing.

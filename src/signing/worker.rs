@@ -1,8 +1,8 @@
-//! The worker: follows the registry's feed and the clock, signs what its [`super::agenda`] names, publishes it.
+//! The worker: follows the registry's feed and the clock, signs what its agenda names, publishes it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tracing::{error, info};
@@ -66,9 +66,9 @@ impl Worker {
         Ok(Worker { registry, issuers, threads: threads.max(1), metrics })
     }
 
-    /// Signs until `stop`, sleeping only while nothing is due. `clock` tells the time.
-    pub fn run(&mut self, stop: &AtomicBool, clock: &dyn Fn() -> Timestamp) {
-        while !stop.load(Ordering::Relaxed) {
+    /// Signs until `stopped`, sleeping only while nothing is due. `clock` tells the time.
+    pub fn run(&mut self, stopped: &dyn Fn() -> bool, clock: &dyn Fn() -> Timestamp) {
+        while !stopped() {
             let report = self.step(clock());
             for failure in &report.failures {
                 error!("signing: {failure}");
