@@ -153,7 +153,7 @@ mod tests {
         statistics.threads()[0].count(Event::Good);
         statistics.threads()[1].count(Event::Good);
         let part: Arc<dyn Part> = Arc::new(ResponderPart::new(content.clone(), statistics));
-        let text = scrape(&[part.clone()], time(NOW)).unwrap();
+        let text = scrape(std::slice::from_ref(&part), time(NOW)).unwrap();
         for line in [
             "kakunin_responder_ready 1",
             "kakunin_ocsp_answers_total{kind=\"good\"} 2",
@@ -168,6 +168,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
-        assert!(scrape(&[part], time(NEXT_UPDATE)).unwrap().contains("kakunin_responder_ready 0"));
+        assert!(scrape(std::slice::from_ref(&part), time(NEXT_UPDATE)).unwrap().contains("kakunin_responder_ready 0"));
     }
 }

@@ -350,6 +350,19 @@ mod tests {
     }
 
     #[test]
+    fn the_reference_configuration_is_one_and_states_the_defaults() {
+        let config = Config::load(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/config/kakunin.toml"))).unwrap();
+        let (ocsp, crl) = (OcspConfig::default(), CrlConfig::default());
+        let stated = &config.issuers[0];
+        assert_eq!((stated.ocsp.validity, stated.ocsp.refresh), (ocsp.validity, ocsp.refresh));
+        assert_eq!(stated.ocsp.cert_id_hashes, ocsp.cert_id_hashes);
+        assert_eq!((stated.crl.validity, stated.crl.refresh, stated.crl.partitions), (crl.validity, crl.refresh, crl.partitions));
+        assert_eq!((config.responder.listen, config.admin.listen), (ResponderConfig::default().listen, AdminConfig::default().listen));
+        assert_eq!(config.responder.max_connections, ResponderConfig::default().max_connections);
+        assert_eq!(config.responder.max_age, ResponderConfig::default().max_age);
+    }
+
+    #[test]
     fn unknown_fields_and_bad_values_are_named() {
         let message = |text: &str| load(text).unwrap_err().to_string();
         assert!(message(&SMALL.replace("base_url", "base_uri")).contains("base_uri"));

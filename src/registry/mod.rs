@@ -327,6 +327,9 @@ pub trait Registry: Send + Sync {
     /// The newest CRL of each scope.
     fn latest_crls(&self, issuer: IssuerId) -> Result<Vec<CrlRecord>>;
 
+    /// The newest CRL of one scope.
+    fn latest_crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>>;
+
     /// The number that the next CRL of `scope` must have: greater than every number published for it and than every [`Registry::raise_crl_number`].
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64>;
 

@@ -162,6 +162,10 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| crls::latest(c, issuer))
     }
 
+    fn latest_crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>> {
+        self.0.read(|c| crls::latest_of(c, issuer, scope))
+    }
+
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64> {
         self.0.read(|c| crls::next_number(c, issuer, scope))
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::pki::{HashAlgorithm, Timestamp};
-use crate::registry::{Change, ChangeKind, IssuerId, Registry, RegistryError};
+use crate::registry::{Change, ChangeKind, CrlScope, IssuerId, Registry, RegistryError};
 
 use super::content::Content;
 use super::load::Loader;
@@ -110,7 +110,7 @@ struct Due {
     issuers: BTreeSet<IssuerId>,
     signers: BTreeSet<IssuerId>,
     packs: BTreeSet<(IssuerId, HashAlgorithm, u32)>,
-    crls: BTreeSet<IssuerId>,
+    crls: BTreeSet<(IssuerId, CrlScope)>,
 }
 
 impl Due {
@@ -119,10 +119,10 @@ impl Due {
         for change in changes {
             let issuer = change.issuer;
             match &change.kind {
-                ChangeKind::Issuer => drop(due.issuers.insert(issuer)),
-                ChangeKind::Signer => drop(due.signers.insert(issuer)),
+                ChangeKind::Issuer => due.issuers.extend([issuer]),
+                ChangeKind::Signer => due.signers.extend([issuer]),
                 ChangeKind::Packs(algorithm, slots) => due.packs.extend(slots.iter().map(|slot| (issuer, *algorithm, *slot))),
-                ChangeKind::Crl(_) => drop(due.crls.insert(issuer)),
+                ChangeKind::Crl(scope) => due.crls.extend([(issuer, *scope)]),
                 // They are for the signing side; what it makes of them comes as packs and CRLs.
                 ChangeKind::Certificates(_) | ChangeKind::Revocations(_) => {}
             }
@@ -143,8 +143,8 @@ impl Due {
         for (issuer, algorithm, slot) in self.packs.iter().filter(|(issuer, ..)| is_new(issuer)) {
             loader.pack(*issuer, *algorithm, *slot)?;
         }
-        for issuer in self.crls.iter().filter(|issuer| is_new(issuer)) {
-            loader.crls(*issuer)?;
+        for (issuer, scope) in self.crls.iter().filter(|(issuer, _)| is_new(issuer)) {
+            loader.crl(*issuer, *scope)?;
         }
         Ok(())
     }
@@ -153,7 +153,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::super::ocsp::{Answer, Refusal, answer};
-    use super::super::testing::{self, FakeRegistry, NOW, serial, time};
+    use super::super::testing::{self, FakeRegistry, HASHES, NOW, serial, time};
     use super::super::{Readiness, documents::crl_path};
     use super::*;
     use crate::pki::ocsp_request::encode_request;
@@ -323,7 +323,7 @@ mod tests {
         world.registry.change_issuer(|issuer| issuer.publication.cert_id_hashes = [HashAlgorithm::Sha256].into());
         world.follow();
         assert_eq!(world.asked(5), Answer::Refused(Refusal::Unauthorized));
-        world.registry.change_issuer(|issuer| drop(issuer.publication.cert_id_hashes.insert(HashAlgorithm::Sha1)));
+        world.registry.change_issuer(|issuer| issuer.publication.cert_id_hashes = HASHES.into());
         world.follow();
         assert!(world.knows_all(0..100));
     }

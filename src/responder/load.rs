@@ -9,7 +9,7 @@ use tracing::{debug, error};
 use crate::pack::Pack;
 use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
-use crate::registry::{Issuer, IssuerId, PackRecord, Registry, RegistryError, Signer, SignerId};
+use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, PackRecord, Registry, RegistryError, Signer, SignerId};
 
 use super::content::Content;
 use super::documents::{Document, DocumentKind, certificate_path, crl_path};
@@ -170,11 +170,23 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The newest CRLs of one issuer. A number never goes back (rule C2).
+    /// The newest CRLs of one issuer.
     pub(super) fn crls(&self, issuer: IssuerId) -> Result<()> {
-        let Some(name) = self.content.issuer(issuer).map(|issuer| issuer.name.clone()) else { return Ok(()) };
+        self.serve_crls(issuer, self.registry.latest_crls(issuer)?);
+        Ok(())
+    }
+
+    /// The newest CRL of one scope.
+    pub(super) fn crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<()> {
+        self.serve_crls(issuer, self.registry.latest_crl(issuer, scope)?);
+        Ok(())
+    }
+
+    /// A number never goes back (rule C2).
+    fn serve_crls(&self, issuer: IssuerId, crls: impl IntoIterator<Item = CrlRecord>) {
+        let Some(name) = self.content.issuer(issuer).map(|issuer| issuer.name.clone()) else { return };
         let mut documents = Vec::new();
-        for crl in self.registry.latest_crls(issuer)? {
+        for crl in crls {
             let path = crl_path(&name, crl.scope);
             let served = self.content.documents.get(&path).and_then(|document| match document.kind {
                 DocumentKind::Crl { number, .. } => Some(number),
@@ -192,7 +204,6 @@ impl Loader<'_> {
         if !documents.is_empty() {
             self.content.documents.publish(documents);
         }
-        Ok(())
     }
 }
 

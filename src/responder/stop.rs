@@ -1,6 +1,10 @@
 //! One flag by which every thread of the program is asked to end, from async and from plain code. It interrupts nothing.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire, Ordering::Release};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -11,12 +15,19 @@ const NOTICE: Duration = Duration::from_millis(20);
 /// A stop flag: cheap to clone, set once, never taken back.
 #[derive(Clone, Debug)]
 pub struct Stop {
-    sender: Arc<watch::Sender<bool>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// The same as what is sent, to be read without a lock.
+    stopped: AtomicBool,
+    sender: watch::Sender<bool>,
 }
 
 impl Default for Stop {
     fn default() -> Stop {
-        Stop { sender: Arc::new(watch::Sender::new(false)) }
+        Stop { shared: Arc::new(Shared { stopped: AtomicBool::new(false), sender: watch::Sender::new(false) }) }
     }
 }
 
@@ -28,18 +39,34 @@ impl Stop {
 
     /// Asks everybody who holds a clone to end.
     pub fn stop(&self) {
-        self.sender.send_replace(true);
+        self.shared.stopped.store(true, Release);
+        self.shared.sender.send_replace(true);
     }
 
     /// Whether [`Stop::stop`] was called.
     pub fn is_stopped(&self) -> bool {
-        *self.sender.borrow()
+        self.shared.stopped.load(Acquire)
     }
 
     /// Ends when [`Stop::stop`] has been called.
     pub async fn stopped(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
-        let _ = self.sender.subscribe().wait_for(|stopped| *stopped).await;
+        let _ = self.shared.sender.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    /// The same, at the price of one load each time it is polled after the first: for connections, which wait for it beside every request. All polls must
+    /// come from one task.
+    pub(super) async fn stopped_beside_work(&self) {
+        let (mut stopped, mut registered) = (pin!(self.stopped()), false);
+        poll_fn(|context| {
+            // A task has one waker all its life, so that registering it again would only take a lock that all threads share.
+            if registered && !self.is_stopped() {
+                return Poll::Pending;
+            }
+            registered = true;
+            stopped.as_mut().poll(context)
+        })
+        .await;
     }
 
     /// Blocks for `duration`, or until shortly after the stop. Returns whether it is time to go on, that is: not stopped.

@@ -25,7 +25,7 @@ pub(super) const ISSUER: &str = "test";
 pub(super) const BITS: u8 = 3;
 /// The serial that is revoked.
 pub(super) const REVOKED: u64 = 7;
-const HASHES: [HashAlgorithm; 2] = [HashAlgorithm::Sha1, HashAlgorithm::Sha256];
+pub(super) const HASHES: [HashAlgorithm; 2] = [HashAlgorithm::Sha1, HashAlgorithm::Sha256];
 const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/responder.der");
 
 pub(crate) fn time(seconds: u64) -> Timestamp {
@@ -296,6 +296,10 @@ impl Registry for FakeRegistry {
 
     fn latest_crls(&self, _: IssuerId) -> Result<Vec<CrlRecord>> {
         Ok(self.read()?.crls.values().cloned().collect())
+    }
+
+    fn latest_crl(&self, _: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>> {
+        Ok(self.read()?.crls.values().find(|crl| crl.scope == scope).cloned())
     }
 
     fn register_issuer(&self, _: &NewIssuer) -> Result<IssuerId> {

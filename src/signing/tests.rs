@@ -119,7 +119,7 @@ impl Bench {
     }
 
     fn crl_number(&self, scope: CrlScope) -> u64 {
-        self.registry.latest_crls(self.issuer().id).unwrap().iter().find(|c| c.scope == scope).map_or(0, |c| c.number)
+        self.registry.latest_crl(self.issuer().id, scope).unwrap().map_or(0, |c| c.number)
     }
 
     /// Every T rule that concerns what is published at `now`.

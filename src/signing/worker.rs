@@ -221,8 +221,7 @@ impl Worker {
     }
 
     fn publish_crl(&self, signing: &IssuerSigning, key: &Key, scope: CrlScope, now: Timestamp) -> Result<Done, SigningError> {
-        let latest = self.registry.latest_crls(signing.issuer.id)?;
-        let previous = latest.iter().find(|c| c.scope == scope).map(|c| c.this_update);
+        let previous = self.registry.latest_crl(signing.issuer.id, scope)?.map(|c| c.this_update);
         super::not_before(previous, now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
         let record = crl::issue(self.registry.as_ref(), signing, key.as_ref(), scope, previous, now)?;
         self.registry.publish_crl(signing.issuer.id, &record)?;

@@ -214,6 +214,10 @@ pub(in crate::registry) fn the_newest_crl_of_each_scope_is_the_latest(store: &dy
         (1..=n as u64 + 1).for_each(|number| registry.publish_crl(issuer, &crl(scope, number)).unwrap());
     }
     registry.publish_crl(other, &crl(CrlScope::Partition(9), 1)).unwrap();
+    for (number, scope) in (1..).zip(scopes) {
+        assert_eq!(registry.latest_crl(issuer, scope).unwrap(), Some(crl(scope, number)));
+    }
+    assert_eq!(registry.latest_crl(issuer, CrlScope::Partition(9)).unwrap(), None);
     let mut latest = registry.latest_crls(issuer).unwrap();
     latest.sort_by_key(|crl| crl.scope);
     assert_eq!(latest, (1..).zip(scopes).map(|(number, scope)| crl(scope, number)).collect::<Vec<_>>());

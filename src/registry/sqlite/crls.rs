@@ -33,6 +33,15 @@ pub(super) fn latest(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<C
     Ok(statement.query_map([issuer], crl)?.collect::<rusqlite::Result<_>>()?)
 }
 
+/// The newest CRL of one scope.
+pub(super) fn latest_of(connection: &Connection, issuer: IssuerId, scope: CrlScope) -> Outcome<Option<CrlRecord>> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT scope, number, this_update, next_update, refresh_at, der FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1",
+    )?;
+    Ok(statement.query_row(params![issuer, scope], crl).optional()?)
+}
+
 /// See [`crate::registry::Registry::next_crl_number`].
 pub(super) fn next_number(connection: &Connection, issuer: IssuerId, scope: CrlScope) -> Outcome<u64> {
     let mut floor = connection.prepare_cached("SELECT crl_floor FROM issuer WHERE id = ?1")?;
