@@ -45,20 +45,25 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Creates the file, mode 0600, with the newest schema. What a failure leaves behind is removed again.
+    /// Creates the file, mode 0600, with the newest schema. It is made under another name and gets its own when it is whole: an interrupted creation
+    /// leaves nothing of that name, and what it leaves beside it is removed by the next.
     pub(super) fn create(path: &Path) -> Result<Database> {
         // A log without its database would be replayed into the new one.
-        if let Some(leftover) = beside(path).into_iter().find(|p| p.exists()) {
-            return Err(RegistryError::Exists(leftover));
+        if let Some(there) = [path.to_owned()].into_iter().chain(beside(path)).find(|p| p.exists()) {
+            return Err(RegistryError::Exists(there));
         }
-        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|e| explain_io(e, path))?;
-        let made = initialize(path).map_err(|f| f.explain(path)).and_then(|()| sync_directory(path).map_err(|e| explain_io(e, path)));
-        if let Err(error) = made {
-            for file in beside(path).iter().map(PathBuf::as_path).chain([path]) {
-                let _ = std::fs::remove_file(file);
-            }
-            return Err(error);
-        }
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".unfinished");
+        let unfinished = PathBuf::from(unfinished);
+        remove(&unfinished);
+        let explain = |e| explain_io(e, path);
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(explain)?;
+        // Unlike a rename, a link never replaces a file.
+        let made =
+            initialize(&unfinished).map_err(|f| f.explain(path)).and_then(|()| std::fs::hard_link(&unfinished, path).map_err(explain));
+        remove(&unfinished);
+        made?;
+        sync_directory(path).map_err(explain)?;
         Self::open(path)
     }
 
@@ -145,12 +150,9 @@ fn recognize(path: &Path) -> Result<()> {
     match found {
         Ok(APPLICATION_ID) => Ok(()),
         Ok(_) if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) => Err(not_a_registry(path, "an empty file")),
-        Ok(id) => Err(not_a_registry(
-            path,
-            format!(
-                "an SQLite database with application id {id} (wanted {APPLICATION_ID}): another program's, or its creation was interrupted"
-            ),
-        )),
+        Ok(id) => {
+            Err(not_a_registry(path, format!("an SQLite database with application id {id} (wanted {APPLICATION_ID}): another program's")))
+        }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Err(Fault::from(error).explain(path)),
         // Anything else may be a writer at work: the ordinary connection, which takes locks, will tell.
         Err(_) => Ok(()),
@@ -174,10 +176,16 @@ fn initialize(path: &Path) -> Outcome<()> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     configure_writer(&connection)?;
     embedded::migrations::runner().set_grouped(true).run(&mut connection)?;
-    // Last, so that a file whose creation was interrupted is not taken for a registry.
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     truncate_log(&connection)?;
     Ok(())
+}
+
+/// Removes a database file that is nobody's yet, with what SQLite keeps beside it.
+fn remove(path: &Path) {
+    for file in beside(path).iter().map(PathBuf::as_path).chain([path]) {
+        let _ = std::fs::remove_file(file);
+    }
 }
 
 fn sync_directory(path: &Path) -> std::io::Result<()> {

@@ -92,6 +92,19 @@ fn a_registry_is_created_once_for_its_owner_only() {
 }
 
 #[test]
+fn what_an_interrupted_creation_left_is_no_registry_and_no_obstacle() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::write(directory.path().join(format!("registry.sqlite.unfinished{suffix}")), b"half a database").unwrap();
+    }
+    assert!(matches!(refused(&path), RegistryError::Missing(_)));
+    drop(SqliteRegistry::create(&path).unwrap());
+    let unfinished = |name: &std::ffi::OsStr| name.to_string_lossy().contains("unfinished");
+    assert!(std::fs::read_dir(directory.path()).unwrap().all(|entry| !unfinished(&entry.unwrap().file_name())));
+}
+
+#[test]
 fn a_missing_file_or_directory_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("none");
