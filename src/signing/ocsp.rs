@@ -23,10 +23,19 @@ pub enum Extent {
 pub struct SignedPack {
     /// The pack.
     pub record: PackRecord,
-    /// When the slot is to be signed again.
-    pub refresh_at: Timestamp,
     /// How many responses were signed for it.
     pub signatures: u64,
+}
+
+/// What is to be signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotJob {
+    /// For which CertID hash.
+    pub cert_id_hash: HashAlgorithm,
+    /// Which slot.
+    pub slot: SlotRange,
+    /// How much of it.
+    pub extent: Extent,
 }
 
 /// Signs the responses of one slot for one CertID hash.
@@ -44,95 +53,87 @@ pub fn sign_slot(
     let place = PackPlace::new(&hashes, job.slot);
     let published = registry.pack(signing.issuer.id, job.cert_id_hash, job.slot.slot)?;
     let generation = published.as_ref().map_or(0, |p| p.head.generation) + 1;
-    let old = match published {
-        // A pack that cannot be read is replaced as a whole.
-        Some(record) => Pack::from_blob(record.blob, place).ok(),
-        None => None,
-    };
+    // A pack that cannot be read is replaced as a whole.
+    let old = published.and_then(|record| Pack::from_blob(record.blob, place).ok());
     let newest = old.as_ref().and_then(|pack| pack.signings().map(|s| s.this_update).max());
     super::not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
-    let mut certificates = Vec::new();
-    registry.visit_certificates(signing.issuer.id, job.slot, &mut |record| certificates.push((record.serial, record.status)))?;
 
-    let template =
-        ResponseTemplate::new(&hashes, &responder.signer.key_hash, responder.signer.algorithm, responder.signer.certificate.as_deref());
     let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
-    let fresh = Signing { this_update: now, next_update, signer: responder.id.0 };
-    let pass = SlotPass { signing, responder, template, fresh };
+    let signer = SlotSigner {
+        signing,
+        responder,
+        template: ResponseTemplate::new(
+            &hashes,
+            &responder.signer.key_hash,
+            responder.signer.algorithm,
+            responder.signer.certificate.as_deref(),
+        ),
+        fresh: Signing { this_update: now, next_update, signer: responder.id.0 },
+    };
     let reusable = reusable(old.as_ref(), job.extent, responder, now);
-    let turn = Turn { index: job.slot.slot, of: 1 << job.slot.bits };
-    let oldest = reusable.values().map(|e| e.signing.this_update).chain([now]).min().unwrap_or(now);
-    let refresh_at = schedule::refresh_at(turn, signing.ocsp_timing, oldest, schedule_end(&reusable, next_update));
-    pass.build(PackBuilder::new(place, generation, refresh_at), &certificates, &reusable, job, PackSummary { generation, refresh_at, now })
+    let mut parts = Vec::new();
+    registry.visit_certificates(signing.issuer.id, job.slot, &mut |record| {
+        let kept = reusable.get(record.serial.as_der_content()).filter(|entry| entry.status == record.status);
+        parts.push(kept.map_or(Part::Fresh(record.serial, record.status), |entry| Part::Kept(*entry)));
+    })?;
+    signer.pack(&parts, job, place, generation)
 }
 
-/// What is to be signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotJob {
-    /// For which CertID hash.
-    pub cert_id_hash: HashAlgorithm,
-    /// Which slot.
-    pub slot: SlotRange,
-    /// How much of it.
-    pub extent: Extent,
+/// One response of the slot.
+enum Part<'a> {
+    /// Stays as it was published.
+    Kept(Entry<'a>),
+    /// Is signed.
+    Fresh(Serial, CertificateStatus),
 }
-
-type Reusable<'a> = HashMap<&'a [u8], Entry<'a>>;
 
 /// The published responses that may stay: none when everything is to be signed, when another key signs now, or when the table of signings is full.
-fn reusable<'a>(old: Option<&'a Pack>, extent: Extent, responder: &ResponseSigner, now: Timestamp) -> Reusable<'a> {
+fn reusable<'a>(old: Option<&'a Pack>, extent: Extent, responder: &ResponseSigner, now: Timestamp) -> HashMap<&'a [u8], Entry<'a>> {
     match old {
         Some(pack) if extent == Extent::Changed && pack.signings().len() < MAX_SIGNINGS => {
-            let stays = |e: &Entry<'_>| e.signing.signer == responder.id.0 && e.signing.next_update > now;
-            pack.entries().filter(stays).map(|e| (e.serial, e)).collect()
+            let may_stay = |e: &Entry<'_>| e.signing.signer == responder.id.0 && e.signing.next_update > now;
+            pack.entries().filter(may_stay).map(|e| (e.serial, e)).collect()
         }
         _ => HashMap::new(),
     }
 }
 
-fn schedule_end(reusable: &Reusable<'_>, fresh: Timestamp) -> Timestamp {
-    reusable.values().map(|e| e.signing.next_update).chain([fresh]).min().unwrap_or(fresh)
-}
-
-struct SlotPass<'a> {
+struct SlotSigner<'a> {
     signing: &'a IssuerSigning,
     responder: &'a ResponseSigner,
     template: ResponseTemplate,
     fresh: Signing,
 }
 
-struct PackSummary {
-    generation: u64,
-    refresh_at: Timestamp,
-    now: Timestamp,
-}
-
-impl SlotPass<'_> {
-    fn build(
-        &self,
-        mut builder: PackBuilder,
-        certificates: &[(Serial, CertificateStatus)],
-        reusable: &Reusable<'_>,
-        job: SlotJob,
-        summary: PackSummary,
-    ) -> Result<SignedPack, SigningError> {
-        let (mut signatures, mut oldest, mut earliest) = (0, summary.now, self.fresh.next_update);
-        for (serial, status) in certificates {
-            if let Some(entry) = reusable.get(serial.as_der_content()).filter(|e| e.status == *status) {
-                oldest = oldest.min(entry.signing.this_update);
-                earliest = earliest.min(entry.signing.next_update);
-                builder.push(entry);
-                continue;
+impl SlotSigner<'_> {
+    fn pack(&self, parts: &[Part<'_>], job: SlotJob, place: PackPlace, generation: u64) -> Result<SignedPack, SigningError> {
+        let kept =
+            || parts.iter().filter_map(|part| if let Part::Kept(entry) = part { Some(entry.signing) } else { None }).chain([self.fresh]);
+        let this_update = kept().map(|s| s.this_update).min().unwrap_or(self.fresh.this_update);
+        let next_update = kept().map(|s| s.next_update).min().unwrap_or(self.fresh.next_update);
+        let turn = Turn { index: job.slot.slot, of: 1 << job.slot.bits };
+        let refresh_at = schedule::refresh_at(turn, self.signing.ocsp_timing, this_update, next_update);
+        let mut builder = PackBuilder::new(place, generation, refresh_at);
+        let mut signatures = 0;
+        for part in parts {
+            match part {
+                Part::Kept(entry) => builder.push(entry),
+                Part::Fresh(serial, status) => {
+                    let raw_signature = self.sign(serial, *status, signatures == 0)?;
+                    builder.push(&Entry {
+                        serial: serial.as_der_content(),
+                        status: *status,
+                        signing: self.fresh,
+                        raw_signature: &raw_signature,
+                    });
+                    signatures += 1;
+                }
             }
-            let raw_signature = self.sign(serial, *status, signatures == 0)?;
-            builder.push(&Entry { serial: serial.as_der_content(), status: *status, signing: self.fresh, raw_signature: &raw_signature });
-            signatures += 1;
         }
         let slot = job.slot.slot;
         let blob = builder.build().map_err(|source| SigningError::Pack { slot, source })?;
-        let head =
-            PackHead { cert_id_hash: job.cert_id_hash, slot, generation: summary.generation, this_update: oldest, next_update: earliest };
-        Ok(SignedPack { record: PackRecord { head, blob }, refresh_at: summary.refresh_at, signatures })
+        let head = PackHead { cert_id_hash: job.cert_id_hash, slot, generation, this_update, next_update };
+        Ok(SignedPack { record: PackRecord { head, blob }, signatures })
     }
 
     /// Signs one response. The gate sees the first of a slot, and every revocation.

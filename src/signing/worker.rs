@@ -19,8 +19,8 @@ use crate::token::Key;
 const POLL: Duration = Duration::from_millis(5);
 /// Changes read from the feed at once.
 const CHANGES_AT_ONCE: usize = 1000;
-/// Refresh tasks a thread takes before revocations are looked at again.
-const TASKS_PER_THREAD: usize = 4;
+/// Tasks a thread takes before revocations are looked at again: a revocation waits for one slot to be signed at most.
+const TASKS_PER_THREAD: usize = 1;
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
 
