@@ -13,6 +13,8 @@ pub struct SigningMetrics {
     pub crls: IntCounter,
     /// Attempts that failed: see the log for each.
     pub failures: IntCounter,
+    /// 1 while the worker runs: an alarm while it is not.
+    pub running: IntGauge,
     /// Issuers for which the last attempt failed: an alarm while it is not 0.
     pub failing_issuers: IntGauge,
 }
@@ -20,13 +22,14 @@ pub struct SigningMetrics {
 impl Default for SigningMetrics {
     fn default() -> Self {
         let counter = |name, help| IntCounter::new(name, help).expect("a constant, valid metric name");
+        let gauge = |name, help| IntGauge::new(name, help).expect("a constant, valid metric name");
         Self {
             responses: counter("kakunin_signing_responses_total", "OCSP responses signed"),
             packs: counter("kakunin_signing_packs_published_total", "Response packs published"),
             crls: counter("kakunin_signing_crls_published_total", "CRLs published"),
             failures: counter("kakunin_signing_failures_total", "Signing attempts that failed"),
-            failing_issuers: IntGauge::new("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed")
-                .expect("a constant, valid metric name"),
+            running: gauge("kakunin_signing_running", "1 while the signing worker runs"),
+            failing_issuers: gauge("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed"),
         }
     }
 }
@@ -37,6 +40,7 @@ impl SigningMetrics {
         for counter in [&self.responses, &self.packs, &self.crls, &self.failures] {
             registry.register(Box::new(counter.clone()))?;
         }
+        registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.failing_issuers.clone()))
     }
 }

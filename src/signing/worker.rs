@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tracing::{error, info};
+use prometheus::IntGauge;
+use tracing::{debug, error};
 
 use super::agenda::{Agenda, Published, Task, Work};
 use super::metrics::SigningMetrics;
@@ -68,6 +69,7 @@ impl Worker {
 
     /// Signs until `stopped`, sleeping only while nothing is due. `clock` tells the time.
     pub fn run(&mut self, stopped: &dyn Fn() -> bool, clock: &dyn Fn() -> Timestamp) {
+        let _running = RunningMark::new(&self.metrics);
         while !stopped() {
             let report = self.step(clock());
             for failure in &report.failures {
@@ -76,7 +78,7 @@ impl Worker {
             if report.responses + report.crls == 0 {
                 std::thread::sleep(POLL);
             } else {
-                info!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
+                debug!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
             }
         }
     }
@@ -269,6 +271,22 @@ impl Worker {
                 Err(failure) => report.failures.push(failure.to_string()),
             }
         }
+    }
+}
+
+/// Shows in the metrics that the worker runs, and, should it panic, that it does not any more.
+struct RunningMark(IntGauge);
+
+impl RunningMark {
+    fn new(metrics: &SigningMetrics) -> RunningMark {
+        metrics.running.set(1);
+        RunningMark(metrics.running.clone())
+    }
+}
+
+impl Drop for RunningMark {
+    fn drop(&mut self) {
+        self.0.set(0);
     }
 }
 
