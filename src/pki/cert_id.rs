@@ -1,9 +1,5 @@
 //! CertID: how an OCSP request names a certificate (RFC 6960 4.1.1).
 
-use der::asn1::{AnyRef, OctetStringRef};
-use der::{Sequence, Tag, Tagged};
-use spki::AlgorithmIdentifierRef;
-
 use super::der_encoding::{push_header, push_tlv, tag, tlv, tlv_length};
 use super::{CertificateInfo, HashAlgorithm};
 
@@ -18,32 +14,6 @@ pub struct CertId<'a> {
     pub issuer_key_hash: &'a [u8],
     /// Content octets of serialNumber; not necessarily a serial that a certificate can carry.
     pub serial: &'a [u8],
-}
-
-/// The ASN.1 shape of a CertID.
-#[derive(Sequence)]
-pub(super) struct CertIdSequence<'a> {
-    hash_algorithm: AlgorithmIdentifierRef<'a>,
-    issuer_name_hash: OctetStringRef<'a>,
-    issuer_key_hash: OctetStringRef<'a>,
-    serial_number: AnyRef<'a>,
-}
-
-impl<'a> TryFrom<CertIdSequence<'a>> for CertId<'a> {
-    type Error = der::Error;
-
-    fn try_from(sequence: CertIdSequence<'a>) -> der::Result<CertId<'a>> {
-        sequence.serial_number.tag().assert_eq(Tag::Integer)?;
-        if sequence.serial_number.value().is_empty() {
-            return Err(Tag::Integer.length_error());
-        }
-        Ok(CertId {
-            hash_algorithm: HashAlgorithm::from_oid(sequence.hash_algorithm.oid.as_bytes()),
-            issuer_name_hash: sequence.issuer_name_hash.as_bytes(),
-            issuer_key_hash: sequence.issuer_key_hash.as_bytes(),
-            serial: sequence.serial_number.value(),
-        })
-    }
 }
 
 /// The hashes by which requests of one hash algorithm name an issuer (rule O2).

@@ -9,6 +9,7 @@ pub mod cert_id;
 pub mod certificate;
 pub mod crl;
 pub mod der_encoding;
+pub mod der_reading;
 pub mod ecdsa;
 pub mod extension;
 pub mod ocsp_request;

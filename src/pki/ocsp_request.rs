@@ -1,12 +1,8 @@
 //! Reading OCSP requests: borrowed, bounded, in one pass, without recursion.
 
-use const_oid::ObjectIdentifier;
-use const_oid::db::rfc6960::ID_PKIX_OCSP_NONCE;
-use der::asn1::{AnyRef, OctetStringRef};
-use der::{Decode, Reader, Sequence, SliceReader, Tag, Tagged};
-
-use super::CertId;
-use super::cert_id::CertIdSequence;
+use super::der_encoding::tag;
+use super::der_reading::{NotDer, Reader};
+use super::{CertId, HashAlgorithm};
 
 /// The greatest request that is read, in octets of DER: room for a signed request with its certificates.
 pub const MAX_REQUEST_BYTES: usize = 16 * 1024;
@@ -32,38 +28,16 @@ pub struct OcspRequest<'a> {
 #[error("not an OCSP request")]
 pub struct MalformedRequest;
 
-#[derive(Sequence)]
-struct OcspRequestSequence<'a> {
-    tbs_request: TbsRequest<'a>,
-    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
-    optional_signature: Option<AnyRef<'a>>,
+impl From<NotDer> for MalformedRequest {
+    fn from(_: NotDer) -> MalformedRequest {
+        MalformedRequest
+    }
 }
 
-#[derive(Sequence)]
-struct TbsRequest<'a> {
-    #[asn1(context_specific = "0", default = "Default::default", tag_mode = "EXPLICIT")]
-    version: u8,
-    #[asn1(context_specific = "1", optional = "true", tag_mode = "EXPLICIT")]
-    requestor_name: Option<AnyRef<'a>>,
-    request_list: AnyRef<'a>,
-    #[asn1(context_specific = "2", optional = "true", tag_mode = "EXPLICIT")]
-    request_extensions: Option<AnyRef<'a>>,
-}
-
-#[derive(Sequence)]
-struct SingleRequest<'a> {
-    cert_id: CertIdSequence<'a>,
-    #[asn1(context_specific = "0", optional = "true", tag_mode = "EXPLICIT")]
-    single_request_extensions: Option<AnyRef<'a>>,
-}
-
-#[derive(Sequence)]
-struct Extension<'a> {
-    extn_id: ObjectIdentifier,
-    #[asn1(default = "Default::default")]
-    critical: bool,
-    extn_value: OctetStringRef<'a>,
-}
+/// id-pkix-ocsp-nonce (RFC 9654 2.1).
+const NONCE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x02];
+/// Version v1 as it is encoded against the rule that defaults are left out.
+const EXPLICIT_VERSION_1: &[u8] = &[tag::INTEGER, 1, 0];
 
 impl<'a> OcspRequest<'a> {
     /// Reads a DER request of at most [`MAX_REQUEST_BYTES`].
@@ -71,85 +45,107 @@ impl<'a> OcspRequest<'a> {
         if der.len() > MAX_REQUEST_BYTES {
             return Err(MalformedRequest);
         }
-        let request = OcspRequestSequence::from_der(der).map_err(|_| MalformedRequest)?;
-        if request.tbs_request.version != 0 {
+        let mut outer = Reader::new(der);
+        let mut request = outer.enter(tag::SEQUENCE)?;
+        outer.finish()?;
+        let tbs_request = request.enter(tag::SEQUENCE)?;
+        request.optional(tag::constructed(0))?;
+        request.finish()?;
+        Self::from_tbs(tbs_request)
+    }
+
+    fn from_tbs(mut tbs: Reader<'a>) -> Result<OcspRequest<'a>, MalformedRequest> {
+        if tbs.optional(tag::constructed(0))?.is_some_and(|version| version != EXPLICIT_VERSION_1) {
             return Err(MalformedRequest);
         }
-        request.tbs_request.read().map_err(|_| MalformedRequest)
+        tbs.optional(tag::constructed(1))?;
+        let mut list = tbs.enter(tag::SEQUENCE)?;
+        let mut extensions = Extensions::default();
+        let cert_id = read_single(&mut list, &mut extensions)?;
+        let mut certificates = 1;
+        while !list.is_empty() {
+            read_single(&mut list, &mut extensions)?;
+            certificates += 1;
+        }
+        if let Some(content) = tbs.optional(tag::constructed(2))? {
+            extensions.read(content, true)?;
+        }
+        tbs.finish()?;
+        Ok(OcspRequest { cert_id, certificates, nonce: extensions.nonce, unknown_critical_extension: extensions.unknown_critical })
     }
 }
 
-impl<'a> TbsRequest<'a> {
-    fn read(&self) -> der::Result<OcspRequest<'a>> {
-        let mut first = None;
-        let mut certificates = 0;
-        let mut extensions = ExtensionsRead::default();
-        for_each_element::<SingleRequest<'a>>(self.request_list, |single| {
-            certificates += 1;
-            if let Some(list) = single.single_request_extensions {
-                // A nonce belongs to the request as a whole; in a single request it is an extension like any other.
-                extensions.read_single(list)?;
-            }
-            if first.is_none() {
-                first = Some(CertId::try_from(single.cert_id)?);
-            }
-            Ok(())
-        })?;
-        if let Some(list) = self.request_extensions {
-            extensions.read_request(list)?;
-        }
-        Ok(OcspRequest {
-            cert_id: first.ok_or_else(|| Tag::Sequence.length_error())?,
-            certificates,
-            nonce: extensions.nonce,
-            unknown_critical_extension: extensions.unknown_critical,
-        })
+fn read_single<'a>(list: &mut Reader<'a>, extensions: &mut Extensions<'a>) -> Result<CertId<'a>, MalformedRequest> {
+    let mut single = list.enter(tag::SEQUENCE)?;
+    let cert_id = read_cert_id(single.enter(tag::SEQUENCE)?)?;
+    if let Some(content) = single.optional(tag::constructed(0))? {
+        // A nonce belongs to the request as a whole; in a single request it is an extension like any other.
+        extensions.read(content, false)?;
     }
+    single.finish()?;
+    Ok(cert_id)
+}
+
+fn read_cert_id(mut fields: Reader<'_>) -> Result<CertId<'_>, MalformedRequest> {
+    let mut algorithm = fields.enter(tag::SEQUENCE)?;
+    let oid = algorithm.expect(tag::OID)?;
+    if !algorithm.is_empty() {
+        // Parameters: NULL or absent, and it does not matter which.
+        algorithm.any()?;
+    }
+    algorithm.finish()?;
+    let cert_id = CertId {
+        hash_algorithm: HashAlgorithm::from_oid(oid),
+        issuer_name_hash: fields.expect(tag::OCTET_STRING)?,
+        issuer_key_hash: fields.expect(tag::OCTET_STRING)?,
+        serial: fields.expect(tag::INTEGER)?,
+    };
+    fields.finish()?;
+    if cert_id.serial.is_empty() { Err(MalformedRequest) } else { Ok(cert_id) }
 }
 
 #[derive(Default)]
-struct ExtensionsRead<'a> {
+struct Extensions<'a> {
     nonce: Option<&'a [u8]>,
     unknown_critical: bool,
 }
 
-impl<'a> ExtensionsRead<'a> {
-    fn read_single(&mut self, list: AnyRef<'a>) -> der::Result<()> {
-        for_each_element::<Extension<'a>>(list, |extension| {
-            self.unknown_critical |= extension.critical;
-            Ok(())
-        })
+impl<'a> Extensions<'a> {
+    /// Reads `SEQUENCE OF Extension`, the content of an EXPLICIT tag.
+    fn read(&mut self, content: &'a [u8], of_the_request: bool) -> Result<(), MalformedRequest> {
+        let mut explicit = Reader::new(content);
+        let mut list = explicit.enter(tag::SEQUENCE)?;
+        explicit.finish()?;
+        while !list.is_empty() {
+            let mut extension = list.enter(tag::SEQUENCE)?;
+            let oid = extension.expect(tag::OID)?;
+            let critical = match extension.optional(tag::BOOLEAN)? {
+                None | Some([0x00]) => false,
+                Some([0xff]) => true,
+                Some(_) => return Err(MalformedRequest),
+            };
+            let value = extension.expect(tag::OCTET_STRING)?;
+            extension.finish()?;
+            if of_the_request && oid == NONCE { self.read_nonce(value)? } else { self.unknown_critical |= critical }
+        }
+        Ok(())
     }
 
-    fn read_request(&mut self, list: AnyRef<'a>) -> der::Result<()> {
-        for_each_element::<Extension<'a>>(list, |extension| {
-            if extension.extn_id != ID_PKIX_OCSP_NONCE {
-                self.unknown_critical |= extension.critical;
-                return Ok(());
-            }
-            let value = OctetStringRef::from_der(extension.extn_value.as_bytes())?.as_bytes();
-            if value.is_empty() || value.len() > MAX_NONCE_BYTES || self.nonce.is_some() {
-                return Err(Tag::OctetString.value_error());
-            }
-            self.nonce = Some(value);
-            Ok(())
-        })
+    fn read_nonce(&mut self, value: &'a [u8]) -> Result<(), MalformedRequest> {
+        let mut reader = Reader::new(value);
+        let nonce = reader.expect(tag::OCTET_STRING)?;
+        reader.finish()?;
+        if nonce.is_empty() || nonce.len() > MAX_NONCE_BYTES || self.nonce.is_some() {
+            return Err(MalformedRequest);
+        }
+        self.nonce = Some(nonce);
+        Ok(())
     }
-}
-
-/// Reads the elements of a SEQUENCE OF one after the other.
-fn for_each_element<'a, T: Decode<'a>>(list: AnyRef<'a>, mut visit: impl FnMut(T) -> der::Result<()>) -> der::Result<()> {
-    list.tag().assert_eq(Tag::Sequence)?;
-    let mut reader = SliceReader::new(list.value())?;
-    while !reader.is_finished() {
-        visit(reader.decode()?)?;
-    }
-    Ok(())
 }
 
 /// A request for one certificate, as a client without options makes it. For tests, tools and the command line's examples.
 pub fn encode_request(hashes: &super::IssuerHashes, serial: &super::Serial) -> Vec<u8> {
-    use super::der_encoding::{constructed, tag};
+    use super::der_encoding::constructed;
     let single = constructed(tag::SEQUENCE, &[&hashes.cert_id(serial.as_der_content())]);
     let list = constructed(tag::SEQUENCE, &[&single]);
     constructed(tag::SEQUENCE, &[&constructed(tag::SEQUENCE, &[&list])])
@@ -158,7 +154,10 @@ pub fn encode_request(hashes: &super::IssuerHashes, serial: &super::Serial) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pki::{HashAlgorithm, IssuerHashes, Serial};
+    use crate::pki::{IssuerHashes, Serial};
+    use const_oid::ObjectIdentifier;
+    use const_oid::db::rfc6960::ID_PKIX_OCSP_NONCE;
+    use der::Decode;
     use der::Encode;
     use der::asn1::OctetString;
     use proptest::prelude::*;
