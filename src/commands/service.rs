@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::admin::{Admin, Part, ResponderPart};
@@ -41,6 +42,7 @@ pub(super) struct Service {
     responder: Option<Running>,
     admin: SocketAddr,
     threads: Vec<JoinHandle<()>>,
+    signals: Signals,
 }
 
 /// Listens for relying parties, as configured.
@@ -75,7 +77,9 @@ impl Service {
         }
         let admin = sockets.admin.local_addr();
         threads.push(sockets.admin.run(parts.into(), stop.clone())?);
-        Ok(Service { stop, content, responder, admin, threads })
+        // From here on there is something to finish; before, a signal ends the process at once, which loses nothing.
+        let signals = Signals::catch()?;
+        Ok(Service { stop, content, responder, admin, threads, signals })
     }
 
     /// Waits until everything is loaded and fresh.
@@ -99,14 +103,7 @@ impl Service {
 
     /// Runs until Ctrl-C or SIGTERM; then finishes what is in flight, and ends.
     pub(super) fn run_until_signal(self) -> Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut terminate = signal(SignalKind::terminate())?;
-            let mut interrupt = signal(SignalKind::interrupt())?;
-            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            Ok::<_, std::io::Error>(())
-        })?;
+        self.signals.wait();
         info!("stopping");
         self.stop.stop();
         if let Some(responder) = self.responder {
@@ -129,6 +126,30 @@ fn wait_until(stop: &Stop, patience: Duration, holds: impl Fn() -> bool) -> bool
         }
     }
     true
+}
+
+/// Ctrl-C and SIGTERM, caught from the moment of [`Signals::catch`] on: one that comes before anybody waits is not lost.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Signals> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let within = runtime.enter();
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        drop(within);
+        Ok(Signals { runtime, terminate, interrupt })
+    }
+
+    fn wait(self) {
+        let Signals { runtime, mut terminate, mut interrupt } = self;
+        runtime.block_on(async {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        });
+    }
 }
 
 /// The signing worker, as operators see it.
