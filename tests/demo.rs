@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::ocsp::{Answer, Asker, HASHES, Hash, serial_of};
 use common::peers::{Authority, Expected, curl, urls};
-use common::{Process, Service, demo_command, fail, http, list, peers, status, succeed, text, until, with_config};
+use common::{Process, Service, demo_command, fail, http, list, status, succeed, text, until, with_config};
 use der::Encode;
 use tempfile::TempDir;
 
@@ -89,16 +89,19 @@ fn leaves_the_files_that_are_promised() {
 fn the_printed_commands_work_as_they_are() {
     let demo = Demo::usual();
     let printed = demo.service.printed.join("\n").replace("\\\n", " ");
-    let mut pasted = 0;
-    for line in printed.lines().map(str::trim).filter(|line| line.starts_with("openssl ocsp ") || line.starts_with("curl ")) {
-        let output = common::run(common::tool("bash").args(["-o", "pipefail", "-ec", line]));
-        assert!(output.status.success(), "{line}: {}", text(&output));
-        if line.starts_with("openssl ocsp ") {
-            assert!(text(&output).contains("Response verify OK"), "{line}: {}", text(&output));
-        }
-        pasted += 1;
+    let is_command = |line: &&str| ["openssl ", "curl ", "kakunin "].iter().any(|program| line.starts_with(program));
+    let commands: Vec<&str> = printed.lines().map(str::trim).filter(is_command).collect();
+    for program in ["openssl ocsp ", "openssl verify ", "kakunin status ", "kakunin revoke "] {
+        assert!(commands.iter().any(|line| line.starts_with(program)), "{program}: {printed}");
     }
-    assert!(pasted >= 3, "{printed}");
+    let built = Path::new(env!("CARGO_BIN_EXE_kakunin")).parent().unwrap();
+    let path = format!("{}:{}", built.display(), std::env::var("PATH").unwrap());
+    for line in commands {
+        let output = common::run(common::tool("bash").args(["-o", "pipefail", "-ec", line]).env("PATH", &path));
+        assert!(output.status.success(), "{line}: {}", text(&output));
+        let verified = text(&output).contains("Response verify OK");
+        assert!(verified || !line.starts_with("openssl ocsp "), "{line}: {}", text(&output));
+    }
 }
 
 #[test]
@@ -251,21 +254,21 @@ fn list_status_and_check_tell_what_is_there() {
 }
 
 #[test]
-fn health_and_metrics_are_on_the_admin_listener_only() {
+fn s3_7_health_and_metrics_are_on_the_admin_listener_only() {
     let demo = Demo::usual();
     for path in ["/livez", "/readyz"] {
         assert_eq!(http::get(&demo.service.admin, path, &[]).status, 200, "{path}");
         assert_eq!(http::get(&demo.service.ocsp, path, &[]).status, 404, "{path}");
     }
-    peers::curl(&[&demo.service.ocsp, "-o", "/dev/null"]);
-    let before = metrics(&demo.service);
+    curl(&[&demo.service.ocsp]);
+    let answers = |kind: &str| metrics(&demo.service)[&format!("kakunin_ocsp_answers_total{{kind=\"{kind}\"}}")];
+    assert_eq!(["good", "revoked", "unauthorized"].map(answers), [0.0; 3]);
     let asker = Asker::new(&demo.path("issuing.pem"));
-    for _ in 0..20 {
-        assert!(asker.ask(&demo.service.ocsp, &serial_of(&demo.good()), Hash::Sha1).is_good());
+    for (certificate, times) in [(demo.good(), 20), (demo.revoked(), 7)] {
+        (0..times).for_each(|_| drop(asker.ask(&demo.service.ocsp, &serial_of(&certificate), Hash::Sha1)));
     }
-    let after = metrics(&demo.service);
-    let counted: Vec<_> = after.iter().filter(|(name, value)| **value - before.get(*name).unwrap_or(&0.0) >= 20.0).collect();
-    assert!(!counted.is_empty(), "twenty answers are counted somewhere: {after:?}");
+    (0..5).for_each(|_| drop(asker.ask(&demo.service.ocsp, "0123456789abcdef", Hash::Sha256)));
+    assert_eq!(["good", "revoked", "unauthorized"].map(answers), [20.0, 7.0, 5.0], "S3.7: requests for unused serials are counted");
 }
 
 /// The samples of `/metrics`, which must be Prometheus' text format.

@@ -44,16 +44,17 @@ impl Authority {
         openssl_said(&said, &format!("0x{serial}"), expected);
     }
 
-    /// GnuTLS `ocsptool --ask` must verify the response and agree.
+    /// GnuTLS `ocsptool --ask` must verify the response and agree. Its trust anchor is the issuer: with a list of anchors (`--load-trust`) GnuTLS 3.7 does
+    /// not find a CA that signs itself, by key and without its certificate in the response.
     pub fn ocsptool_agrees(&self, certificate: &Path, expected: Expected<'_>) {
         let chain = self.scratch.join("ocsptool-chain.pem");
         fs::write(&chain, [fs::read(certificate).unwrap(), fs::read(&self.issuer).unwrap()].concat()).unwrap();
         let mut command = tool("ocsptool");
-        command.arg(format!("--ask={}", self.url)).arg("--load-chain").arg(&chain).arg("--load-trust").arg(&self.chain);
+        command.arg(format!("--ask={}", self.url)).arg("--load-chain").arg(&chain);
         let output = run(&mut command);
         let said = text(&output);
         let status = if expected == Expected::Good { "Certificate Status: good" } else { "Certificate Status: revoked" };
-        assert!(said.contains(status) && said.contains("Success"), "{command:?}: {said}");
+        assert!(said.contains(status) && said.contains("Verifying OCSP Response: Success."), "{command:?}: {said}");
         if let Expected::Revoked(_) = expected {
             assert!(said.contains("Revocation time: "), "{said}");
         }
