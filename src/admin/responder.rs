@@ -116,6 +116,7 @@ impl Part for ResponderPart {
 fn help(family: &str) -> &'static str {
     match family {
         "ocsp_answers" => "OCSP answers by what they say.",
+        "ocsp_unauthorized" => "OCSP answers that were unauthorized, by why: only those that are monitored.",
         "ocsp_withheld" => "OCSP answers that were tryLater, by why.",
         "documents" => "CRLs and CA certificates sent or withheld.",
         "http_responses" => "HTTP responses by status code.",

@@ -33,6 +33,8 @@ events! {
     MalformedRequest => "ocsp_answers", "malformedRequest";
     /// Answered unauthorized (rule O9).
     Unauthorized => "ocsp_answers", "unauthorized";
+    /// unauthorized because the issuer has issued no certificate with that serial (S3.7).
+    UnusedSerial => "ocsp_unauthorized", "unused-serial";
     /// Answered tryLater.
     TryLater => "ocsp_answers", "tryLater";
     /// tryLater because the slot is not in memory.

@@ -206,7 +206,7 @@ mod tests {
     fn a_published_pack_and_crl_are_taken_into_use() {
         let mut world = world();
         world.follow();
-        assert_eq!(world.asked(150), Answer::Refused(Refusal::Unauthorized));
+        assert_eq!(world.asked(150), Answer::Refused(Refusal::UnusedSerial));
         world.registry.publish(0..200);
         world.registry.publish_crl_number(9);
         world.follow();

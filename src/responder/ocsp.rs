@@ -40,8 +40,10 @@ pub struct Definitive {
 pub enum Refusal {
     /// Not an OCSP request.
     Malformed,
-    /// No authoritative record of what was asked, or not asked in a way that is answered from pre-signed responses (rule O9).
+    /// The issuer is not served here, or was not asked about in a way that is answered from pre-signed responses (rule O9).
     Unauthorized,
+    /// The issuer is served here and has issued no certificate with that serial: told apart because such requests are monitored (rule O9, S3.7).
+    UnusedSerial,
     /// The part of the map that would know is not in memory.
     NotLoaded,
     /// There is a response, but it is past its nextUpdate or before its thisUpdate: never served.
@@ -53,7 +55,7 @@ impl Refusal {
     pub const fn status(self) -> ErrorStatus {
         match self {
             Refusal::Malformed => ErrorStatus::MalformedRequest,
-            Refusal::Unauthorized => ErrorStatus::Unauthorized,
+            Refusal::Unauthorized | Refusal::UnusedSerial => ErrorStatus::Unauthorized,
             Refusal::NotLoaded | Refusal::NotCurrent => ErrorStatus::TryLater,
         }
     }
@@ -88,7 +90,8 @@ fn definitive(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timest
         match status.look_up(hash, asked.serial, |hit| assemble(hit, now)) {
             Ok(found) => return found,
             Err(Miss::NotLoaded) => refusal = Refusal::NotLoaded,
-            Err(Miss::Unknown) => {}
+            Err(Miss::Unknown) if refusal == Refusal::NotLoaded => {}
+            Err(Miss::Unknown) => refusal = Refusal::UnusedSerial,
         }
     }
     Err(refusal)
@@ -157,9 +160,11 @@ mod tests {
     }
 
     #[test]
-    fn o9_what_is_not_known_is_unauthorized() {
+    fn o9_s3_7_what_is_not_known_is_unauthorized() {
+        let unused = asked(&request(HashAlgorithm::Sha1, 1_000_000));
+        assert_eq!(unused, Answer::Refused(Refusal::UnusedSerial));
+        assert_eq!(Refusal::UnusedSerial.status(), ErrorStatus::Unauthorized);
         let refused = Answer::Refused(Refusal::Unauthorized);
-        assert_eq!(asked(&request(HashAlgorithm::Sha1, 1_000_000)), refused, "a serial");
         assert_eq!(asked(&request(HashAlgorithm::Sha384, 5)), refused, "a CertID hash that is not pre-signed");
         let mut other_issuer = request(HashAlgorithm::Sha1, 5);
         let at = other_issuer.len() - 10;

@@ -150,6 +150,7 @@ impl Service {
         let events: &[Event] = match refusal {
             Refusal::Malformed => &[Event::MalformedRequest],
             Refusal::Unauthorized => &[Event::Unauthorized],
+            Refusal::UnusedSerial => &[Event::Unauthorized, Event::UnusedSerial],
             Refusal::NotLoaded => &[Event::TryLater, Event::NotLoaded],
             Refusal::NotCurrent => &[Event::TryLater, Event::NotCurrent],
         };
