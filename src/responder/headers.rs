@@ -59,10 +59,16 @@ pub fn strong_etag(octets: &[u8]) -> HeaderValue {
     HeaderValue::from_bytes(&text[..=length]).expect("hexadecimal digits are header text")
 }
 
+/// Made anew only where it differs from the last one: all answers of a thread have the same for a second at least, most of them for ever.
 fn cache_control(max_age: u64) -> HeaderValue {
-    let mut text = Text::<96>::default();
-    write!(text, "max-age={max_age}, public, no-transform, must-revalidate").expect("96 octets hold any number of seconds");
-    text.value()
+    LAST_CACHE_CONTROL.with_borrow_mut(|last| {
+        if last.0 != max_age || last.1.is_empty() {
+            let mut text = Text::<96>::default();
+            write!(text, "max-age={max_age}, public, no-transform, must-revalidate").expect("96 octets hold any number of seconds");
+            *last = (max_age, text.value());
+        }
+        last.1.clone()
+    })
 }
 
 /// Text of a header, written without an allocation.
@@ -96,6 +102,7 @@ impl<const N: usize> Text<N> {
 const REMEMBERED: usize = 128;
 
 thread_local! {
+    static LAST_CACHE_CONTROL: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
     static DATES: RefCell<[(u64, HeaderValue); REMEMBERED]> =
         const { RefCell::new([const { (u64::MAX, HeaderValue::from_static("")) }; REMEMBERED]) };
 }

@@ -19,6 +19,7 @@ pub mod status_map;
 mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
+mod turn;
 
 pub use content::{Content, FeedState};
 pub use counters::{Event, Statistics, ThreadCounters};

@@ -25,6 +25,7 @@ use super::content::Content;
 use super::counters::{Event, Statistics, ThreadCounters};
 use super::service::{Limits, Service};
 use super::stop::Stop;
+use super::turn::{Turns, gathering};
 
 /// Connections that the kernel completes before they are accepted, per socket.
 const BACKLOG: i32 = 4096;
@@ -274,7 +275,9 @@ impl Thread {
             let thread = Arc::clone(self);
             async move { Ok::<_, Infallible>(thread.service.respond(request).await) }
         });
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let (socket, outbox) = gathering(stream);
+        let connection = pin!(self.http.serve_connection(TokioIo::new(socket), service));
+        let mut connection = Turns { connection, outbox };
         let ended = tokio::select! {
             biased;
             ended = &mut connection => Some(ended),
@@ -285,7 +288,7 @@ impl Thread {
             None => match tokio::time::timeout(LAST_REQUEST, &mut connection).await {
                 Ok(ended) => ended,
                 Err(_) => {
-                    connection.as_mut().graceful_shutdown();
+                    connection.connection.as_mut().graceful_shutdown();
                     connection.await
                 }
             },
