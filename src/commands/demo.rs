@@ -139,7 +139,7 @@ fn sign_with_progress(worker: &mut Worker, metrics: &SigningMetrics, plan: &Plan
                 bar.set_position(metrics.responses.get());
             }
         });
-        let report = worker.pass(Timestamp::now());
+        let report = worker.pass(&Timestamp::now);
         drop(done);
         report
     });

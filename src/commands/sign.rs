@@ -28,7 +28,7 @@ impl Sign {
         let registry = setup::open_registry(&config)?;
         let issuers = setup::open_signing(&config, registry.as_ref())?;
         let mut worker = Worker::new(registry, issuers, config.signing.threads, Default::default())?;
-        let report = worker.pass(Timestamp::now());
+        let report = worker.pass(&Timestamp::now);
         let mut output = Output::new();
         let written = match self.json {
             true => output.json(&report),

@@ -31,6 +31,16 @@ impl HashAlgorithm {
         Self::ALL.into_iter().find(|a| a.code() == code)
     }
 
+    /// The name used in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            HashAlgorithm::Sha1 => "sha1",
+            HashAlgorithm::Sha256 => "sha256",
+            HashAlgorithm::Sha384 => "sha384",
+            HashAlgorithm::Sha512 => "sha512",
+        }
+    }
+
     /// The OID's content octets (RFC 3370 2.1, RFC 5754 2).
     pub const fn oid(self) -> &'static [u8] {
         match self {

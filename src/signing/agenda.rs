@@ -1,4 +1,7 @@
-//! What is to be done for one issuer, and in which order: revocations, CRLs, new certificates, refresh.
+//! What is to be done in one lane, and in which order: what revocations touch, new certificates, refresh.
+//!
+//! A lane is what one key signs of one kind for one issuer: its OCSP responses for one CertID hash, or its CRLs. Each has its own place in the registry's
+//! feed and its own failures, so that none ever passes over a change that it has not published, and none waits for another's fault.
 //!
 //! Holds state, decides by the time it is given, and does nothing itself.
 
@@ -9,13 +12,15 @@ use super::Timing;
 use super::ocsp::Extent;
 use super::schedule::{self, Turn};
 use crate::pki::{HashAlgorithm, SlotRange, Timestamp};
-use crate::registry::{Change, ChangeKind, CrlRecord, CrlScope, PackHead};
+use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
 
-/// A failed issuer is left alone for at most this long.
+/// A failed lane is left alone for at most this long, and a failed task for as long.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// A lane in which so many tasks failed one after the other, and none succeeded, is given up for the present pass.
+const HOPELESS: u32 = 8;
 
 /// One thing to sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Task {
     /// The responses of a slot.
     Slot(HashAlgorithm, u32, Extent),
@@ -23,40 +28,41 @@ pub(super) enum Task {
     Crl(CrlScope),
 }
 
-/// What can be signed here for an issuer.
+/// What a lane signs.
 #[derive(Debug)]
 pub(super) struct Work {
     pub(super) slot_bits: u8,
-    /// None where OCSP responses are signed elsewhere.
-    pub(super) cert_id_hashes: BTreeSet<HashAlgorithm>,
-    /// None where CRLs are signed elsewhere.
-    pub(super) crl_scopes: BTreeSet<CrlScope>,
+    /// The CertID hash of its responses; `None` in the lane of the CRLs.
+    pub(super) cert_id_hash: Option<HashAlgorithm>,
+    /// The scopes of its CRLs; none in a lane of responses.
+    pub(super) crl_scopes: Vec<CrlScope>,
     /// When slots are signed.
     pub(super) timing: Timing,
 }
 
-/// What is published of an issuer.
+/// What is published of the issuer.
 #[derive(Debug)]
 pub(super) struct Published<'a> {
     pub(super) heads: &'a [PackHead],
-    pub(super) crls: &'a [CrlRecord],
+    /// When the next CRL of each scope is planned.
+    pub(super) crls: &'a [(CrlScope, Timestamp)],
     /// Changes up to here are reflected in it.
     pub(super) watermark: u64,
 }
 
-/// The work ahead for one issuer.
+/// The work ahead in one lane.
 #[derive(Debug)]
 pub(super) struct Agenda {
     slot_bits: u8,
-    hashes: BTreeSet<HashAlgorithm>,
+    hash: Option<HashAlgorithm>,
     timing: Timing,
     /// When each slot is signed anew, by time and by slot.
-    by_time: BTreeSet<(Timestamp, HashAlgorithm, u32)>,
-    by_slot: BTreeMap<(HashAlgorithm, u32), Timestamp>,
+    by_time: BTreeSet<(Timestamp, u32)>,
+    by_slot: BTreeMap<u32, Timestamp>,
     crls: BTreeMap<CrlScope, Timestamp>,
-    revoked_slots: BTreeSet<(HashAlgorithm, u32)>,
+    revoked_slots: BTreeSet<u32>,
     revoked_scopes: BTreeSet<CrlScope>,
-    new_slots: BTreeSet<(HashAlgorithm, u32)>,
+    new_slots: BTreeSet<u32>,
     /// The newest change that is reflected in the sets above.
     pub(super) seen: u64,
     /// Whether certificates have come since the slots were last counted.
@@ -65,14 +71,16 @@ pub(super) struct Agenda {
     pub(super) ahead_of_watermark: bool,
     failures: u32,
     retry_at: Timestamp,
+    /// Tasks that failed, and until when the others go before them.
+    postponed: BTreeMap<Task, Timestamp>,
 }
 
 impl Agenda {
-    /// Work for the CertID hashes and CRL scopes that can be signed here, from what is published of them. What was never published is due at once.
+    /// The work of a lane, from what is published. What was never published is due at once.
     pub(super) fn new(work: Work, published: &Published<'_>) -> Agenda {
         let mut agenda = Agenda {
             slot_bits: work.slot_bits,
-            hashes: work.cert_id_hashes,
+            hash: work.cert_id_hash,
             timing: work.timing,
             by_time: BTreeSet::new(),
             by_slot: BTreeMap::new(),
@@ -85,13 +93,14 @@ impl Agenda {
             ahead_of_watermark: false,
             failures: 0,
             retry_at: Timestamp::default(),
+            postponed: BTreeMap::new(),
         };
-        for hash in agenda.hashes.clone() {
-            (0..1u32 << agenda.slot_bits).for_each(|slot| agenda.plan(hash, slot, Timestamp::default()));
+        if agenda.hash.is_some() {
+            (0..1u32 << agenda.slot_bits).for_each(|slot| agenda.plan(slot, Timestamp::default()));
         }
         published.heads.iter().for_each(|head| agenda.published(head));
-        for crl in published.crls {
-            agenda.crls.entry(crl.scope).and_modify(|due| *due = crl.refresh_at);
+        for (scope, refresh_at) in published.crls {
+            agenda.crls.entry(*scope).and_modify(|due| *due = *refresh_at);
         }
         agenda
     }
@@ -100,13 +109,15 @@ impl Agenda {
     pub(super) fn note(&mut self, change: &Change) {
         match &change.kind {
             ChangeKind::Certificates(hashes) => {
-                let slots: BTreeSet<u32> = hashes.iter().map(|h| h.slot(self.slot_bits)).collect();
-                self.new_slots.extend(product(&slots, &self.hashes));
+                if self.hash.is_some() {
+                    self.new_slots.extend(hashes.iter().map(|h| h.slot(self.slot_bits)));
+                }
                 (self.may_have_grown, self.ahead_of_watermark) = (true, true);
             }
             ChangeKind::Revocations(revoked) => {
-                let slots: BTreeSet<u32> = revoked.iter().map(|(hash, _)| hash.slot(self.slot_bits)).collect();
-                self.revoked_slots.extend(product(&slots, &self.hashes));
+                if self.hash.is_some() {
+                    self.revoked_slots.extend(revoked.iter().map(|(hash, _)| hash.slot(self.slot_bits)));
+                }
                 let scopes = revoked.iter().filter_map(|(_, partition)| partition.map(CrlScope::Partition)).chain([CrlScope::Full]);
                 // A scope that is not published here has no CRL to issue.
                 self.revoked_scopes.extend(scopes.filter(|scope| self.crls.contains_key(scope)));
@@ -117,19 +128,28 @@ impl Agenda {
         self.seen = self.seen.max(change.sequence);
     }
 
-    /// What is published and no longer right: the responses and CRLs that a revocation touches.
-    pub(super) fn urgent(&self) -> Vec<Task> {
-        let slots = self.revoked_slots.iter().map(|(hash, slot)| Task::Slot(*hash, *slot, Extent::Changed));
-        slots.chain(self.revoked_scopes.iter().map(|scope| Task::Crl(*scope))).collect()
+    /// What is published and no longer right, because of revocations; at most `limit` of it.
+    pub(super) fn urgent(&self, now: Timestamp, limit: usize) -> Vec<Task> {
+        let slots = self.revoked_slots.iter().filter_map(|slot| self.slot_task(*slot, Extent::Changed));
+        let all = slots.chain(self.revoked_scopes.iter().map(|scope| Task::Crl(*scope)));
+        all.filter(|task| !self.is_postponed(task, now)).take(limit).collect()
     }
 
     /// CRLs whose time has come, new certificates, then slots whose time has come; at most `limit` of them.
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<Task> {
         let crls = self.crls.iter().filter(|(_, due)| **due <= now).map(|(scope, _)| Task::Crl(*scope));
-        let new = self.new_slots.iter().filter(|place| self.by_slot.get(place).is_none_or(|due| *due > now));
-        let new = new.map(|(hash, slot)| Task::Slot(*hash, *slot, Extent::Changed));
-        let refresh = self.by_time.iter().take_while(|(due, ..)| *due <= now).map(|(_, hash, slot)| Task::Slot(*hash, *slot, Extent::All));
-        crls.chain(new).chain(refresh).take(limit).collect()
+        let new = self.new_slots.iter().filter(|slot| self.by_slot.get(slot).is_none_or(|due| *due > now));
+        let new = new.filter_map(|slot| self.slot_task(*slot, Extent::Changed));
+        let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::All));
+        crls.chain(new).chain(refresh).filter(|task| !self.is_postponed(task, now)).take(limit).collect()
+    }
+
+    fn slot_task(&self, slot: u32, extent: Extent) -> Option<Task> {
+        self.hash.map(|hash| Task::Slot(hash, slot, extent))
+    }
+
+    fn is_postponed(&self, task: &Task, now: Timestamp) -> bool {
+        self.postponed.get(task).is_some_and(|until| is_ahead(*until, now))
     }
 
     /// A CRL was published, with everything that was noted before it was begun.
@@ -140,11 +160,11 @@ impl Agenda {
 
     /// A slot was published for one hash, with everything that was noted before it was begun.
     pub(super) fn published(&mut self, head: &PackHead) {
-        let (hash, turn) = (head.cert_id_hash, Turn { index: head.slot, of: 1 << self.slot_bits });
-        if self.hashes.contains(&hash) && head.slot < turn.of {
-            self.plan(hash, head.slot, schedule::refresh_at(turn, self.timing, head.this_update, head.next_update));
-            self.revoked_slots.remove(&(hash, head.slot));
-            self.new_slots.remove(&(hash, head.slot));
+        let turn = Turn { index: head.slot, of: 1 << self.slot_bits };
+        if self.hash == Some(head.cert_id_hash) && head.slot < turn.of {
+            self.plan(head.slot, schedule::refresh_at(turn, self.timing, head.this_update, head.next_update));
+            self.revoked_slots.remove(&head.slot);
+            self.new_slots.remove(&head.slot);
         }
     }
 
@@ -153,26 +173,37 @@ impl Agenda {
         self.revoked_slots.is_empty() && self.new_slots.is_empty() && self.revoked_scopes.is_empty()
     }
 
-    /// Whether the issuer may be worked on: not so for a while after a failure, so that its fault touches no other issuer (S1.1).
+    /// Whether the lane may be worked in: not so for a while after a failure, so that a token that is down is not stormed.
     pub(super) fn may_work(&self, now: Timestamp) -> bool {
-        // A clock that was set back far must not silence an issuer for longer than a failure would.
-        now >= self.retry_at || self.retry_at.since(now) > MAX_BACKOFF
+        !is_ahead(self.retry_at, now)
     }
 
-    /// An attempt failed at `now`.
+    /// Whether so much has failed that the present pass had better end.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.failures >= HOPELESS
+    }
+
+    /// A task failed at `now`: the others go before it for a while.
+    pub(super) fn postpone(&mut self, task: Task, now: Timestamp) {
+        self.postponed.retain(|_, until| is_ahead(*until, now));
+        self.postponed.insert(task, now.saturating_add(MAX_BACKOFF));
+        self.failed(now);
+    }
+
+    /// Something failed at `now`.
     pub(super) fn failed(&mut self, now: Timestamp) {
         self.failures = self.failures.saturating_add(1);
         self.retry_at = now.saturating_add(Duration::from_secs(1 << self.failures.min(6)).min(MAX_BACKOFF));
     }
 
-    /// An attempt succeeded.
+    /// A task succeeded.
     pub(super) fn succeeded(&mut self) {
         (self.failures, self.retry_at) = (0, Timestamp::default());
     }
 
-    /// Whether the last attempt failed.
-    pub(super) fn is_failing(&self) -> bool {
-        self.failures > 0
+    /// Whether the last attempt failed, or a task still waits for another one.
+    pub(super) fn is_failing(&self, now: Timestamp) -> bool {
+        self.failures > 0 || self.postponed.values().any(|until| is_ahead(*until, now))
     }
 
     /// The slot of this number.
@@ -180,16 +211,17 @@ impl Agenda {
         SlotRange { bits: self.slot_bits, slot }
     }
 
-    fn plan(&mut self, hash: HashAlgorithm, slot: u32, due: Timestamp) {
-        if let Some(before) = self.by_slot.insert((hash, slot), due) {
-            self.by_time.remove(&(before, hash, slot));
+    fn plan(&mut self, slot: u32, due: Timestamp) {
+        if let Some(before) = self.by_slot.insert(slot, due) {
+            self.by_time.remove(&(before, slot));
         }
-        self.by_time.insert((due, hash, slot));
+        self.by_time.insert((due, slot));
     }
 }
 
-fn product(slots: &BTreeSet<u32>, hashes: &BTreeSet<HashAlgorithm>) -> Vec<(HashAlgorithm, u32)> {
-    slots.iter().flat_map(|slot| hashes.iter().map(|hash| (*hash, *slot))).collect()
+/// Whether a time set by a failure is still to come. One that is further ahead than any failure sets it is from before the clock was set back.
+fn is_ahead(until: Timestamp, now: Timestamp) -> bool {
+    now < until && until.since(now) <= MAX_BACKOFF
 }
 
 #[cfg(test)]
@@ -202,66 +234,83 @@ mod tests {
         Timestamp::from_unix(seconds).unwrap()
     }
 
-    fn agenda() -> Agenda {
-        let work = Work {
-            slot_bits: 1,
-            cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1]),
-            crl_scopes: BTreeSet::from([CrlScope::Full, CrlScope::Partition(0)]),
-            timing: Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) },
-        };
+    const TIMING: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
+
+    fn responses() -> Agenda {
+        let work = Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], timing: TIMING };
+        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0 })
+    }
+
+    fn crls() -> Agenda {
+        let work = Work { slot_bits: 1, cert_id_hash: None, crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)], timing: TIMING };
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0 })
     }
 
     fn revocation(sequence: u64) -> Change {
-        let kind = ChangeKind::Revocations(vec![(SlotHash(u64::MAX), Some(0))]);
+        let kind = ChangeKind::Revocations(vec![(SlotHash(u64::MAX), Some(0)), (SlotHash(u64::MAX - 1), Some(9))]);
         Change { sequence, issuer: IssuerId(1), kind }
     }
 
     fn head(slot: u32, this_update: Timestamp) -> PackHead {
-        let next_update = schedule::next_update(this_update, Duration::from_secs(7 * 86_400), Timestamp::MAX);
+        let next_update = schedule::next_update(this_update, TIMING.validity, Timestamp::MAX);
         PackHead { cert_id_hash: HashAlgorithm::Sha1, slot, generation: 1, this_update, next_update }
     }
 
     #[test]
     fn what_was_never_published_is_due_at_once() {
-        let tasks = agenda().due(at(1_000_000), 100);
-        assert_eq!(tasks.len(), 4);
-        assert_eq!(tasks[0], Task::Crl(CrlScope::Full));
-        assert!(tasks.contains(&Task::Slot(HashAlgorithm::Sha1, 1, Extent::All)));
+        let now = at(1_000_000);
+        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::All));
+        assert_eq!(responses().due(now, 100), slots);
+        assert_eq!(crls().due(now, 100), [Task::Crl(CrlScope::Full), Task::Crl(CrlScope::Partition(0))]);
+        assert_eq!(crls().due(now, 1).len(), 1);
     }
 
     #[test]
     fn t4_s3_4_a_revocation_is_urgent_for_its_slot_its_partition_and_the_full_crl() {
-        let mut agenda = agenda();
-        agenda.note(&revocation(7));
-        let expected = [Task::Slot(HashAlgorithm::Sha1, 1, Extent::Changed), Task::Crl(CrlScope::Full), Task::Crl(CrlScope::Partition(0))];
-        assert_eq!(agenda.urgent(), expected);
-        assert!(!agenda.is_settled());
-        agenda.published(&head(1, at(5)));
-        agenda.crl_published(CrlScope::Full, at(5));
-        agenda.crl_published(CrlScope::Partition(0), at(5));
-        assert!(agenda.is_settled() && agenda.urgent().is_empty());
-        assert_eq!(agenda.seen, 7);
+        let (mut responses, mut crls, now) = (responses(), crls(), at(1_000_000));
+        responses.note(&revocation(7));
+        crls.note(&revocation(7));
+        assert_eq!(responses.urgent(now, 9), [Task::Slot(HashAlgorithm::Sha1, 1, Extent::Changed)]);
+        assert_eq!(
+            crls.urgent(now, 9),
+            [Task::Crl(CrlScope::Full), Task::Crl(CrlScope::Partition(0))],
+            "partition 9 is not published here"
+        );
+        assert!(!responses.is_settled() && !crls.is_settled());
+        responses.published(&head(1, at(5)));
+        crls.crl_published(CrlScope::Full, at(5));
+        crls.crl_published(CrlScope::Partition(0), at(5));
+        assert!(responses.is_settled() && crls.is_settled());
+        assert_eq!((responses.seen, crls.seen), (7, 7));
     }
 
     #[test]
     fn a_published_slot_is_due_again_at_its_turn() {
-        let mut agenda = agenda();
-        let now = at(1_800_000_000);
+        let (mut agenda, now) = (responses(), at(1_800_000_000));
         (0..2).for_each(|slot| agenda.published(&head(slot, now)));
-        agenda.crl_published(CrlScope::Full, now.saturating_add(Duration::from_secs(86_400 * 30)));
-        agenda.crl_published(CrlScope::Partition(0), now.saturating_add(Duration::from_secs(86_400 * 30)));
         assert!(agenda.due(now, 100).is_empty());
-        assert_eq!(agenda.due(now.saturating_add(Duration::from_secs(84 * 3600)), 100).len(), 2);
+        assert_eq!(agenda.due(now.saturating_add(TIMING.refresh), 100).len(), 2);
     }
 
     #[test]
-    fn s1_1_a_failing_issuer_is_left_alone_for_a_minute_at_most() {
-        let mut agenda = agenda();
+    fn s1_1_a_failing_lane_is_left_alone_for_a_minute_at_most() {
+        let mut agenda = responses();
         (0..20).for_each(|_| agenda.failed(at(100)));
-        assert!(!agenda.may_work(at(159)) && agenda.may_work(at(160)));
+        assert!(!agenda.may_work(at(159)) && agenda.may_work(at(160)) && agenda.is_hopeless());
         assert!(agenda.may_work(at(1)), "a clock set back does not silence it");
         agenda.succeeded();
-        assert!(agenda.may_work(at(100)) && !agenda.is_failing());
+        assert!(agenda.may_work(at(100)) && !agenda.is_failing(at(100)));
+    }
+
+    #[test]
+    fn a_task_that_failed_lets_the_others_go_first() {
+        let (mut agenda, now) = (crls(), at(1_000_000));
+        agenda.note(&revocation(1));
+        agenda.postpone(Task::Crl(CrlScope::Full), now);
+        agenda.succeeded();
+        assert_eq!(agenda.urgent(now, 9), [Task::Crl(CrlScope::Partition(0))]);
+        assert_eq!(agenda.due(now, 9), [Task::Crl(CrlScope::Partition(0))]);
+        assert!(agenda.is_failing(now) && !agenda.is_settled());
+        assert_eq!(agenda.urgent(now.saturating_add(MAX_BACKOFF), 9).len(), 2);
     }
 }

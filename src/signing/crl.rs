@@ -75,7 +75,7 @@ fn distribution_point(signing: &IssuerSigning, scope: CrlScope) -> Option<Issuin
 }
 
 /// Partitions are refreshed in turn; the full CRL takes the place after the last of them.
-fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
+pub(super) fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
     let of = signing.issuer.publication.crl_partitions + 1;
     match scope {
         CrlScope::Full => Turn { index: of - 1, of },

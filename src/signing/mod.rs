@@ -7,6 +7,7 @@ mod agenda;
 pub mod crl;
 pub mod gate;
 mod growth;
+mod lane;
 pub mod metrics;
 pub mod ocsp;
 pub mod schedule;
@@ -19,7 +20,7 @@ use crate::pki::{CertificateInfo, Timestamp, ocsp_response};
 use crate::registry::{Issuer, RegistryError, Signer, SignerId};
 use crate::token::{Key, TokenError, verify_pair};
 
-pub use worker::{PassReport, Worker};
+pub use worker::{Clock, PassReport, Worker};
 
 /// How often and for how long something is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotRan
 use crate::registry::{PackHead, PackRecord, Registry};
 
 /// How much of a slot is signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
     /// Every response.
     All,

@@ -1,6 +1,5 @@
 //! The worker on a real registry with real keys, through virtual time.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +51,9 @@ impl Bench {
         });
         let directory = tempfile::tempdir().unwrap();
         let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(&directory.path().join("registry.sqlite")).unwrap());
-        let publication = Publication { cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]), crl_partitions: 2 };
-        let certificate = ca.certificate().der.clone();
-        registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap();
-        Bench { _directory: directory, registry, ca, ca_key, responder, start }
+        let bench = Bench { _directory: directory, registry, ca, ca_key, responder, start };
+        bench.register(&[HashAlgorithm::Sha1, HashAlgorithm::Sha256]);
+        bench
     }
 
     fn issuer(&self) -> Issuer {
@@ -63,6 +61,20 @@ impl Bench {
     }
 
     fn worker(&self) -> Worker {
+        self.worker_of(self.signing())
+    }
+
+    fn worker_of(&self, signing: IssuerSigning) -> Worker {
+        Worker::new(self.registry.clone(), vec![signing], 2, Default::default()).unwrap()
+    }
+
+    fn register(&self, hashes: &[HashAlgorithm]) {
+        let publication = Publication { cert_id_hashes: hashes.iter().copied().collect(), crl_partitions: 2 };
+        let certificate = self.ca.certificate().der.clone();
+        self.registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap();
+    }
+
+    fn signing(&self) -> IssuerSigning {
         let (certificate, issuer) = (self.ca.certificate().clone(), self.issuer());
         let (key, delegate) = match &self.responder {
             Some((key, delegate)) => (key.clone(), Some(delegate)),
@@ -71,7 +83,7 @@ impl Bench {
         let signer = describe_signer(&key, &certificate, delegate).unwrap();
         let id = self.registry.register_signer(issuer.id, &signer).unwrap();
         let not_after = delegate.unwrap_or(&certificate).not_after;
-        let signing = IssuerSigning {
+        IssuerSigning {
             issuer,
             certificate,
             responder: Some(ResponseSigner { key, signer, id, not_after }),
@@ -79,8 +91,7 @@ impl Bench {
             ocsp_timing: OCSP,
             crl_timing: CRL,
             base_url: "http://va.example".into(),
-        };
-        Worker::new(self.registry.clone(), vec![signing], 2, Default::default()).unwrap()
+        }
     }
 
     fn add(&self, serials: std::ops::Range<u64>) {
@@ -143,7 +154,7 @@ fn serial(n: u64) -> Serial {
 }
 
 fn pass(worker: &mut Worker, now: Timestamp) -> PassReport {
-    let report = worker.pass(now);
+    let report = worker.pass(&|| now);
     assert_eq!(report.failures, Vec::<String>::new());
     report
 }
@@ -237,7 +248,7 @@ fn a_clock_that_goes_back_signs_nothing_older_than_what_is_published() {
     pass(&mut worker, now);
     let numbers = bench.crl_number(CrlScope::Full);
     bench.revoke(1, now);
-    let early = worker.pass(bench.start);
+    let early = worker.pass(&|| bench.start);
     assert!(!early.failures.is_empty() && early.failures.iter().all(|f| f.contains("the clock shows")), "{:?}", early.failures);
     assert_eq!((early.packs, early.crls, bench.crl_number(CrlScope::Full)), (0, 0, numbers));
     pass(&mut worker, now.saturating_add(HOUR));
@@ -303,8 +314,74 @@ fn o15_c1_the_gate_publishes_no_signature_that_does_not_verify() {
     let (number, generation) = (bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation());
     bench.ca_key = Arc::new(BrokenKey(bench.ca_key.clone()));
     bench.revoke(1, bench.start);
-    let report = bench.worker().pass(bench.start);
+    let report = bench.worker().pass(&|| bench.start);
     assert!(report.failures.iter().any(|f| f.contains("O15")) && report.failures.iter().any(|f| f.contains("C1")), "{:?}", report.failures);
     assert_eq!((report.packs, report.crls), (0, 0));
     assert_eq!((bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation()), (number, generation));
+}
+
+/// A process without keys, or with some of them, must not pass over what it cannot publish.
+#[test]
+fn c9_who_cannot_sign_takes_nothing_from_who_can() {
+    let bench = Bench::new(365);
+    bench.add(0..10);
+    pass(&mut bench.worker(), bench.start);
+    let number = bench.crl_number(CrlScope::Full);
+    bench.revoke(1, bench.start);
+    pass(&mut bench.worker_of(IssuerSigning { responder: None, crl_key: None, ..bench.signing() }), bench.start);
+    let responder_only = pass(&mut bench.worker_of(IssuerSigning { crl_key: None, ..bench.signing() }), bench.start);
+    assert_eq!((responder_only.responses, responder_only.crls), (2, 0));
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+    pass(&mut bench.worker(), bench.start);
+    assert_eq!(bench.crl_number(CrlScope::Full), number + 1);
+}
+
+#[test]
+fn c9_a_cert_id_hash_that_was_away_comes_back_with_every_revocation() {
+    let bench = Bench::new(365);
+    bench.add(0..10);
+    pass(&mut bench.worker(), bench.start);
+    bench.register(&[HashAlgorithm::Sha256]);
+    bench.revoke(1, bench.start);
+    pass(&mut bench.worker(), bench.start);
+    bench.register(&[HashAlgorithm::Sha1, HashAlgorithm::Sha256]);
+    pass(&mut bench.worker(), bench.start);
+    for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+        assert!(matches!(bench.published_status(algorithm, 1), Some(CertificateStatus::Revoked(_))), "{algorithm:?}");
+    }
+}
+
+/// S1.1: the CA's key is down, the responder's is not.
+#[test]
+fn s1_1_a_key_that_fails_holds_up_nothing_that_another_key_signs() {
+    let bench = Bench::new(365);
+    bench.add(0..1500);
+    pass(&mut bench.worker(), bench.start);
+    let broken = || IssuerSigning { crl_key: Some(Arc::new(BrokenKey(bench.ca_key.clone()))), ..bench.signing() };
+    let mut worker = bench.worker_of(broken());
+    bench.revoke(1, bench.start);
+    let later = bench.start.saturating_add(DAY * 5);
+    let report = worker.pass(&|| later);
+    assert!(report.failures.iter().all(|f| f.contains("C1")) && !report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(report.responses, 2 + 3000, "the revoked one, and every response anew");
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha256, 1), Some(CertificateStatus::Revoked(_))));
+    assert_eq!(pass(&mut bench.worker(), later).crls, 3, "and the CRLs follow when the key is back");
+}
+
+#[test]
+fn a_worker_goes_on_after_another_has_divided_the_slots() {
+    let bench = Bench::new(365);
+    bench.add(0..900);
+    let mut first = bench.worker();
+    pass(&mut first, bench.start);
+    bench.add(900..4500);
+    pass(&mut bench.worker(), bench.start);
+    assert_eq!(bench.issuer().slot_bits, 3);
+    bench.revoke(7, bench.start);
+    let report = pass(&mut first, bench.start);
+    assert!(report.responses >= 2, "{report:?}");
+    for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+        assert!(matches!(bench.published_status(algorithm, 7), Some(CertificateStatus::Revoked(_))));
+    }
+    assert_eq!(bench.packs(HashAlgorithm::Sha1).iter().map(Pack::len).sum::<usize>(), 4500);
 }

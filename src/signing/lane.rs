@@ -1,0 +1,49 @@
+//! The lanes of an issuer: its OCSP responses for each CertID hash, and its CRLs, as far as there are keys for them here.
+
+use super::agenda::{Agenda, Published, Work};
+use super::schedule;
+use super::{IssuerSigning, SigningError, crl};
+use crate::pki::{HashAlgorithm, Timestamp};
+use crate::registry::{CrlScope, Registry};
+
+/// One lane.
+pub(super) struct Lane {
+    /// Index of its issuer.
+    pub(super) issuer: usize,
+    /// The name under which its place in the feed is stored. Only who signs in a lane moves it: a process without the key passes over nothing.
+    pub(super) consumer: String,
+    /// Its work.
+    pub(super) agenda: Agenda,
+}
+
+/// The lanes of an issuer, from what is published.
+pub(super) fn lanes_of(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning) -> Result<Vec<Lane>, SigningError> {
+    let hashes = signing.responder.iter().flat_map(|_| signing.issuer.publication.cert_id_hashes.iter().map(|hash| Some(*hash)));
+    let crls = signing.crl_key.iter().map(|_| None);
+    hashes.chain(crls).map(|hash| lane(registry, issuer, signing, hash)).collect()
+}
+
+/// The lane of the responses for a CertID hash, or of the CRLs.
+fn lane(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning, hash: Option<HashAlgorithm>) -> Result<Lane, SigningError> {
+    let (id, name) = (signing.issuer.id, &signing.issuer.name);
+    let consumer = hash.map_or_else(|| format!("signing/{name}/crl"), |hash| format!("signing/{name}/ocsp-{}", hash.name()));
+    // The watermark is read first: what changes while the rest is read is then seen twice, never missed.
+    let watermark = registry.watermark(&consumer)?;
+    let heads = if hash.is_some() { registry.pack_heads(id)? } else { Vec::new() };
+    let crls = if hash.is_none() { planned_crls(registry, signing)? } else { Vec::new() };
+    let work = Work {
+        slot_bits: signing.issuer.slot_bits,
+        cert_id_hash: hash,
+        crl_scopes: if hash.is_none() { crl::scopes(signing).collect() } else { Vec::new() },
+        timing: signing.ocsp_timing,
+    };
+    Ok(Lane { issuer, consumer, agenda: Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark }) })
+}
+
+/// When the next CRL of each scope is planned: as published, or earlier where the configuration says so by now.
+fn planned_crls(registry: &dyn Registry, signing: &IssuerSigning) -> Result<Vec<(CrlScope, Timestamp)>, SigningError> {
+    let planned =
+        |scope, this_update, next_update| schedule::refresh_at(crl::turn(signing, scope), signing.crl_timing, this_update, next_update);
+    let latest = registry.latest_crls(signing.issuer.id)?;
+    Ok(latest.iter().map(|crl| (crl.scope, crl.refresh_at.min(planned(crl.scope, crl.this_update, crl.next_update)))).collect())
+}
