@@ -57,10 +57,12 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) fn run(self) -> Result<()> {
-        files::create_directory(&self.dir)?;
         let config_path = self.dir.join("kakunin.toml");
         let before = files::read_plan(&self.dir)?;
         let mut plan = self.plan(before.as_ref())?;
+        if before.is_none() {
+            files::refuse_foreign(&self.dir)?;
+        }
         let mut responder = ResponderConfig { listen: plan.listen, ..Default::default() };
         let mut admin = self.admin.unwrap_or(plan.admin);
         if config_path.exists() {
@@ -81,7 +83,9 @@ impl Demo {
 
     /// Makes what is missing of the plan, signs what is due, starts serving, and tells how to ask.
     fn build_and_serve(&self, config_path: &Path, plan: &Plan, sockets: Sockets) -> Result<Service> {
+        // The plan comes first: it is what tells this directory from somebody else's.
         files::write_plan(&self.dir, plan)?;
+        files::create_directories(&self.dir)?;
         hierarchy::ensure(&self.dir, plan, Timestamp::now())?;
         files::ensure_config(config_path, plan)?;
         let config = Config::load(config_path)?;

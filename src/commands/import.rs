@@ -60,12 +60,13 @@ impl Import {
             partitions: issuer.publication.crl_partitions,
         });
         let mut records = IndexReader::new(BufReader::new(file), certificates).map(|record| record.map_err(BoxError::from));
+        if let Some(next) = next_number {
+            // Before there is anything to put on a CRL: a running signer would publish one at once (rule C2).
+            registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
+        }
         let report = registry
             .add_certificates(issuer.id, &mut records, OnConflict::Merge, Timestamp::now())
             .with_context(|| format!("{}: nothing was imported", self.openssl_index.display()))?;
-        if let Some(next) = next_number {
-            registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
-        }
         let mut output = Output::new();
         let written = match self.json {
             true => output.json(&report),

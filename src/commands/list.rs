@@ -67,7 +67,7 @@ impl From<&CertificateRecord> for Line {
 
 impl List {
     pub(super) fn run(self) -> Result<()> {
-        let registry = setup::open_registry(&self.config.load()?)?;
+        let registry = setup::open_registry_read_only(&self.config.load()?)?;
         let issuer = setup::find_issuer(registry.as_ref(), &self.issuer)?;
         let mut output = Output::new();
         let (mut left, mut outcome) = (self.limit.unwrap_or(u64::MAX), Ok(()));

@@ -58,7 +58,7 @@ struct CrlReport {
 
 impl Status {
     pub(super) fn run(self) -> Result<()> {
-        let registry = setup::open_registry(&self.config.load()?)?;
+        let registry = setup::open_registry_read_only(&self.config.load()?)?;
         let at = Timestamp::now();
         let report = |issuer: &Issuer| IssuerReport::of(registry.as_ref(), issuer, at);
         let issuers = registry.issuers()?.iter().map(report).collect::<Result<Vec<_>>>()?;

@@ -152,7 +152,8 @@ pub enum ChangeKind {
     Issuer,
     /// Certificates with these hashes were added as good.
     Certificates(Vec<SlotHash>),
-    /// Certificates with these hashes became revoked or were added as revoked; with the CRL partition of each.
+    /// Certificates with these hashes became revoked or were added as revoked, or are revoked and were found to be in a CRL partition; with the partition
+    /// of each.
     Revocations(Vec<(SlotHash, Option<u32>)>),
     /// Packs were published for one CertID hash in these slots (of the `slot_bits` that were in force).
     Packs(HashAlgorithm, Vec<u32>),
@@ -314,14 +315,14 @@ pub trait Registry: Send + Sync {
     fn publish_packs(&self, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Result<()>;
 
     /// Replaces all packs of an issuer by packs of another division, in one transaction: growth without signing again. `packs` is asked for each new
-    /// pack in turn. Fails with [`RegistryError::Stale`] where the issuer's `slot_bits` are not `from_bits` or `generations` (the sum over all heads) has changed.
+    /// pack in turn; an `Err` among them undoes the whole call. Fails with [`RegistryError::Stale`] where the issuer's `slot_bits` are not `from_bits` or `generations` (the sum over all heads) has changed.
     fn regroup_packs(
         &self,
         issuer: IssuerId,
         from_bits: u8,
         to_bits: u8,
         generations: u64,
-        packs: &mut dyn Iterator<Item = PackRecord>,
+        packs: &mut dyn Iterator<Item = Result<PackRecord>>,
     ) -> Result<()>;
 
     /// The newest CRL of each scope.

@@ -153,7 +153,7 @@ impl Registry for SqliteRegistry {
         from_bits: u8,
         to_bits: u8,
         generations: u64,
-        packs: &mut dyn Iterator<Item = PackRecord>,
+        packs: &mut dyn Iterator<Item = Result<PackRecord>>,
     ) -> Result<()> {
         self.0.write(|c| packs::regroup(c, issuer, from_bits, to_bits, generations, packs))
     }

@@ -350,7 +350,7 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn regroup_packs(&self, _: IssuerId, _: u8, _: u8, _: u64, _: &mut dyn Iterator<Item = PackRecord>) -> Result<()> {
+    fn regroup_packs(&self, _: IssuerId, _: u8, _: u8, _: u64, _: &mut dyn Iterator<Item = Result<PackRecord>>) -> Result<()> {
         not_for_reading()
     }
 

@@ -1,9 +1,11 @@
 //! Growth: when an issuer has more certificates than its slots should hold, the slots are doubled and the packs divided. Nothing is signed again.
 
+use tracing::{info, warn};
+
 use super::{IssuerSigning, SigningError};
-use crate::pack::{Pack, PackPlace};
+use crate::pack::{Pack, PackError, PackPlace};
 use crate::pki::{HashAlgorithm, IssuerHashes, SlotRange};
-use crate::registry::{PackHead, PackRecord, Registry};
+use crate::registry::{PackHead, PackRecord, Registry, RegistryError};
 
 /// Divides the issuer's packs where its certificates have become too many for them. Returns whether it did; `signing` then has the new division.
 pub(super) fn grow(registry: &dyn Registry, signing: &mut IssuerSigning) -> Result<bool, SigningError> {
@@ -16,24 +18,29 @@ pub(super) fn grow(registry: &dyn Registry, signing: &mut IssuerSigning) -> Resu
     let generations = heads.iter().map(|h| h.generation).sum();
     let mut packs = heads.iter().flat_map(|head| divided(registry, signing, head, to));
     registry.regroup_packs(signing.issuer.id, from, to, generations, &mut packs)?;
-    tracing::info!(issuer = signing.issuer.name, from, to, "slots doubled");
+    info!(issuer = signing.issuer.name, from, to, "slots doubled");
     signing.issuer.slot_bits = to;
     Ok(true)
 }
 
-/// The packs that replace one pack. One that cannot be read has none: its slots are then signed anew.
-fn divided(registry: &dyn Registry, signing: &IssuerSigning, head: &PackHead, to: u8) -> Vec<PackRecord> {
-    let place = PackPlace::new(
-        &IssuerHashes::of(&signing.certificate, head.cert_id_hash),
-        SlotRange { bits: signing.issuer.slot_bits, slot: head.slot },
-    );
-    let record = registry.pack(signing.issuer.id, head.cert_id_hash, head.slot).ok().flatten();
-    let whole = record.and_then(|record| Pack::from_blob(record.blob, place).ok());
+/// The packs that replace one pack. One whose octets are damaged has none: its slots are then signed anew.
+fn divided(registry: &dyn Registry, signing: &IssuerSigning, head: &PackHead, to: u8) -> Vec<Result<PackRecord, RegistryError>> {
+    let hashes = IssuerHashes::of(&signing.certificate, head.cert_id_hash);
+    let place = PackPlace::new(&hashes, SlotRange { bits: signing.issuer.slot_bits, slot: head.slot });
+    let record = match registry.pack(signing.issuer.id, head.cert_id_hash, head.slot) {
+        Ok(record) => record,
+        Err(failure) => return vec![Err(failure)],
+    };
+    let whole = record.and_then(|record| Pack::from_blob(record.blob, place).inspect_err(|e| warn_of(signing, head, e)).ok());
     let mut packs: Vec<Pack> = whole.into_iter().collect();
     while packs.first().is_some_and(|pack| pack.slot().bits < to) {
         packs = packs.iter().flat_map(|pack| halves(pack, place)).collect();
     }
-    packs.iter().map(|pack| record_of(pack, head.cert_id_hash, head)).collect()
+    packs.iter().map(|pack| Ok(record_of(pack, head.cert_id_hash, head))).collect()
+}
+
+fn warn_of(signing: &IssuerSigning, head: &PackHead, damage: &PackError) {
+    warn!(issuer = signing.issuer.name, cert_id_hash = head.cert_id_hash.name(), slot = head.slot, "a pack is signed anew: {damage}");
 }
 
 fn halves(pack: &Pack, place: PackPlace) -> Vec<Pack> {

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -31,15 +31,19 @@ pub(super) fn read(path: &Path, limit: u64) -> Result<Zeroizing<Vec<u8>>, TokenE
     Ok(content)
 }
 
-/// Creates `path` with mode 0600 and `content`, durably: file and directory are synchronised. Fails where the file exists.
+/// Creates `path` with mode 0600 and `content`, durably: file and directory are synchronised. Fails where the file exists. It is written under another name
+/// and gets its own when it is whole, so that an interruption leaves no half of a key.
 pub(super) fn create(path: &Path, content: &[u8]) -> Result<(), TokenError> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed(path, "create it"))?;
-    let written = file.write_all(content).and_then(|()| file.sync_all());
-    if let Err(error) = written {
-        // Half a key is of use to nobody, and would be in the way of the next attempt.
-        let _ = std::fs::remove_file(path);
-        return Err(failed(path, "write it")(error));
-    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let unfinished = PathBuf::from(unfinished);
+    let _ = std::fs::remove_file(&unfinished);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished).map_err(failed(path, "create it"))?;
+    let written = file.write_all(content).and_then(|()| file.sync_all()).map_err(failed(path, "write it"));
+    // Unlike a rename, a link never replaces a file.
+    let named = written.and_then(|()| std::fs::hard_link(&unfinished, path).map_err(failed(path, "create it")));
+    let _ = std::fs::remove_file(&unfinished);
+    named?;
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

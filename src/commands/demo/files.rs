@@ -1,11 +1,11 @@
-//! The files of a demo: each is written whole or not at all, and never written again.
+//! The files of a demo: each is written whole or not at all. Nothing that a user may have changed is written again.
 
 use std::fs::{self, File};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::PARTITIONS;
@@ -47,17 +47,28 @@ pub(super) fn read_plan(dir: &Path) -> Result<Option<Plan>> {
     Ok(Some(plan))
 }
 
-/// Notes what the demo is to hold.
+/// Notes what the demo is to hold, in its directory, which is made where it is missing.
 pub(super) fn write_plan(dir: &Path, plan: &Plan) -> Result<()> {
+    create_directory(dir)?;
     write(&dir.join(PLAN), serde_json::to_string_pretty(plan)?.as_bytes())
 }
 
-/// Makes the directory, and those inside it.
-pub(super) fn create_directory(dir: &Path) -> Result<()> {
-    for directory in [dir, &dir.join("keys"), &dir.join("certificates")] {
-        fs::create_dir_all(directory).with_context(|| format!("{}", directory.display()))?;
+/// Refuses a directory that holds something which a demo would write and no demo has: it is somebody else's.
+pub(super) fn refuse_foreign(dir: &Path) -> Result<()> {
+    let written = ["kakunin.toml", "registry.sqlite", "root.pem", "issuing.pem", "issuing-ocsp.pem", "chain.pem", "certificates", "keys"];
+    match written.iter().map(|name| dir.join(name)).find(|path| path.exists()) {
+        Some(path) => bail!("--dir: found {}, which no demo has made, wanted a new directory, or that of a demo", path.display()),
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Makes the directories of keys and certificates.
+pub(super) fn create_directories(dir: &Path) -> Result<()> {
+    ["keys", "certificates"].iter().try_for_each(|name| create_directory(&dir.join(name)))
+}
+
+fn create_directory(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("--dir: {}: cannot make the directory", path.display()))
 }
 
 /// Writes a file durably: under another name first, so that nobody ever sees half of it.

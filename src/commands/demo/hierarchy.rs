@@ -62,7 +62,8 @@ pub(super) fn ensure(dir: &Path, plan: &Plan, now: Timestamp) -> Result<()> {
         };
         Ok(responder_certificate(&issuing, &order)?)
     })?;
-    files::write(&dir.join("chain.pem"), chain.as_bytes())
+    let path = dir.join("chain.pem");
+    if path.exists() { Ok(()) } else { files::write(&path, chain.as_bytes()) }
 }
 
 /// A CA of the demo, to issue with.

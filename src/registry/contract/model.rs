@@ -136,14 +136,16 @@ fn compare(registry: &dyn Registry, issuer: IssuerId, model: &Model) {
     for change in registry.changes_after(0, usize::MAX).unwrap().into_iter().filter(|change| change.issuer == issuer) {
         match change.kind {
             ChangeKind::Certificates(hashes) => hashes.into_iter().for_each(|hash| assert!(added.insert(hash), "told twice")),
-            ChangeKind::Revocations(items) => items.into_iter().for_each(|(hash, _)| assert!(told.insert(hash), "told twice")),
+            ChangeKind::Revocations(items) => items.into_iter().for_each(|item| assert!(told.insert(item), "told twice")),
             other => assert_eq!(other, ChangeKind::Issuer),
         }
     }
     let hashes = |revoked: bool| {
         expected.iter().filter(move |r| (r.status != CertificateStatus::Good) == revoked).map(|r| SlotHash::from(&r.serial))
     };
-    assert_eq!(told, hashes(true).collect(), "the feed told of every revocation");
+    assert_eq!(told.iter().map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), hashes(true).collect(), "the feed told of every revocation");
+    let revoked = expected.iter().filter(|r| r.status != CertificateStatus::Good);
+    assert!(revoked.into_iter().all(|r| told.contains(&(SlotHash::from(&r.serial), r.partition))), "and to the partition that it is in");
     assert!(hashes(false).all(|hash| added.contains(&hash)), "the feed told of every good certificate");
 }
 

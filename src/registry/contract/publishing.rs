@@ -116,21 +116,24 @@ pub(in crate::registry) fn regrouping_replaces_all_packs_at_once(store: &dyn Sto
     let before = (packs(&*registry, issuer), registry.issuers().unwrap(), registry.last_change().unwrap());
 
     for (from, to, sum) in [(1, 2, 3), (0, 1, 2), (0, 1, 4)] {
-        let result = registry.regroup_packs(issuer, from, to, sum, &mut halves.iter().cloned());
+        let result = registry.regroup_packs(issuer, from, to, sum, &mut halves.iter().cloned().map(Ok));
         assert!(matches!(result, Err(RegistryError::Stale { .. })), "from {from}, sum {sum}: {result:?}");
     }
     let (no_room, too_fine) = (vec![halves[0].clone(), pack(SHA1, 2, 1)], Vec::new());
     for (to, packs) in [(1, no_room), (25, too_fine)] {
-        let result = registry.regroup_packs(issuer, 0, to, 3, &mut packs.into_iter());
+        let result = registry.regroup_packs(issuer, 0, to, 3, &mut packs.into_iter().map(Ok));
         assert!(matches!(result, Err(RegistryError::OutOfRange { .. })), "{result:?}");
     }
+    let unreadable = [Ok(halves[0].clone()), Err(RegistryError::UnknownIssuer(7))];
+    let result = registry.regroup_packs(issuer, 0, 1, 3, &mut unreadable.into_iter());
+    assert!(matches!(result, Err(RegistryError::UnknownIssuer(7))), "{result:?}");
     assert_eq!((packs(&*registry, issuer), registry.issuers().unwrap(), registry.last_change().unwrap()), before);
 
     // The old packs can be read while the new ones are asked for: that is where these come from.
     let mut split = halves.iter().cloned().inspect(|half| {
         assert!(registry.pack(issuer, half.head.cert_id_hash, 0).unwrap().unwrap().head.generation < half.head.generation);
     });
-    registry.regroup_packs(issuer, 0, 1, generations(&*registry, issuer), &mut split).unwrap();
+    registry.regroup_packs(issuer, 0, 1, generations(&*registry, issuer), &mut split.by_ref().map(Ok)).unwrap();
     assert_eq!(changes_since(&*registry, before.2), [ChangeKind::Issuer]);
     drop(split);
     drop(registry);

@@ -148,6 +148,11 @@ impl Addition<'_> {
                 self.report.revoked += 1;
                 self.feed.revoked(hash, partition)
             }
+            (CertificateStatus::Revoked(_), _) if known.partition != partition => {
+                self.report.unchanged += 1;
+                // The partition's CRL lacks it so far.
+                self.feed.revoked(hash, partition)
+            }
             _ => {
                 self.report.unchanged += 1;
                 Ok(())

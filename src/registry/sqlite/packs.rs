@@ -116,7 +116,7 @@ pub(super) fn regroup(
     from_bits: u8,
     to_bits: u8,
     generations: u64,
-    packs: &mut dyn Iterator<Item = PackRecord>,
+    packs: &mut dyn Iterator<Item = crate::registry::Result<PackRecord>>,
 ) -> Outcome<()> {
     check_bits(connection, issuer, from_bits)?;
     check_slot(to_bits, 0)?;
@@ -126,6 +126,7 @@ pub(super) fn regroup(
     }
     connection.prepare_cached("DELETE FROM response_pack WHERE issuer = ?1")?.execute([issuer])?;
     for pack in packs {
+        let pack = pack?;
         check_slot(to_bits, pack.head.slot)?;
         put(connection, issuer, &pack)?;
     }
