@@ -1,6 +1,6 @@
 //! Reading DER without copying: definite, minimal lengths of up to four octets, one TLV after the other, no recursion.
 //!
-//! For the read path only, where it costs a twentieth of reading the same structures through derived decoders; everything else is read by `der`.
+//! For the read path only, where it costs a twentieth of what derived decoders take; everything else is read by `der`.
 
 /// Not DER, or not the TLV that was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
