@@ -63,11 +63,11 @@ fn check_issuer(config: &Config, issuer: &IssuerConfig, ring: &mut KeyRing<'_>) 
     let signs = match &keys.responder {
         Some((_, _, responder)) if responder.not_after <= now => bail!("responder certificate: ended at {}", responder.not_after),
         Some((key, ..)) => format!("OCSP signed with {}", key.signature_algorithm()),
-        None => "OCSP signed elsewhere".to_owned(),
+        None => "no OCSP signed here (ready only where another process signs it)".to_owned(),
     };
     let crls = match &keys.ca {
         Some(key) => format!("CRLs signed with {}", key.signature_algorithm()),
-        None => "CRLs signed elsewhere".to_owned(),
+        None => "no CRLs signed here (ready only where another process signs them)".to_owned(),
     };
     let partitions = issuer.crl.partitions;
     Ok(format!("{}, {signs}, {crls}, {partitions} CRL partitions below {}", certificate.subject_text, config.base_url))

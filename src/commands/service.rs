@@ -144,8 +144,17 @@ impl Signals {
         Ok(Signals { runtime, terminate, interrupt })
     }
 
-    fn wait(self) {
-        let Signals { runtime, mut terminate, mut interrupt } = self;
+    /// Waits for the first. A second one, while what is in flight is finished, ends the process at once.
+    fn wait(mut self) {
+        self.next();
+        std::thread::spawn(move || {
+            self.next();
+            std::process::exit(130);
+        });
+    }
+
+    fn next(&mut self) {
+        let Signals { runtime, terminate, interrupt } = self;
         runtime.block_on(async {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         });
