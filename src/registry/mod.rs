@@ -211,6 +211,15 @@ pub enum CrlScope {
     Partition(u32),
 }
 
+/// The path of an issuer's CRL: `/crl/{issuer}.crl`, `/crl/{issuer}/{partition}.crl`. Who serves it and who writes it into
+/// certificates and CRLs agree on it octet for octet (rule C4).
+pub fn crl_path(issuer: &str, scope: CrlScope) -> String {
+    match scope {
+        CrlScope::Full => format!("/crl/{issuer}.crl"),
+        CrlScope::Partition(n) => format!("/crl/{issuer}/{n}.crl"),
+    }
+}
+
 /// A CRL, ready to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrlRecord {

@@ -49,14 +49,6 @@ pub enum DocumentKind {
     },
 }
 
-/// The path of an issuer's CRL: `/crl/{issuer}.crl`, `/crl/{issuer}/{partition}.crl`.
-pub fn crl_path(issuer: &str, scope: CrlScope) -> String {
-    match scope {
-        CrlScope::Full => format!("/crl/{issuer}.crl"),
-        CrlScope::Partition(n) => format!("/crl/{issuer}/{n}.crl"),
-    }
-}
-
 /// The path of an issuer's certificate: `/ca/{issuer}.cer`.
 pub fn certificate_path(issuer: &str) -> String {
     format!("/ca/{issuer}.cer")
@@ -206,6 +198,7 @@ impl Range {
 mod tests {
     use super::super::testing::time;
     use super::*;
+    use crate::registry::crl_path;
     use hyper::header::{ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
     use proptest::prelude::*;
 

@@ -152,11 +152,12 @@ impl Due {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Readiness;
     use super::super::ocsp::{Answer, Refusal, answer};
     use super::super::testing::{self, FakeRegistry, HASHES, NOW, serial, time};
-    use super::super::{Readiness, documents::crl_path};
     use super::*;
     use crate::pki::ocsp_request::encode_request;
+    use crate::registry::crl_path;
     use crate::registry::{CrlScope, Issuer};
 
     struct World {

@@ -12,8 +12,9 @@ use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
 use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, PackRecord, Registry, RegistryError, Signer, SignerId};
 
 use super::content::Content;
-use super::documents::{Document, DocumentKind, certificate_path, crl_path};
+use super::documents::{Document, DocumentKind, certificate_path};
 use super::status_map::{IssuerStatus, SlotTable, Templates};
+use crate::registry::crl_path;
 
 type Result<T> = std::result::Result<T, RegistryError>;
 

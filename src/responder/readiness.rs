@@ -4,8 +4,9 @@ use crate::pki::{HashAlgorithm, Timestamp};
 use crate::registry::{CrlScope, Issuer, IssuerMode};
 
 use super::content::Content;
-use super::documents::{Document, crl_path};
+use super::documents::Document;
 use super::status_map::next_update;
+use crate::registry::crl_path;
 
 /// Why a node is not ready; ready where there is no reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -10,11 +10,12 @@ use der::asn1::OctetString;
 use der::{Decode, Encode};
 
 use super::content::Content;
-use super::documents::{Document, certificate_path, crl_path};
+use super::documents::{Document, certificate_path};
 use super::status_map::{IssuerStatus, SlotTable, Templates};
 use crate::pack::{Entry, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::*;
+use crate::registry::crl_path;
 use crate::registry::*;
 
 /// The time at which the tests take place.

@@ -1,6 +1,6 @@
 //! The signing worker: reads from the registry what is due, signs it, checks it, and publishes it to the registry.
 //!
-//! [`schedule`] decides, as a pure function of state and time; [`ocsp`] and [`crl`] make the artefacts; [`gate`] lets nothing pass that breaks a rule;
+//! [`schedule`] decides, as a pure function of state and time; [`ocsp`] and [`crl`] make the artefacts; [`gate`] lets no artefact pass that it finds to break a rule;
 //! [`worker`] ties them to the registry and to threads. Nothing here knows HTTP or files.
 
 mod agenda;
@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::pack::PackError;
 use crate::pki::{CertificateInfo, Timestamp, ocsp_response};
-use crate::registry::{Issuer, RegistryError, Signer, SignerId};
+use crate::registry::{CrlScope, Issuer, RegistryError, Signer, SignerId, crl_path};
 use crate::token::{Key, TokenError, verify_pair};
 
 pub use worker::{Clock, PassReport, Worker};
@@ -102,7 +102,7 @@ impl IssuerSigning {
 
 /// The URL of a CRL partition.
 pub fn partition_url(base_url: &str, issuer: &str, partition: u32) -> String {
-    format!("{base_url}/crl/{issuer}/{partition}.crl")
+    format!("{base_url}{}", crl_path(issuer, CrlScope::Partition(partition)))
 }
 
 /// What the registry is told of a response signer: the CA itself, or a delegate whose certificate is held against rules O7 and P1's essentials.
