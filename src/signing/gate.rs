@@ -1,4 +1,5 @@
-//! The gate: what was signed is read again, with decoders that share no code with our encoders, and held against the rules before it is published.
+//! The gate: what was signed is read again, with decoders that share no code with our encoders, and held against the rules before it is published. It sees
+//! every CRL, every response that says revoked, and the first response signed for a slot.
 //!
 //! What fails is not published, and what was served before stays.
 
