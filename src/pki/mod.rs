@@ -25,4 +25,4 @@ pub use certificate::CertificateInfo;
 pub use serial::Serial;
 pub use slot::{SlotHash, SlotRange};
 pub use status::{CertificateStatus, Revocation, RevocationReason};
-pub use time::Timestamp;
+pub use time::{Civil, Timestamp, two_digits};

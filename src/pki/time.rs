@@ -65,9 +65,8 @@ impl Timestamp {
     pub fn generalized(self) -> [u8; 15] {
         let t = self.civil();
         let mut out = *b"00000000000000Z";
-        two_digits(&mut out[0..], u32::from(t.year()) / 100);
-        two_digits(&mut out[2..], u32::from(t.year()) % 100);
-        month_to_second(&mut out[4..], &t);
+        out[..4].copy_from_slice(&t.year_digits());
+        out[4..14].copy_from_slice(&t.month_to_second());
         out
     }
 
@@ -78,8 +77,8 @@ impl Timestamp {
         }
         let t = self.civil();
         let mut out = *b"000000000000Z";
-        two_digits(&mut out[0..], u32::from(t.year()) % 100);
-        month_to_second(&mut out[2..], &t);
+        out[..2].copy_from_slice(&t.year_digits()[2..]);
+        out[2..12].copy_from_slice(&t.month_to_second());
         Some(out)
     }
 
@@ -101,20 +100,69 @@ impl Timestamp {
         DateTime::new(year, field(0)?, field(1)?, field(2)?, field(3)?, field(4)?).map(Timestamp::from).map_err(|_| fail())
     }
 
-    fn civil(self) -> DateTime {
-        DateTime::from_unix_duration(Duration::from_secs(self.0)).expect("a Timestamp is at most the year 9999")
+    /// Date and time of day. Some ten nanoseconds: every OCSP response takes several of them.
+    pub fn civil(self) -> Civil {
+        let (days, seconds) = (self.0 / 86_400, (self.0 % 86_400) as u32);
+        // Counted in years that begin with March, so that a leap day is the last of its year, and in eras of 400 years, which are all alike.
+        let days_since_0000_03 = days + 719_468;
+        let (era, day_of_era) = (days_since_0000_03 / DAYS_OF_ERA, (days_since_0000_03 % DAYS_OF_ERA) as u32);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let march_month = (5 * day_of_year + 2) / 153;
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+        Civil {
+            year: (era * 400) as u16 + year_of_era as u16 + u16::from(month <= 2),
+            month: month as u8,
+            day: (day_of_year - (153 * march_month + 2) / 5 + 1) as u8,
+            hour: (seconds / 3600) as u8,
+            minute: (seconds / 60 % 60) as u8,
+            second: (seconds % 60) as u8,
+            // 1970-01-01 was a Thursday.
+            weekday: ((days + 3) % 7) as u8,
+        }
     }
 }
 
-fn two_digits(out: &mut [u8], n: u32) {
-    out[0] = b'0' + (n / 10) as u8;
-    out[1] = b'0' + (n % 10) as u8;
+const DAYS_OF_ERA: u64 = 146_097;
+
+/// A point in time as a calendar and a clock show it, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Civil {
+    /// 1970 to 9999.
+    pub year: u16,
+    /// 1 to 12.
+    pub month: u8,
+    /// 1 to 31.
+    pub day: u8,
+    /// 0 to 23.
+    pub hour: u8,
+    /// 0 to 59.
+    pub minute: u8,
+    /// 0 to 59.
+    pub second: u8,
+    /// Days after Monday.
+    pub weekday: u8,
 }
 
-fn month_to_second(out: &mut [u8], t: &DateTime) {
-    for (i, field) in [t.month(), t.day(), t.hour(), t.minutes(), t.seconds()].into_iter().enumerate() {
-        two_digits(&mut out[2 * i..], u32::from(field));
+impl Civil {
+    /// Four digits.
+    pub fn year_digits(&self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (two_digits((self.year / 100) as u8), two_digits((self.year % 100) as u8));
+        [a, b, c, d]
     }
+
+    fn month_to_second(&self) -> [u8; 10] {
+        let mut out = [0; 10];
+        for (place, field) in out.chunks_exact_mut(2).zip([self.month, self.day, self.hour, self.minute, self.second]) {
+            place.copy_from_slice(&two_digits(field));
+        }
+        out
+    }
+}
+
+/// The decimal digits of a number below 100.
+pub const fn two_digits(n: u8) -> [u8; 2] {
+    [b'0' + n / 10, b'0' + n % 10]
 }
 
 impl From<DateTime> for Timestamp {
@@ -125,7 +173,7 @@ impl From<DateTime> for Timestamp {
 
 impl From<Timestamp> for DateTime {
     fn from(t: Timestamp) -> DateTime {
-        t.civil()
+        DateTime::from_unix_duration(Duration::from_secs(t.0)).expect("a Timestamp is at most the year 9999")
     }
 }
 
@@ -141,7 +189,7 @@ impl fmt::Display for Timestamp {
     /// RFC 3339: `2026-01-31T09:30:00Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let t = self.civil();
-        let (date, time) = ((t.year(), t.month(), t.day()), (t.hour(), t.minutes(), t.seconds()));
+        let (date, time) = ((t.year, t.month, t.day), (t.hour, t.minute, t.second));
         write!(f, "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", date.0, date.1, date.2, time.0, time.1, time.2)
     }
 }
@@ -203,6 +251,9 @@ mod tests {
             let t = Timestamp::from_unix(seconds).unwrap();
             prop_assert_eq!(Timestamp::from_asn1_text(std::str::from_utf8(&t.generalized()).unwrap()).unwrap(), t);
             prop_assert_eq!(t.to_string().parse::<Timestamp>().unwrap(), t);
+            let (ours, der) = (t.civil(), DateTime::from(t));
+            prop_assert_eq!((ours.year, ours.month, ours.day), (der.year(), der.month(), der.day()));
+            prop_assert_eq!((ours.hour, ours.minute, ours.second), (der.hour(), der.minutes(), der.seconds()));
             if let Some(utc) = t.utc() {
                 prop_assert_eq!(Timestamp::from_asn1_text(std::str::from_utf8(&utc).unwrap()).unwrap(), t);
             }
