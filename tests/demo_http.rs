@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use common::http::{self, Connection, Reply, get, post};
 use common::ocsp::{Answer, Asker, HASHES, Hash, UNAUTHORIZED, base64, request_for, serial_of, url_encoded};
-use common::{Service, list, peers};
+use common::{Service, list, peers, run, text, tool};
 use der::Encode;
 use tempfile::TempDir;
 
@@ -81,6 +81,20 @@ fn o12_s3_5_get_in_every_form_gives_the_answer_of_the_post_octet_for_octet() {
 }
 
 #[test]
+fn http2_with_prior_knowledge_says_the_same() {
+    let demo = Demo::start();
+    let request = demo.asker.request(&demo.good(), Hash::Sha1);
+    let (expected, url) = (post(demo.url(), "/", &request).body, format!("{}/{}", demo.url(), url_encoded(&request)));
+    assert_eq!(peers::curl(&["--http2-prior-knowledge", &url]), expected);
+    let file = demo.directory.path().join("request.der");
+    std::fs::write(&file, &request).unwrap();
+    let (body, media_type) = (format!("@{}", file.display()), "Content-Type: application/ocsp-request");
+    assert_eq!(peers::curl(&["--http2-prior-knowledge", "-H", media_type, "--data-binary", &body, demo.url()]), expected);
+    let many = run(tool("h2load").args(["-n", "400", "-c", "2", "-m", "16", &url]));
+    assert!(text(&many).contains(" 400 succeeded, 0 failed, 0 errored, 0 timeout"), "{}", text(&many));
+}
+
+#[test]
 fn o12_slashes_inside_a_request_are_never_collapsed() {
     let demo = Demo::start();
     let request = demo.asker.request_with_nonce(&demo.good(), Hash::Sha1, &[0xff; 32]);
@@ -102,7 +116,9 @@ fn o12_post_works_at_every_base_and_minds_its_content_type() {
     }
     let plain = http::exchange(demo.url(), "POST", "/ocsp", &[("Content-Type", "text/plain")], Some(&request));
     assert!((400..500).contains(&plain.status), "{}", plain.status);
-    for method in ["PUT", "DELETE", "PATCH", "OPTIONS"] {
+    let options = http::exchange(demo.url(), "OPTIONS", "/ocsp", &[], None);
+    assert_eq!((options.status, options.header("allow")), (204, Some("GET, HEAD, OPTIONS, POST")));
+    for method in ["PUT", "DELETE", "PATCH"] {
         let refused = http::exchange(demo.url(), method, "/ocsp", &[], Some(b""));
         assert_eq!(refused.status, 405, "{method}");
         assert!(refused.expect("allow").contains("GET"), "{method}");

@@ -61,7 +61,11 @@ fn answers(criterion: &mut Criterion) {
         let requests: Vec<_> = numbers.iter().map(|number| world::request(*number)).collect();
         let mut next = requests.iter().cycle();
         criterion.bench_function(&format!("answer()/{name}"), |b| {
-            b.iter(|| answer(next.next().expect("a cycle"), &map, None, now()));
+            let mut body = Vec::new();
+            b.iter(|| {
+                body.clear();
+                answer(next.next().expect("a cycle"), &map, None, now(), &mut body)
+            });
         });
     }
     let (template, serial, signature) = (world::template(), world::serial(5), world::signature(5));

@@ -117,6 +117,13 @@ impl ResponseTemplate {
 
     /// The whole DER OCSPResponse, in one allocation. `raw_signature` is r ‖ s for ECDSA and the signature itself otherwise.
     pub fn response(&self, single: &SingleResponse<'_>, raw_signature: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.push_response(&mut out, single, raw_signature);
+        out
+    }
+
+    /// The same, appended to `out`, which grows at most once.
+    pub fn push_response(&self, out: &mut Vec<u8>, single: &SingleResponse<'_>, raw_signature: &[u8]) {
         let lengths = self.lengths(single);
         let ecdsa = self.algorithm.is_ecdsa();
         let signature_length = if ecdsa { ecdsa::der_length(raw_signature) } else { raw_signature.len() };
@@ -127,25 +134,24 @@ impl ResponseTemplate {
         let bytes_length = tlv_length(BASIC_RESPONSE_OID.len()) + tlv_length(octets_length);
         let outer_length = 3 + tlv_length(tlv_length(bytes_length));
 
-        let mut out = Vec::with_capacity(tlv_length(outer_length));
-        push_header(&mut out, tag::SEQUENCE, outer_length);
+        out.reserve_exact(tlv_length(outer_length));
+        push_header(out, tag::SEQUENCE, outer_length);
         out.extend_from_slice(&[tag::ENUMERATED, 1, 0]);
-        push_header(&mut out, tag::constructed(0), tlv_length(bytes_length));
-        push_header(&mut out, tag::SEQUENCE, bytes_length);
-        push_tlv(&mut out, tag::OID, BASIC_RESPONSE_OID);
-        push_header(&mut out, tag::OCTET_STRING, octets_length);
-        push_header(&mut out, tag::SEQUENCE, basic_length);
-        self.push_response_data(&mut out, single, &lengths);
+        push_header(out, tag::constructed(0), tlv_length(bytes_length));
+        push_header(out, tag::SEQUENCE, bytes_length);
+        push_tlv(out, tag::OID, BASIC_RESPONSE_OID);
+        push_header(out, tag::OCTET_STRING, octets_length);
+        push_header(out, tag::SEQUENCE, basic_length);
+        self.push_response_data(out, single, &lengths);
         out.extend_from_slice(identifier);
-        push_header(&mut out, tag::BIT_STRING, bit_string_length);
+        push_header(out, tag::BIT_STRING, bit_string_length);
         out.push(0);
         if ecdsa {
-            ecdsa::push_der(&mut out, raw_signature);
+            ecdsa::push_der(out, raw_signature);
         } else {
             out.extend_from_slice(raw_signature);
         }
         out.extend_from_slice(&self.certs);
-        out
     }
 
     fn lengths(&self, single: &SingleResponse<'_>) -> Lengths {

@@ -49,6 +49,8 @@ events! {
     CrlWithheld => "documents", "crl-withheld";
     /// 200 OK.
     Http200 => "http_responses", "200";
+    /// 204 No Content: what OPTIONS is answered.
+    Http204 => "http_responses", "204";
     /// 206 Partial Content.
     Http206 => "http_responses", "206";
     /// 304 Not Modified.
@@ -88,6 +90,7 @@ impl Event {
     pub(super) fn of_status(status: StatusCode) -> Event {
         match status.as_u16() {
             200 => Event::Http200,
+            204 => Event::Http204,
             206 => Event::Http206,
             304 => Event::Http304,
             400 => Event::Http400,

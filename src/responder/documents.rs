@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Response, StatusCode};
 use crate::pki::{CertificateInfo, Timestamp};
 use crate::registry::{CrlRecord, CrlScope, IssuerId};
 
-use super::headers::{self, NO_STORE, Validity};
+use super::headers::{self, ETag, NO_STORE, Validity};
 
 /// Everything that is fetched by its path.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ pub struct Document {
     /// What it is.
     pub kind: DocumentKind,
     validity: Validity,
-    etag: HeaderValue,
+    etag: ETag,
 }
 
 /// What a document is.
@@ -116,8 +116,8 @@ impl Document {
             return expired();
         }
         let mut response = Response::new(Bytes::new());
-        self.validity.write(response.headers_mut(), self.etag.clone(), now, cap);
-        if headers::is_unmodified(request, &self.etag, self.validity.this_update) {
+        self.validity.write(response.headers_mut(), &self.etag, now, cap);
+        if headers::is_unmodified(headers::conditions(request), &self.etag, self.validity.this_update) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
@@ -143,8 +143,8 @@ impl Document {
     }
 }
 
-fn etag_of(der: &[u8]) -> HeaderValue {
-    headers::strong_etag(&xxhash_rust::xxh3::xxh3_128(der).to_be_bytes())
+fn etag_of(der: &[u8]) -> ETag {
+    ETag::strong(&xxhash_rust::xxh3::xxh3_128(der).to_be_bytes())
 }
 
 fn expired() -> Response<Bytes> {

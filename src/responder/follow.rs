@@ -153,7 +153,7 @@ impl Due {
 #[cfg(test)]
 mod tests {
     use super::super::Readiness;
-    use super::super::ocsp::{Answer, Refusal, answer};
+    use super::super::ocsp::{Definitive, Refusal, answer};
     use super::super::testing::{self, FakeRegistry, HASHES, NOW, serial, time};
     use super::*;
     use crate::pki::ocsp_request::encode_request;
@@ -179,13 +179,13 @@ mod tests {
             while self.follower.step(time(NOW)).unwrap() {}
         }
 
-        fn asked(&self, number: u64) -> Answer {
+        fn asked(&self, number: u64) -> Result<Definitive, Refusal> {
             let request = encode_request(&testing::hashes(HashAlgorithm::Sha1), &serial(number));
-            answer(&request, &self.content.status, None, time(NOW))
+            answer(&request, &self.content.status, None, time(NOW), &mut Vec::new())
         }
 
         fn knows_all(&self, numbers: std::ops::Range<u64>) -> bool {
-            numbers.into_iter().all(|n| matches!(self.asked(n), Answer::Definitive(_)))
+            numbers.into_iter().all(|n| self.asked(n).is_ok())
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
     fn a_published_pack_and_crl_are_taken_into_use() {
         let mut world = world();
         world.follow();
-        assert_eq!(world.asked(150), Answer::Refused(Refusal::UnusedSerial));
+        assert_eq!(world.asked(150), Err(Refusal::UnusedSerial));
         world.registry.publish(0..200);
         world.registry.publish_crl_number(9);
         world.follow();
@@ -323,7 +323,7 @@ mod tests {
         world.follow();
         world.registry.change_issuer(|issuer| issuer.publication.cert_id_hashes = [HashAlgorithm::Sha256].into());
         world.follow();
-        assert_eq!(world.asked(5), Answer::Refused(Refusal::Unauthorized));
+        assert_eq!(world.asked(5), Err(Refusal::Unauthorized));
         world.registry.change_issuer(|issuer| issuer.publication.cert_id_hashes = HASHES.into());
         world.follow();
         assert!(world.knows_all(0..100));

@@ -1,16 +1,14 @@
 //! HTTP headers of authoritative answers, and conditional requests (rule O13, RFC 9919 6, RFC 9110 13). Reads no clock.
 //!
-//! `Date` and `Content-Length` are not written here: hyper adds them, `Date` from a text that it formats once a second per thread.
+//! `Date` and `Content-Length` are not written here.
 
-use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use httpdate::{HttpDate, parse_http_date};
+use httpdate::parse_http_date;
 use hyper::HeaderMap;
-use hyper::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
+use hyper::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
 
-use crate::pki::Timestamp;
+use crate::pki::{Timestamp, two_digits};
 
 /// `Cache-Control` of everything that is not an authoritative answer.
 pub const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -26,6 +24,27 @@ pub struct Validity {
     pub refresh_at: Option<Timestamp>,
 }
 
+/// Where header fields are written to: a map, or the octets of a response of HTTP/1.1.
+pub trait Fields {
+    /// Adds a field; `value` is header text.
+    fn field(&mut self, name: HeaderName, value: &[u8]);
+}
+
+impl Fields for HeaderMap {
+    fn field(&mut self, name: HeaderName, value: &[u8]) {
+        self.insert(name, HeaderValue::from_bytes(value).expect("only header text is written here"));
+    }
+}
+
+impl Fields for Vec<u8> {
+    #[inline]
+    fn field(&mut self, name: HeaderName, value: &[u8]) {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            self.extend_from_slice(part);
+        }
+    }
+}
+
 impl Validity {
     /// Seconds that a cache may keep the answer: until the planned refresh, always less than to nextUpdate, and at most `cap`.
     pub fn max_age(&self, now: Timestamp, cap: Duration) -> u64 {
@@ -35,44 +54,44 @@ impl Validity {
     }
 
     /// Writes Last-Modified, Expires, ETag and Cache-Control.
-    pub fn write(&self, headers: &mut HeaderMap, etag: HeaderValue, now: Timestamp, cap: Duration) {
-        headers.insert(LAST_MODIFIED, http_date(self.this_update));
+    pub fn write(&self, fields: &mut impl Fields, etag: &ETag, now: Timestamp, cap: Duration) {
+        fields.field(LAST_MODIFIED, &http_date(self.this_update));
         if let Some(next_update) = self.next_update {
-            headers.insert(EXPIRES, http_date(next_update));
+            fields.field(EXPIRES, &http_date(next_update));
         }
-        headers.insert(ETAG, etag);
-        headers.insert(CACHE_CONTROL, cache_control(self.max_age(now, cap)));
+        fields.field(ETAG, etag.as_bytes());
+        let mut text = Text::<96>::default();
+        text.push(b"max-age=");
+        text.push_number(self.max_age(now, cap));
+        text.push(b", public, no-transform, must-revalidate");
+        fields.field(CACHE_CONTROL, text.as_bytes());
     }
 }
 
-/// A strong ETag: octets in hexadecimal, quoted. At most 31 octets.
-pub fn strong_etag(octets: &[u8]) -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = [b'"'; 64];
-    let mut length = 1;
-    for octet in octets.iter().take(31) {
-        text[length] = DIGITS[usize::from(octet >> 4)];
-        text[length + 1] = DIGITS[usize::from(octet & 15)];
-        length += 2;
+/// A strong entity tag (RFC 9110 8.8.3).
+#[derive(Clone, Copy, Debug)]
+pub struct ETag(Text<64>);
+
+impl ETag {
+    /// Octets in hexadecimal, quoted; of more than 31 octets the first 31.
+    pub fn strong(octets: &[u8]) -> ETag {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = Text::default();
+        text.push(b"\"");
+        octets.iter().take(31).for_each(|octet| text.push(&[DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]));
+        text.push(b"\"");
+        ETag(text)
     }
-    text[length] = b'"';
-    HeaderValue::from_bytes(&text[..=length]).expect("hexadecimal digits are header text")
+
+    /// The field's value.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
-/// Made anew only where it differs from the last one: all answers of a thread have the same for a second at least, most of them for ever.
-fn cache_control(max_age: u64) -> HeaderValue {
-    LAST_CACHE_CONTROL.with_borrow_mut(|last| {
-        if last.0 != max_age || last.1.is_empty() {
-            let mut text = Text::<96>::default();
-            write!(text, "max-age={max_age}, public, no-transform, must-revalidate").expect("96 octets hold any number of seconds");
-            *last = (max_age, text.value());
-        }
-        last.1.clone()
-    })
-}
-
-/// Text of a header, written without an allocation.
-struct Text<const N: usize> {
+/// Text of a field, without an allocation. What goes beyond its `N` octets is cut off.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Text<const N: usize> {
     octets: [u8; N],
     length: usize,
 }
@@ -83,52 +102,66 @@ impl<const N: usize> Default for Text<N> {
     }
 }
 
-impl<const N: usize> std::fmt::Write for Text<N> {
-    fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        let end = self.length + text.len();
-        self.octets.get_mut(self.length..end).ok_or(std::fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
-        Ok(())
-    }
-}
-
 impl<const N: usize> Text<N> {
-    fn value(&self) -> HeaderValue {
-        HeaderValue::from_bytes(&self.octets[..self.length]).expect("only header text is written here")
+    #[inline]
+    fn push(&mut self, octets: &[u8]) {
+        let length = octets.len().min(N - self.length);
+        self.octets[self.length..self.length + length].copy_from_slice(&octets[..length]);
+        self.length += length;
     }
-}
 
-/// Times that a thread has formatted lately. All certificates of a signing share two of them.
-const REMEMBERED: usize = 128;
+    /// Decimal digits.
+    pub(super) fn push_number(&mut self, mut number: u64) {
+        let (mut digits, mut start) = ([0; 20], 20);
+        loop {
+            start -= 1;
+            digits[start] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                return self.push(&digits[start..]);
+            }
+        }
+    }
 
-thread_local! {
-    static LAST_CACHE_CONTROL: RefCell<(u64, HeaderValue)> = const { RefCell::new((0, HeaderValue::from_static(""))) };
-    static DATES: RefCell<[(u64, HeaderValue); REMEMBERED]> =
-        const { RefCell::new([const { (u64::MAX, HeaderValue::from_static("")) }; REMEMBERED]) };
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
 }
 
 /// IMF-fixdate (RFC 9110 5.6.7).
-pub fn http_date(time: Timestamp) -> HeaderValue {
-    DATES.with_borrow_mut(|dates| {
-        let remembered = &mut dates[time.unix() as usize % REMEMBERED];
-        if remembered.0 != time.unix() {
-            let mut text = Text::<32>::default();
-            write!(text, "{}", HttpDate::from(time.to_system_time())).expect("an IMF-fixdate has 29 octets");
-            *remembered = (time.unix(), text.value());
-        }
-        remembered.1.clone()
-    })
+pub fn http_date(time: Timestamp) -> [u8; 29] {
+    const WEEKDAYS: &[[u8; 3]; 7] = &[*b"Mon", *b"Tue", *b"Wed", *b"Thu", *b"Fri", *b"Sat", *b"Sun"];
+    const MONTHS: &[[u8; 3]; 12] =
+        &[*b"Jan", *b"Feb", *b"Mar", *b"Apr", *b"May", *b"Jun", *b"Jul", *b"Aug", *b"Sep", *b"Oct", *b"Nov", *b"Dec"];
+    let t = time.civil();
+    let mut text = *b"Www, DD Mmm YYYY hh:mm:ss GMT";
+    text[..3].copy_from_slice(&WEEKDAYS[usize::from(t.weekday)]);
+    text[5..7].copy_from_slice(&two_digits(t.day));
+    text[8..11].copy_from_slice(&MONTHS[usize::from(t.month - 1)]);
+    text[12..16].copy_from_slice(&t.year_digits());
+    text[17..19].copy_from_slice(&two_digits(t.hour));
+    text[20..22].copy_from_slice(&two_digits(t.minute));
+    text[23..25].copy_from_slice(&two_digits(t.second));
+    text
+}
+
+/// The headers of a request that make it conditional, as [`is_unmodified`] wants them: each If-None-Match, and If-Modified-Since.
+pub fn conditions(request: &HeaderMap) -> (impl Iterator<Item = &[u8]>, Option<&[u8]>) {
+    let none_match = request.get_all(IF_NONE_MATCH).into_iter().map(HeaderValue::as_bytes);
+    (none_match, request.get(IF_MODIFIED_SINCE).map(HeaderValue::as_bytes))
 }
 
 /// Whether the client's copy is still the one that would be sent: answer 304. If-None-Match, where present, decides alone (RFC 9110 13.1.3).
-pub fn is_unmodified(request: &HeaderMap, etag: &HeaderValue, last_modified: Timestamp) -> bool {
-    if request.is_empty() {
-        return false;
+pub fn is_unmodified<'a>(
+    (none_match, modified_since): (impl Iterator<Item = &'a [u8]>, Option<&[u8]>),
+    etag: &ETag,
+    last_modified: Timestamp,
+) -> bool {
+    let mut none_match = none_match.peekable();
+    if none_match.peek().is_some() {
+        return none_match.any(|list| names_etag(list, etag.as_bytes()));
     }
-    if request.contains_key(IF_NONE_MATCH) {
-        return request.get_all(IF_NONE_MATCH).iter().any(|list| names_etag(list.as_bytes(), etag.as_bytes()));
-    }
-    let since = request.get(IF_MODIFIED_SINCE).and_then(|value| parse_http_date(value.to_str().ok()?).ok());
+    let since = modified_since.and_then(|value| parse_http_date(std::str::from_utf8(value).ok()?).ok());
     since.is_some_and(|since| last_modified.to_system_time() <= since)
 }
 
@@ -141,8 +174,9 @@ fn names_etag(list: &[u8], etag: &[u8]) -> bool {
 }
 
 /// Whether a Range may be honoured: without If-Range always, otherwise only for exactly the same representation (RFC 9110 13.1.5).
-pub fn if_range_holds(request: &HeaderMap, etag: &HeaderValue, last_modified: Timestamp) -> bool {
-    request.get(IF_RANGE).is_none_or(|validator| validator == etag || *validator == http_date(last_modified))
+pub fn if_range_holds(request: &HeaderMap, etag: &ETag, last_modified: Timestamp) -> bool {
+    let holds = |validator: &[u8]| validator == etag.as_bytes() || validator == http_date(last_modified);
+    request.get(IF_RANGE).is_none_or(|validator| holds(validator.as_bytes()))
 }
 
 #[cfg(test)]
@@ -174,7 +208,7 @@ mod tests {
     #[test]
     fn o13_headers_are_complete() {
         let mut headers = HeaderMap::new();
-        validity().write(&mut headers, strong_etag(&[0xab, 0x01]), time(1000), HOUR);
+        validity().write(&mut headers, &ETag::strong(&[0xab, 0x01]), time(1000), HOUR);
         let text = |name| headers[name].to_str().unwrap();
         assert_eq!(text(LAST_MODIFIED), "Thu, 01 Jan 1970 00:16:40 GMT");
         assert_eq!(text(EXPIRES), "Thu, 01 Jan 1970 02:30:00 GMT");
@@ -183,13 +217,28 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_right_however_they_are_remembered() {
-        for seconds in [0, REMEMBERED as u64, 0, 1, 1_793_594_491, Timestamp::MAX.unix()] {
+    fn dates_are_as_another_writer_writes_them() {
+        let times = (0..40_000).map(|n| n * 6_335_057).chain([1_709_164_800, 1_793_594_491, Timestamp::MAX.unix()]);
+        for seconds in times {
             let expected = httpdate::fmt_http_date(time(seconds).to_system_time());
-            assert_eq!(http_date(time(seconds)), expected);
+            assert_eq!(http_date(time(seconds)), expected.as_bytes());
         }
-        assert_eq!(cache_control(u64::MAX).len(), 67);
-        assert_eq!(strong_etag(&[0; 40]).len(), 64);
+        assert_eq!(ETag::strong(&[0; 40]).as_bytes().len(), 64);
+    }
+
+    #[test]
+    fn both_ways_of_writing_say_the_same() {
+        let (mut map, mut octets) = (HeaderMap::new(), Vec::new());
+        let etag = ETag::strong(&[7; 12]);
+        validity().write(&mut map, &etag, time(1000), HOUR);
+        validity().write(&mut octets, &etag, time(1000), HOUR);
+        let lines: String = map.iter().map(|(name, value)| format!("{name}: {}\r\n", value.to_str().unwrap())).collect();
+        assert_eq!(String::from_utf8(octets).unwrap(), lines);
+        for number in [0, 9, 10, 3600, u64::MAX] {
+            let mut text = Text::<20>::default();
+            text.push_number(number);
+            assert_eq!(text.as_bytes(), number.to_string().as_bytes());
+        }
     }
 
     fn unmodified(pairs: &[(hyper::header::HeaderName, &str)]) -> bool {
@@ -197,7 +246,7 @@ mod tests {
         for (name, value) in pairs {
             headers.append(name, value.parse().unwrap());
         }
-        is_unmodified(&headers, &HeaderValue::from_static("\"ab\""), time(1000))
+        is_unmodified(conditions(&headers), &ETag::strong(&[0xab]), time(1000))
     }
 
     #[test]
@@ -223,7 +272,7 @@ mod tests {
     fn a_range_is_of_the_same_representation_or_none() {
         let holds = |value: Option<&str>| {
             let headers = value.map(|v| (IF_RANGE, v.parse().unwrap())).into_iter().collect();
-            if_range_holds(&headers, &HeaderValue::from_static("\"ab\""), time(1000))
+            if_range_holds(&headers, &ETag::strong(&[0xab]), time(1000))
         };
         assert!(holds(None) && holds(Some("\"ab\"")) && holds(Some("Thu, 01 Jan 1970 00:16:40 GMT")));
         assert!(!holds(Some("W/\"ab\"")) && !holds(Some("\"x\"")) && !holds(Some("Thu, 01 Jan 1970 00:16:41 GMT")));

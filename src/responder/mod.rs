@@ -1,7 +1,7 @@
 //! The read path: OCSP answers, CRLs and CA certificates over HTTP, from memory.
 //!
 //! Holds no key, writes nothing, and asks no database while it answers: [`follow`] keeps [`Content`] like the registry, [`ocsp::answer`] and [`documents`]
-//! answer from it, [`service`] dresses that as HTTP, [`listener`] owns sockets and threads. Imports `pki`, `pack` and `registry` only; a test holds that.
+//! answer from it, [`service`] dresses that as HTTP of any kind and `plain` as what is nearly always asked, [`listener`] owns sockets and threads. Imports `pki`, `pack` and `registry` only; a test holds that.
 
 mod content;
 mod counters;
@@ -12,6 +12,7 @@ pub mod headers;
 pub mod listener;
 mod load;
 pub mod ocsp;
+mod plain;
 mod readiness;
 mod route;
 pub mod service;
@@ -19,7 +20,6 @@ pub mod status_map;
 mod stop;
 #[cfg(test)]
 pub(crate) mod testing;
-mod turn;
 
 pub use content::{Content, FeedState};
 pub use counters::{Event, Statistics, ThreadCounters};

@@ -9,20 +9,9 @@ use super::status_map::{Hit, Miss, StatusMap};
 /// Octets of a signature that stand for the whole response in its ETag: two responses that differ anywhere have different signatures.
 pub const TAG_BYTES: usize = 12;
 
-/// What is said to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// A signed response.
-    Definitive(Definitive),
-    /// None.
-    Refused(Refusal),
-}
-
-/// A signed response and what caches need to know of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What caches need to know of a signed response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Definitive {
-    /// The whole DER OCSPResponse, in one allocation.
-    pub body: Vec<u8>,
     /// thisUpdate, and producedAt with it.
     pub this_update: Timestamp,
     /// nextUpdate: later than the time of the answer.
@@ -61,19 +50,13 @@ impl Refusal {
     }
 }
 
-/// Answers a DER OCSP request at `now`; `issuer` restricts the answer to certificates of the issuer of that name.
+/// Answers a DER OCSP request at `now` by appending the whole DER OCSPResponse to `body`, which grows at most once and is left alone where there is
+/// none; `issuer` restricts the answer to certificates of the issuer of that name.
 ///
 /// Requests for more than one certificate, with an unknown critical extension, or for an issuer, CertID hash or serial without a pre-signed response are
 /// `unauthorized` (rules O4, O9). A valid nonce is ignored (rule O11). AlgorithmIdentifier parameters in the CertID do not matter: absent ones are
 /// answered with the pre-signed NULL.
-pub fn answer(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timestamp) -> Answer {
-    match definitive(request, map, issuer, now) {
-        Ok(definitive) => Answer::Definitive(definitive),
-        Err(refusal) => Answer::Refused(refusal),
-    }
-}
-
-fn definitive(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timestamp) -> Result<Definitive, Refusal> {
+pub fn answer(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
     let request = OcspRequest::from_der(request).map_err(|_| Refusal::Malformed)?;
     if request.certificates != 1 || request.unknown_critical_extension {
         return Err(Refusal::Unauthorized);
@@ -87,7 +70,7 @@ fn definitive(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timest
         if issuer.is_some_and(|wanted| wanted != status.name()) {
             continue;
         }
-        match status.look_up(hash, asked.serial, |hit| assemble(hit, now)) {
+        match status.look_up(hash, asked.serial, |hit| assemble(hit, now, body)) {
             Ok(found) => return found,
             Err(Miss::NotLoaded) => refusal = Refusal::NotLoaded,
             Err(Miss::Unknown) if refusal == Refusal::NotLoaded => {}
@@ -97,7 +80,7 @@ fn definitive(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timest
     Err(refusal)
 }
 
-fn assemble(hit: Hit<'_>, now: Timestamp) -> Result<Definitive, Refusal> {
+fn assemble(hit: Hit<'_>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
     let Hit { entry, template, refresh_at } = hit;
     let signing = entry.signing;
     if signing.next_update <= now || signing.this_update > now {
@@ -108,8 +91,8 @@ fn assemble(hit: Hit<'_>, now: Timestamp) -> Result<Definitive, Refusal> {
     let mut tag = [0; TAG_BYTES];
     let tag_length = entry.raw_signature.len().min(TAG_BYTES);
     tag[..tag_length].copy_from_slice(&entry.raw_signature[..tag_length]);
+    template.push_response(body, &single, entry.raw_signature);
     Ok(Definitive {
-        body: template.response(&single, entry.raw_signature),
         this_update: signing.this_update,
         next_update: signing.next_update,
         refresh_at,
@@ -120,6 +103,7 @@ fn assemble(hit: Hit<'_>, now: Timestamp) -> Result<Definitive, Refusal> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::content::Content;
     use super::super::testing::{self, NEXT_UPDATE, NOW, THIS_UPDATE, serial, time};
     use super::*;
     use crate::pki::HashAlgorithm;
@@ -132,14 +116,21 @@ mod tests {
         encode_request(&testing::hashes(algorithm), &serial(number))
     }
 
-    fn asked(request: &[u8]) -> Answer {
-        answer(request, &testing::content().status, None, time(NOW))
+    fn answered(request: &[u8], content: &Content, issuer: Option<&str>, now: u64) -> Result<Vec<u8>, Refusal> {
+        let mut body = Vec::new();
+        let answered = answer(request, &content.status, issuer, time(now), &mut body);
+        assert_eq!(answered.is_err(), body.is_empty());
+        answered.map(|_| body)
     }
 
-    fn basic(answer: Answer) -> BasicOcspResponse {
-        let Answer::Definitive(definitive) = answer else { panic!("{answer:?}") };
-        assert_eq!(definitive.body.len(), definitive.body.capacity(), "one allocation of the right size");
-        let response = OcspResponse::from_der(&definitive.body).unwrap();
+    fn asked(request: &[u8]) -> Result<Vec<u8>, Refusal> {
+        answered(request, &testing::content(), None, NOW)
+    }
+
+    fn basic(answer: Result<Vec<u8>, Refusal>) -> BasicOcspResponse {
+        let body = answer.unwrap();
+        assert_eq!(body.len(), body.capacity(), "one allocation of the right size");
+        let response = OcspResponse::from_der(&body).unwrap();
         BasicOcspResponse::from_der(response.response_bytes.unwrap().response.as_bytes()).unwrap()
     }
 
@@ -162,18 +153,18 @@ mod tests {
     #[test]
     fn o9_s3_7_what_is_not_known_is_unauthorized() {
         let unused = asked(&request(HashAlgorithm::Sha1, 1_000_000));
-        assert_eq!(unused, Answer::Refused(Refusal::UnusedSerial));
+        assert_eq!(unused, Err(Refusal::UnusedSerial));
         assert_eq!(Refusal::UnusedSerial.status(), ErrorStatus::Unauthorized);
-        let refused = Answer::Refused(Refusal::Unauthorized);
+        let refused = Err(Refusal::Unauthorized);
         assert_eq!(asked(&request(HashAlgorithm::Sha384, 5)), refused, "a CertID hash that is not pre-signed");
         let mut other_issuer = request(HashAlgorithm::Sha1, 5);
         let at = other_issuer.len() - 10;
         other_issuer[at] ^= 1;
         assert_eq!(asked(&other_issuer), refused, "an issuer");
         let content = testing::content();
-        let named = |name| answer(&request(HashAlgorithm::Sha1, 5), &content.status, Some(name), time(NOW));
+        let named = |name| answered(&request(HashAlgorithm::Sha1, 5), &content, Some(name), NOW);
         assert_eq!(named("elsewhere"), refused, "another issuer's URL");
-        assert!(matches!(named(testing::ISSUER), Answer::Definitive(_)));
+        assert!(named(testing::ISSUER).is_ok());
     }
 
     #[test]
@@ -181,7 +172,7 @@ mod tests {
         let mut two = x509_ocsp::OcspRequest::from_der(&request(HashAlgorithm::Sha1, 5)).unwrap();
         let again = two.tbs_request.request_list[0].clone();
         two.tbs_request.request_list.push(again);
-        assert_eq!(asked(&two.to_der().unwrap()), Answer::Refused(Refusal::Unauthorized));
+        assert_eq!(asked(&two.to_der().unwrap()), Err(Refusal::Unauthorized));
     }
 
     #[test]
@@ -192,10 +183,10 @@ mod tests {
         }
         for length in [0, 129] {
             let der = testing::with_nonce(&request(HashAlgorithm::Sha1, 5), length, false);
-            assert_eq!(asked(&der), Answer::Refused(Refusal::Malformed), "{length} octets");
+            assert_eq!(asked(&der), Err(Refusal::Malformed), "{length} octets");
         }
         let critical = testing::with_nonce(&request(HashAlgorithm::Sha1, 5), 16, true);
-        assert!(matches!(asked(&critical), Answer::Definitive(_)), "the nonce is an extension that is known");
+        assert!(asked(&critical).is_ok(), "the nonce is an extension that is known");
     }
 
     #[test]
@@ -208,11 +199,11 @@ mod tests {
     #[test]
     fn o13_a_response_outside_its_times_is_never_served() {
         let content = testing::content();
-        let at = |seconds| answer(&request(HashAlgorithm::Sha1, 5), &content.status, None, time(seconds));
+        let at = |seconds| answered(&request(HashAlgorithm::Sha1, 5), &content, None, seconds);
         for (seconds, served) in [(THIS_UPDATE - 1, false), (THIS_UPDATE, true), (NEXT_UPDATE - 1, true), (NEXT_UPDATE, false)] {
             match at(seconds) {
-                Answer::Definitive(_) => assert!(served, "{seconds}"),
-                Answer::Refused(refusal) => {
+                Ok(_) => assert!(served, "{seconds}"),
+                Err(refusal) => {
                     assert!(!served, "{seconds}");
                     assert_eq!((refusal, refusal.status()), (Refusal::NotCurrent, ErrorStatus::TryLater));
                 }
@@ -221,19 +212,32 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_takes_one_allocation_and_none_where_there_is_room() {
+        let (content, request) = (testing::content(), request(HashAlgorithm::Sha1, 5));
+        let allocations = |body: &mut Vec<u8>| {
+            let counted = allocation_counter::measure(|| assert!(answer(&request, &content.status, None, time(NOW), body).is_ok()));
+            counted.count_total
+        };
+        let mut body = Vec::new();
+        assert_eq!(allocations(&mut body), 1);
+        body.clear();
+        assert_eq!(allocations(&mut body), 0);
+    }
+
+    #[test]
     fn a_slot_that_is_not_in_memory_is_try_later() {
         let content = testing::content();
         for status in content.status.directory().statuses() {
             status.replace_table(super::super::status_map::SlotTable::empty(3));
         }
-        let refused = answer(&request(HashAlgorithm::Sha1, 5), &content.status, None, time(NOW));
-        assert_eq!(refused, Answer::Refused(Refusal::NotLoaded));
+        let refused = answered(&request(HashAlgorithm::Sha1, 5), &content, None, NOW);
+        assert_eq!(refused, Err(Refusal::NotLoaded));
     }
 
     proptest! {
         #[test]
         fn o1_garbage_is_malformed_and_never_panics(octets in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(asked(&octets), Answer::Refused(Refusal::Malformed));
+            prop_assert_eq!(asked(&octets), Err(Refusal::Malformed));
         }
 
         #[test]
@@ -241,7 +245,7 @@ mod tests {
             let mut der = request(HashAlgorithm::Sha1, 5);
             let at = at % der.len();
             der[at] ^= 1 << bit;
-            asked(&der);
+            let _ = asked(&der);
         }
     }
 }

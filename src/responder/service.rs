@@ -16,13 +16,14 @@ use super::content::Content;
 use super::counters::{Event, ThreadCounters};
 use super::documents::DocumentKind;
 use super::get_path::{self, Buffer};
-use super::headers::{self, NO_STORE, Validity};
-use super::ocsp::{self, Answer, Definitive, Refusal};
+use super::headers::{self, ETag, NO_STORE, Validity};
+use super::ocsp::{self, Definitive, Refusal};
 use super::route::{GetRoute, PostRoute};
 
 /// Bounds on what clients may take up, and on what caches may keep.
 ///
-/// Worst-case memory of connections: `max_connections × (2 × max_header_bytes + 16 KiB)`; with the defaults 470 MiB, of which an idle connection uses ~8 KiB.
+/// Worst-case memory of connections: `max_connections × (2 × max_header_bytes + 16 KiB)`, with the defaults 470 MiB. An idle one holds no buffer: ~1 KiB here,
+/// and what the kernel keeps for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Connections open at once, over all threads. More are accepted and closed at once. Each needs a file descriptor.
@@ -34,6 +35,8 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// From the end of the headers to the last octet of the body; later is answered 408.
     pub body_read_timeout: Duration,
+    /// Requests on one connection; with the answer to the last one it is closed, and its client gets another thread perhaps. At least 1.
+    pub max_requests_per_connection: u32,
     /// A client that takes nothing of its response for so long is cut off (TCP_USER_TIMEOUT; Linux only).
     pub write_stall_timeout: Duration,
     /// How long requests in flight may take after the stop.
@@ -49,6 +52,7 @@ impl Default for Limits {
             max_header_bytes: 16 * 1024,
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(10),
+            max_requests_per_connection: 1_000_000,
             write_stall_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
             max_cache_age: Duration::from_secs(3600),
@@ -65,9 +69,9 @@ pub struct Service {
     clock: fn() -> Timestamp,
 }
 
-const OCSP_RESPONSE: HeaderValue = HeaderValue::from_static("application/ocsp-response");
-const ALL_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST");
-const READING_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD");
+pub(super) const OCSP_RESPONSE: &str = "application/ocsp-response";
+const ALL_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS, POST");
+const READING_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
 const GREETING: &str = "Kakunin validation authority: OCSP by GET or POST here, CRLs under /crl/, CA certificates under /ca/.\n";
 
 impl Service {
@@ -81,17 +85,42 @@ impl Service {
         let response = match *request.method() {
             Method::GET | Method::HEAD => self.get(request.uri().path(), request.headers()),
             Method::POST => self.post(request).await,
+            Method::OPTIONS => options(request.uri().path()),
             _ => method_not_allowed(ALL_METHODS),
         };
-        self.counters.count(Event::of_status(response.status()));
+        self.count(Event::of_status(response.status()));
         response
     }
 
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    pub(super) fn count(&self, event: Event) {
+        self.counters.count(event);
+    }
+
+    #[cfg(test)]
+    pub(super) fn counters(&self) -> &ThreadCounters {
+        &self.counters
+    }
+
+    pub(super) fn has_issuer(&self, name: &str) -> bool {
+        self.content.status.directory().has_issuer(name)
+    }
+
     fn get(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
-        match GetRoute::of(path, |name| self.content.status.directory().has_issuer(name)) {
+        match GetRoute::of(path, |name| self.has_issuer(name)) {
             GetRoute::Ocsp { issuer, encoded } => match get_path::decode(encoded, &mut Buffer::default()) {
                 Ok(request) => self.ocsp(request, issuer, Some(headers)),
-                Err(_) => self.refused(Refusal::Malformed),
+                Err(_) => {
+                    self.count_refusal(Refusal::Malformed);
+                    refused(Refusal::Malformed)
+                }
             },
             GetRoute::Document(path) => self.document(path, headers),
             GetRoute::Greeting => text(StatusCode::OK, GREETING),
@@ -106,7 +135,7 @@ impl Service {
             PostRoute::GetOnly => return method_not_allowed(READING_METHODS),
             PostRoute::Unknown => return text(StatusCode::NOT_FOUND, "Nothing here.\n"),
         };
-        if !is_ocsp_request(head.headers.get(CONTENT_TYPE)) {
+        if !is_ocsp_request(head.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)) {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send application/ocsp-request.\n");
         }
         let status = match tokio::time::timeout(self.limits.body_read_timeout, read_body(body)).await {
@@ -120,33 +149,39 @@ impl Service {
         response
     }
 
-    /// `conditions`: the headers of a GET, which may make it conditional.
-    fn ocsp(&self, request: &[u8], issuer: Option<&str>, conditions: Option<&HeaderMap>) -> Response<Full<Bytes>> {
-        let now = (self.clock)();
-        match ocsp::answer(request, &self.content.status, issuer, now) {
-            Answer::Definitive(definitive) => self.definitive(definitive, conditions, now),
-            Answer::Refused(refusal) => self.refused(refusal),
+    /// `conditional`: the headers of a GET, which may make it conditional.
+    fn ocsp(&self, request: &[u8], issuer: Option<&str>, conditional: Option<&HeaderMap>) -> Response<Full<Bytes>> {
+        let (now, mut body) = (self.now(), Vec::new());
+        match self.answer(request, issuer, now, &mut body) {
+            Ok(definitive) => {
+                let etag = ETag::strong(&definitive.tag);
+                let unmodified =
+                    conditional.is_some_and(|request| headers::is_unmodified(headers::conditions(request), &etag, definitive.this_update));
+                let mut response = if unmodified {
+                    let mut response = Response::new(Full::default());
+                    *response.status_mut() = StatusCode::NOT_MODIFIED;
+                    response
+                } else {
+                    ocsp_response(body.into())
+                };
+                validity(&definitive).write(response.headers_mut(), &etag, now, self.limits.max_cache_age);
+                response
+            }
+            Err(refusal) => refused(refusal),
         }
     }
 
-    fn definitive(&self, definitive: Definitive, conditions: Option<&HeaderMap>, now: Timestamp) -> Response<Full<Bytes>> {
-        self.counters.count(if definitive.revoked { Event::Revoked } else { Event::Good });
-        let Definitive { this_update, next_update, refresh_at, .. } = definitive;
-        let validity = Validity { this_update, next_update: Some(next_update), refresh_at: Some(refresh_at) };
-        let etag = headers::strong_etag(&definitive.tag);
-        let unmodified = conditions.is_some_and(|conditions| headers::is_unmodified(conditions, &etag, this_update));
-        let mut response = Response::new(if unmodified { Full::default() } else { Full::from(definitive.body) });
-        if unmodified {
-            *response.status_mut() = StatusCode::NOT_MODIFIED;
-        } else {
-            response.headers_mut().insert(CONTENT_TYPE, OCSP_RESPONSE);
+    /// Appends the signed response, or nothing, and counts either.
+    pub(super) fn answer(&self, request: &[u8], issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
+        let answer = ocsp::answer(request, &self.content.status, issuer, now, body);
+        match answer {
+            Ok(definitive) => self.count(if definitive.revoked { Event::Revoked } else { Event::Good }),
+            Err(refusal) => self.count_refusal(refusal),
         }
-        validity.write(response.headers_mut(), etag, now, self.limits.max_cache_age);
-        response
+        answer
     }
 
-    /// An OCSP error: well-formed HTTP all the same, so 200 (RFC 6960 A.2), but for no cache to keep (rule O13).
-    fn refused(&self, refusal: Refusal) -> Response<Full<Bytes>> {
+    fn count_refusal(&self, refusal: Refusal) {
         let events: &[Event] = match refusal {
             Refusal::Malformed => &[Event::MalformedRequest],
             Refusal::Unauthorized => &[Event::Unauthorized],
@@ -154,32 +189,56 @@ impl Service {
             Refusal::NotLoaded => &[Event::TryLater, Event::NotLoaded],
             Refusal::NotCurrent => &[Event::TryLater, Event::NotCurrent],
         };
-        events.iter().for_each(|event| self.counters.count(*event));
-        let mut response = Response::new(Full::from(refusal.status().response()));
-        response.headers_mut().insert(CONTENT_TYPE, OCSP_RESPONSE);
-        response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
-        response
+        events.iter().for_each(|event| self.count(*event));
     }
 
     fn document(&self, path: &str, conditions: &HeaderMap) -> Response<Full<Bytes>> {
         let Some(document) = self.content.documents.get(path) else {
             return text(StatusCode::NOT_FOUND, "Nothing here.\n");
         };
-        let response = document.respond(conditions, (self.clock)(), self.limits.max_cache_age);
+        let response = document.respond(conditions, self.now(), self.limits.max_cache_age);
         match (response.status(), document.kind) {
-            (StatusCode::SERVICE_UNAVAILABLE, _) => self.counters.count(Event::CrlWithheld),
-            (StatusCode::OK | StatusCode::PARTIAL_CONTENT, DocumentKind::Crl { .. }) => self.counters.count(Event::Crl),
-            (StatusCode::OK | StatusCode::PARTIAL_CONTENT, DocumentKind::CaCertificate) => self.counters.count(Event::CaCertificate),
+            (StatusCode::SERVICE_UNAVAILABLE, _) => self.count(Event::CrlWithheld),
+            (StatusCode::OK | StatusCode::PARTIAL_CONTENT, DocumentKind::Crl { .. }) => self.count(Event::Crl),
+            (StatusCode::OK | StatusCode::PARTIAL_CONTENT, DocumentKind::CaCertificate) => self.count(Event::CaCertificate),
             _ => {}
         }
         response.map(Full::new)
     }
 }
 
+pub(super) fn validity(definitive: &Definitive) -> Validity {
+    let Definitive { this_update, next_update, refresh_at, .. } = *definitive;
+    Validity { this_update, next_update: Some(next_update), refresh_at: Some(refresh_at) }
+}
+
+fn ocsp_response(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OCSP_RESPONSE));
+    response
+}
+
+/// An OCSP error: well-formed HTTP all the same, so 200 (RFC 6960 A.2), but for no cache to keep (rule O13).
+fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
+    let mut response = ocsp_response(Bytes::from_static(refusal.status().response()));
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
 fn text(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
+}
+
+/// What may be done at a path (RFC 9110 9.3.7).
+fn options(path: &str) -> Response<Full<Bytes>> {
+    let allowed = if matches!(PostRoute::of(path), PostRoute::GetOnly) { READING_METHODS } else { ALL_METHODS };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(ALLOW, allowed);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
@@ -191,9 +250,9 @@ fn method_not_allowed(allowed: HeaderValue) -> Response<Full<Bytes>> {
 }
 
 /// The right media type, with parameters or without, or none at all.
-fn is_ocsp_request(content_type: Option<&HeaderValue>) -> bool {
+pub(super) fn is_ocsp_request(content_type: Option<&[u8]>) -> bool {
     let Some(value) = content_type else { return true };
-    let media_type = value.as_bytes().split(|octet| *octet == b';').next().unwrap_or_default();
+    let media_type = value.split(|octet| *octet == b';').next().unwrap_or_default();
     media_type.trim_ascii().eq_ignore_ascii_case(b"application/ocsp-request")
 }
 
@@ -261,7 +320,7 @@ mod tests {
         let service = service();
         let encoded = get_path::encode(&request(5));
         let (head, body) = ask(&service, get(&format!("/{encoded}")));
-        assert_eq!((head.status(), &head.headers()[CONTENT_TYPE]), (StatusCode::OK, &OCSP_RESPONSE));
+        assert_eq!((head.status(), &head.headers()[CONTENT_TYPE]), (StatusCode::OK, &HeaderValue::from_static(OCSP_RESPONSE)));
         assert!(body.len() > 200);
         for path in [format!("/ocsp/{encoded}"), format!("/ocsp/test/{encoded}"), format!("//{encoded}")] {
             assert_eq!(ask(&service, get(&path)).1, body, "{path}");
@@ -281,8 +340,8 @@ mod tests {
         let service = service();
         let path = format!("/{}", get_path::encode(&request(5)));
         let (head, _) = ask(&service, get(&path));
-        assert_eq!(head.headers()[LAST_MODIFIED], headers::http_date(time(testing::THIS_UPDATE)));
-        assert_eq!(head.headers()[EXPIRES], headers::http_date(time(testing::NEXT_UPDATE)));
+        assert_eq!(head.headers()[LAST_MODIFIED], headers::http_date(time(testing::THIS_UPDATE))[..]);
+        assert_eq!(head.headers()[EXPIRES], headers::http_date(time(testing::NEXT_UPDATE))[..]);
         assert_eq!(head.headers()[CACHE_CONTROL], "max-age=3600, public, no-transform, must-revalidate");
         let mut again = get(&path);
         again.headers_mut().insert(IF_NONE_MATCH, head.headers()[ETAG].clone());
@@ -302,7 +361,10 @@ mod tests {
         let is = |request, status: ErrorStatus| {
             let (head, body) = ask(&service, request);
             assert_eq!((head.status(), &body[..]), (StatusCode::OK, status.response()));
-            assert_eq!((&head.headers()[CONTENT_TYPE], &head.headers()[CACHE_CONTROL]), (&OCSP_RESPONSE, &NO_STORE));
+            assert_eq!(
+                (&head.headers()[CONTENT_TYPE], &head.headers()[CACHE_CONTROL]),
+                (&HeaderValue::from_static(OCSP_RESPONSE), &NO_STORE)
+            );
         };
         is(get("/M!!!"), ErrorStatus::MalformedRequest);
         is(get("/MAAA"), ErrorStatus::MalformedRequest);
@@ -327,8 +389,12 @@ mod tests {
         assert_eq!(status(get("/favicon.ico")), 404);
         assert_eq!(status(get("/crl/other.crl")), 404);
         assert_eq!(status(get("/")), 200);
-        let (head, _) = ask(&service, Request::options("/").body(Full::default()).unwrap());
+        let (head, _) = ask(&service, Request::delete("/").body(Full::default()).unwrap());
         assert_eq!((head.status().as_u16(), &head.headers()[ALLOW]), (405, &ALL_METHODS));
+        for (path, allowed) in [("/", ALL_METHODS), ("/ocsp", ALL_METHODS), ("*", ALL_METHODS), ("/crl/test.crl", READING_METHODS)] {
+            let (head, body) = ask(&service, Request::options(path).body(Full::default()).unwrap());
+            assert_eq!((head.status().as_u16(), &head.headers()[ALLOW], body.len()), (204, &allowed, 0), "{path}");
+        }
         let (head, _) = ask(&service, post("/crl/test.crl", None, vec![]));
         assert_eq!((head.status().as_u16(), &head.headers()[ALLOW]), (405, &READING_METHODS));
     }

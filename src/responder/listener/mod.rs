@@ -1,40 +1,34 @@
 //! Sockets, threads and connections: one current-thread runtime a thread, each with sockets of its own on the same addresses (SO_REUSEPORT), so that no
 //! connection ever moves between cores. Knows nothing of OCSP.
+//!
+//! A connection begins as a [`conversation`] of plain requests; with the first one that is anything else it is handed to hyper ([`any_http`]).
 
-use std::convert::Infallible;
+mod any_http;
+mod conversation;
+mod thread;
+
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::num::NonZeroUsize;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
-use tracing::{error, warn};
+use tracing::error;
 
 use crate::pki::Timestamp;
 
 use super::content::Content;
-use super::counters::{Event, Statistics, ThreadCounters};
+use super::counters::Statistics;
 use super::service::{Limits, Service};
 use super::stop::Stop;
-use super::turn::{Turns, gathering};
+use thread::Thread;
 
 /// Connections that the kernel completes before they are accepted, per socket.
 const BACKLOG: i32 = 4096;
 /// The smallest read buffer that hyper takes.
 const MIN_HEADER_BYTES: usize = 8192;
-/// After the stop, connections get so long to show a request that is on its way.
-const LAST_REQUEST: Duration = Duration::from_millis(20);
-/// Pause after an accept that failed for want of resources.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -73,16 +67,6 @@ pub struct Running {
     threads: Vec<JoinHandle<()>>,
     statistics: Statistics,
     addresses: Vec<SocketAddr>,
-}
-
-/// What the connections of one thread share.
-struct Thread {
-    service: Service,
-    counters: Arc<ThreadCounters>,
-    open: Arc<AtomicUsize>,
-    limits: Limits,
-    http: http1::Builder,
-    stop: Stop,
 }
 
 impl Server {
@@ -151,7 +135,6 @@ impl Server {
                 counters: counters.clone(),
                 open: open.clone(),
                 limits: self.limits,
-                http: http(&self.limits),
                 stop: stop.clone(),
             });
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -194,124 +177,13 @@ fn new_socket(address: SocketAddr, limits: &Limits) -> io::Result<Socket> {
     }
     // Sockets in TIME_WAIT do not count as somebody else's; a listening one still does.
     socket.set_reuse_address(true)?;
-    // Connections inherit it.
+    // Connections inherit both. Without the first only latency suffers.
+    let _ = socket.set_tcp_nodelay(true);
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(limits.write_stall_timeout))?;
     #[cfg(not(target_os = "linux"))]
     let _ = limits;
     Ok(socket)
-}
-
-fn http(limits: &Limits) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    // Not pipeline_flush: it holds an answer back for as long as anything follows the request, if only the line end that old clients send after a body,
-    // or what makes a request malformed (hyper 1.12); and it would copy every CRL.
-    http.timer(TokioTimer::new()).header_read_timeout(limits.header_read_timeout).max_buf_size(limits.max_header_bytes);
-    http
-}
-
-impl Thread {
-    /// Serves every socket of this thread until all connections have ended after the stop.
-    async fn serve(self: &Arc<Self>, sockets: Vec<StdListener>) -> io::Result<()> {
-        let mut listeners = JoinSet::new();
-        for socket in sockets {
-            let (thread, listener) = (Arc::clone(self), TcpListener::from_std(socket)?);
-            listeners.spawn(async move { thread.accept(listener).await });
-        }
-        while listeners.join_next().await.is_some() {}
-        Ok(())
-    }
-
-    async fn accept(self: &Arc<Self>, listener: TcpListener) {
-        let mut connections = JoinSet::new();
-        let mut stopped = pin!(self.stop.stopped());
-        loop {
-            let accepted = tokio::select! {
-                biased;
-                () = &mut stopped => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, _)) => self.admit(stream, &mut connections),
-                Err(e) => self.accept_failed(&e).await,
-            }
-            while connections.try_join_next().is_some() {}
-        }
-        // Who was connected before the stop is still served.
-        while let Ok(Ok((stream, _))) = tokio::time::timeout(Duration::ZERO, listener.accept()).await {
-            self.admit(stream, &mut connections);
-        }
-        drop(listener);
-        let drained = async { while connections.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.limits.drain_timeout, drained).await.is_err() {
-            warn!("{} connections were cut off at the end of the drain timeout", connections.len());
-        }
-    }
-
-    async fn accept_failed(&self, error: &io::Error) {
-        self.counters.count(Event::AcceptFailed);
-        // A client that went away is its own business; anything else is the system being short of something, which a pause may mend.
-        if error.kind() != io::ErrorKind::ConnectionAborted {
-            warn!("cannot accept a connection: {error}");
-            tokio::time::sleep(ACCEPT_PAUSE).await;
-        }
-    }
-
-    fn admit(self: &Arc<Self>, stream: TcpStream, connections: &mut JoinSet<()>) {
-        if self.open.fetch_add(1, Relaxed) >= self.limits.max_connections {
-            self.open.fetch_sub(1, Relaxed);
-            self.counters.count(Event::Refused);
-            return;
-        }
-        self.counters.count(Event::Opened);
-        let open = Open { thread: Arc::clone(self) };
-        connections.spawn(async move { open.thread.converse(stream).await });
-    }
-
-    async fn converse(self: &Arc<Self>, stream: TcpStream) {
-        // Without it only latency suffers.
-        let _ = stream.set_nodelay(true);
-        let service = service_fn(|request| {
-            let thread = Arc::clone(self);
-            async move { Ok::<_, Infallible>(thread.service.respond(request).await) }
-        });
-        let (socket, outbox) = gathering(stream);
-        let connection = pin!(self.http.serve_connection(TokioIo::new(socket), service));
-        let mut connection = Turns { connection, outbox };
-        let ended = tokio::select! {
-            biased;
-            ended = &mut connection => Some(ended),
-            () = self.stop.stopped_beside_work() => None,
-        };
-        let ended = match ended {
-            Some(ended) => ended,
-            None => match tokio::time::timeout(LAST_REQUEST, &mut connection).await {
-                Ok(ended) => ended,
-                Err(_) => {
-                    connection.connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            },
-        };
-        match ended {
-            Err(e) if e.is_timeout() => self.counters.count(Event::TimedOut),
-            Err(e) if e.is_parse() => self.counters.count(Event::NotHttp),
-            // Clients may leave whenever they like.
-            _ => {}
-        }
-    }
-}
-
-/// An open connection: gives its place free when it ends, however it does.
-struct Open {
-    thread: Arc<Thread>,
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.thread.open.fetch_sub(1, Relaxed);
-        self.thread.counters.count(Event::Closed);
-    }
 }
 
 #[cfg(test)]

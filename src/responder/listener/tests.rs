@@ -2,8 +2,9 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream as Client;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::super::counters::Event;
 use super::super::get_path;
 use super::super::testing::{self, serial, wait_until};
 use super::*;
@@ -151,6 +152,16 @@ fn what_clients_should_not_send_is_told_them() {
 }
 
 #[test]
+fn a_connection_ends_with_its_last_request() {
+    let world = world(Limits { max_requests_per_connection: 3, ..Limits::default() });
+    let plain = get("GET", "").strip_suffix(b"Connection: close\r\n\r\n").map(|kept| [kept, b"\r\n"].concat()).unwrap();
+    for request in [&plain[..], b"GET /ca/test.cer HTTP/1.1\r\nHost: test\r\n\r\n"] {
+        let answers = world.exchange(&[&plain[..], &request.repeat(3)].concat());
+        assert_eq!((answers.matches("HTTP/1.1 200 OK").count(), answers.matches("connection: close").count()), (3, 1), "{answers}");
+    }
+}
+
+#[test]
 fn every_thread_gets_its_share() {
     let world = world(Limits::default());
     let clients: Vec<_> = (0..64).map(|_| world.connect()).collect();
@@ -213,7 +224,7 @@ fn a_stop_finishes_requests_in_flight_and_closes_idle_connections() {
     assert_eq!(read_all(&mut silent), "", "so is one that never asked");
     let address = world.running().addresses()[0];
     wait_until(|| Client::connect(address).is_err());
-    std::thread::sleep(LAST_REQUEST * 3);
+    std::thread::sleep(Duration::from_millis(60));
     in_flight.write_all(&body[20..]).unwrap();
     let response = read_all(&mut in_flight);
     assert!(response.starts_with("HTTP/1.1 200 OK") && header(&response, "connection") == Some("close"), "{response}");

@@ -1,0 +1,244 @@
+//! Plain requests of HTTP/1.1, from octets to octets: an OCSP GET or POST that lies whole in the buffer and asks for nothing unusual. Pure but for counting;
+//! owns no socket.
+//!
+//! This is nearly all that a responder is ever asked, and the reason why it costs no more than a static file. Whatever else a client may send, malformed
+//! or only rare, is not understood here and is left for [`Service::respond`], which knows all of HTTP; both say the same to the same request.
+
+use std::mem::MaybeUninit;
+
+use httparse::{Header, Status};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE};
+
+use crate::pki::Timestamp;
+use crate::pki::ocsp_request::MAX_REQUEST_BYTES;
+
+use super::counters::Event;
+use super::get_path::{self, Buffer};
+use super::headers::{self, ETag, Fields, NO_STORE, Text};
+use super::route::{GetRoute, PostRoute};
+use super::service::{OCSP_RESPONSE, Service, is_ocsp_request, validity};
+
+/// More headers than OCSP clients and proxies send.
+const MAX_HEADERS: usize = 32;
+/// A request whose headers are longer is not plain.
+const MAX_HEAD_BYTES: usize = 8192;
+/// No further request is answered while so many octets are waiting to be sent.
+const MAX_WAITING_BYTES: usize = 16 * 1024;
+
+/// How a buffer of requests was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Progress {
+    /// Octets at the beginning of the buffer that are answered.
+    pub(super) consumed: usize,
+    /// What is to be done about the rest.
+    pub(super) next: Next,
+}
+
+/// What comes after the answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The rest is the beginning of a request, or nothing: it takes more octets to tell.
+    Read,
+    /// The rest may hold a whole request: send what is waiting, and come again.
+    Again,
+    /// The connection ends with the last answer.
+    Close,
+    /// The rest begins with something that is not plain.
+    NotPlain,
+}
+
+/// What a buffer begins with.
+enum Reading<'b> {
+    Partial,
+    NotPlain,
+    Plain(Plain<'b>),
+}
+
+/// A request that can be answered here, of `length` octets.
+struct Plain<'b> {
+    path: &'b str,
+    asked: Asked<'b>,
+    close: bool,
+    length: usize,
+}
+
+enum Asked<'b> {
+    Get(Conditions<'b>),
+    Post(&'b [u8]),
+}
+
+#[derive(Clone, Copy, Default)]
+struct Conditions<'b> {
+    none_match: Option<&'b [u8]>,
+    modified_since: Option<&'b [u8]>,
+}
+
+/// The headers that matter.
+#[derive(Default)]
+struct Head<'b> {
+    content_length: Option<usize>,
+    content_type: Option<&'b [u8]>,
+    conditions: Conditions<'b>,
+    close: bool,
+}
+
+impl Service {
+    /// Answers the plain requests that `input` begins with, at most `left` of them (and takes them off it), by appending to `output`.
+    pub(super) fn answer_plain(&self, input: &[u8], output: &mut Vec<u8>, body: &mut Vec<u8>, left: &mut u32) -> Progress {
+        let mut consumed = 0;
+        loop {
+            let next = match read(&input[consumed..]) {
+                Reading::Partial => Next::Read,
+                Reading::NotPlain => Next::NotPlain,
+                Reading::Plain(mut request) => {
+                    request.close |= *left <= 1;
+                    if !self.respond_plain(&request, output, body) {
+                        Next::NotPlain
+                    } else {
+                        *left -= 1;
+                        consumed += request.length;
+                        match output.len() >= MAX_WAITING_BYTES {
+                            _ if request.close => Next::Close,
+                            true => Next::Again,
+                            false => continue,
+                        }
+                    }
+                }
+            };
+            return Progress { consumed, next };
+        }
+    }
+
+    /// `false`, and nothing is done, where the path is not that of an OCSP request.
+    fn respond_plain(&self, request: &Plain<'_>, output: &mut Vec<u8>, body: &mut Vec<u8>) -> bool {
+        let mut buffer = Buffer::default();
+        let (der, issuer, conditions) = match request.asked {
+            Asked::Get(conditions) => match GetRoute::of(request.path, |name| self.has_issuer(name)) {
+                GetRoute::Ocsp { issuer, encoded } => match get_path::decode(encoded, &mut buffer) {
+                    Ok(der) => (der, issuer, conditions),
+                    Err(_) => return false,
+                },
+                _ => return false,
+            },
+            Asked::Post(der) => match PostRoute::of(request.path) {
+                PostRoute::Ocsp(issuer) => (der, issuer, Conditions::default()),
+                _ => return false,
+            },
+        };
+        let now = self.now();
+        body.clear();
+        match self.answer(der, issuer, now, body) {
+            Ok(definitive) => {
+                let etag = ETag::strong(&definitive.tag);
+                let unmodified = headers::is_unmodified(conditions.all(), &etag, definitive.this_update);
+                self.begin(output, unmodified);
+                validity(&definitive).write(output, &etag, now, self.limits().max_cache_age);
+                if unmodified {
+                    end(output, now, request.close);
+                    return true;
+                }
+            }
+            Err(refusal) => {
+                self.begin(output, false);
+                output.field(CACHE_CONTROL, NO_STORE.as_bytes());
+                body.extend_from_slice(refusal.status().response());
+            }
+        }
+        let mut length = Text::<20>::default();
+        length.push_number(body.len() as u64);
+        output.field(CONTENT_LENGTH, length.as_bytes());
+        end(output, now, request.close);
+        output.extend_from_slice(body);
+        true
+    }
+
+    fn begin(&self, output: &mut Vec<u8>, unmodified: bool) {
+        if unmodified {
+            self.count(Event::Http304);
+            return output.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
+        }
+        self.count(Event::Http200);
+        output.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        output.field(CONTENT_TYPE, OCSP_RESPONSE.as_bytes());
+    }
+}
+
+/// The last headers, and the empty line.
+fn end(output: &mut Vec<u8>, now: Timestamp, close: bool) {
+    if close {
+        output.extend_from_slice(b"connection: close\r\n");
+    }
+    output.field(DATE, &headers::http_date(now));
+    output.extend_from_slice(b"\r\n");
+}
+
+impl<'b> Conditions<'b> {
+    fn all(self) -> (impl Iterator<Item = &'b [u8]>, Option<&'b [u8]>) {
+        (self.none_match.into_iter(), self.modified_since)
+    }
+}
+
+/// Reads the request that `input` begins with.
+fn read(input: &[u8]) -> Reading<'_> {
+    let mut headers = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut []);
+    let head_length = match request.parse_with_uninit_headers(input, &mut headers) {
+        Ok(Status::Complete(length)) => length,
+        Ok(Status::Partial) if input.len() < MAX_HEAD_BYTES => return Reading::Partial,
+        _ => return Reading::NotPlain,
+    };
+    let (Some(method), Some(path), Some(1)) = (request.method, request.path, request.version) else { return Reading::NotPlain };
+    if !path.starts_with('/') || path.bytes().any(|octet| octet == b'?' || octet == b'#') {
+        return Reading::NotPlain;
+    }
+    let Some(head) = Head::read(request.headers) else { return Reading::NotPlain };
+    let (asked, body_length) = match (method, head.content_length) {
+        ("GET", None) => (Asked::Get(head.conditions), 0),
+        ("POST", Some(length)) if length <= MAX_REQUEST_BYTES && is_ocsp_request(head.content_type) => {
+            // A body that comes later has a time of its own to come in, which is not watched here.
+            let Some(body) = input.get(head_length..head_length + length) else { return Reading::NotPlain };
+            (Asked::Post(body), length)
+        }
+        _ => return Reading::NotPlain,
+    };
+    Reading::Plain(Plain { path, asked, close: head.close, length: head_length + body_length })
+}
+
+impl<'b> Head<'b> {
+    /// `None` where a header changes how the request is to be read, or says again what was said.
+    fn read(headers: &[Header<'b>]) -> Option<Head<'b>> {
+        let mut head = Head::default();
+        for Header { name, value } in headers {
+            let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
+            match name.len() {
+                6 if is("expect") => return None,
+                7 if is("upgrade") => return None,
+                10 if is("connection") => match value {
+                    value if value.eq_ignore_ascii_case(b"close") => head.close = true,
+                    value if value.eq_ignore_ascii_case(b"keep-alive") => {}
+                    _ => return None,
+                },
+                12 if is("content-type") => once(&mut head.content_type, value)?,
+                13 if is("if-none-match") => once(&mut head.conditions.none_match, value)?,
+                14 if is("content-length") => once(&mut head.content_length, number(value)?)?,
+                17 if is("if-modified-since") => once(&mut head.conditions.modified_since, value)?,
+                17 if is("transfer-encoding") => return None,
+                _ => {}
+            }
+        }
+        Some(head)
+    }
+}
+
+fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
+
+/// Up to nine digits.
+fn number(digits: &[u8]) -> Option<usize> {
+    let valid = (1..10).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    valid.then(|| digits.iter().fold(0, |number, digit| number * 10 + usize::from(digit - b'0')))
+}
+
+#[cfg(test)]
+mod tests;
