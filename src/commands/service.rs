@@ -47,7 +47,16 @@ pub(super) struct Service {
 
 /// Listens for relying parties, as configured.
 pub(super) fn bind(config: &ResponderConfig) -> Result<Server> {
-    let limits = Limits { max_connections: config.max_connections, max_cache_age: config.max_age, ..Limits::default() };
+    let limits = Limits {
+        max_connections: config.max_connections,
+        max_requests_per_connection: config.max_requests_per_connection,
+        max_header_bytes: config.max_header_bytes,
+        header_read_timeout: config.header_read_timeout,
+        body_read_timeout: config.body_read_timeout,
+        write_stall_timeout: config.write_stall_timeout,
+        drain_timeout: config.drain_timeout,
+        max_cache_age: config.max_age,
+    };
     let threads = NonZeroUsize::new(config.threads).unwrap_or(NonZeroUsize::MIN);
     Server::bind(&[config.listen], threads, limits).context("responder.listen")
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Config, IssuerConfig, KeyConfig, TokenConfig};
+use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const THREADS: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// One thing that is wrong with a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,11 +57,8 @@ pub fn bounds(config: &Config) -> Vec<Finding> {
         url,
         "an http:// URL of at most 512 characters without a trailing slash (C4)",
     );
-    let threads = 1..=256;
-    findings.unless(threads.contains(&config.responder.threads), "responder.threads", config.responder.threads, "1 to 256");
-    findings.unless(threads.contains(&config.signing.threads), "signing.threads", config.signing.threads, "1 to 256");
-    let connections = config.responder.max_connections;
-    findings.unless((1..=1_000_000).contains(&connections), "responder.max_connections", connections, "1 to 1000000");
+    check_responder(&mut findings, &config.responder);
+    findings.unless(THREADS.contains(&config.signing.threads), "signing.threads", config.signing.threads, "1 to 256");
     findings.unless(config.issuers.len() <= 10_000, "issuer", config.issuers.len(), "at most 10000 issuers");
     let mut names = BTreeSet::new();
     for token in &config.tokens {
@@ -77,6 +75,26 @@ pub fn bounds(config: &Config) -> Vec<Finding> {
         keys.for_each(|key| check_key(&mut findings, key, config));
     }
     findings.found
+}
+
+fn check_responder(findings: &mut Findings, responder: &ResponderConfig) {
+    findings.place = "responder.".to_owned();
+    findings.unless(THREADS.contains(&responder.threads), "threads", responder.threads, "1 to 256");
+    let connections = responder.max_connections;
+    findings.unless((1..=1_000_000).contains(&connections), "max_connections", connections, "1 to 1000000");
+    findings.unless(responder.max_requests_per_connection > 0, "max_requests_per_connection", 0, "1 to 4294967295");
+    let octets = responder.max_header_bytes;
+    findings.unless((8192..=1 << 20).contains(&octets), "max_header_bytes", octets, "8192 to 1048576");
+    let times = [
+        ("header_read_timeout", responder.header_read_timeout),
+        ("body_read_timeout", responder.body_read_timeout),
+        ("write_stall_timeout", responder.write_stall_timeout),
+        ("drain_timeout", responder.drain_timeout),
+    ];
+    for (field, time) in times {
+        findings.unless_duration((Duration::from_millis(100)..=HOUR).contains(&time), field, time, "100ms to 1h");
+    }
+    findings.place.clear();
 }
 
 fn check_token(findings: &mut Findings, token: &TokenConfig) {

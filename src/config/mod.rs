@@ -4,6 +4,7 @@
 
 pub mod check;
 mod duration;
+mod responder;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,6 +17,8 @@ use serde::Deserialize;
 
 use crate::pki::HashAlgorithm;
 use crate::registry::{IssuerMode, Publication};
+
+pub use responder::ResponderConfig;
 
 /// The greatest configuration file that is read.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -81,27 +84,6 @@ pub struct Config {
 pub struct RegistryConfig {
     /// An SQLite file. It must exist: `kakunin import` and `kakunin demo` create it.
     pub sqlite: PathBuf,
-}
-
-/// `[responder]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ResponderConfig {
-    /// Where relying parties are answered. Default `127.0.0.1:2560`.
-    pub listen: SocketAddr,
-    /// Listener threads, each with a socket and a runtime of its own; 1 to 256. Default: one a core.
-    pub threads: usize,
-    /// The longest time that a cache may keep an OCSP answer (rule O13 bounds it too). Default 1 h.
-    #[serde(with = "duration")]
-    pub max_age: Duration,
-    /// Open connections, over all threads; 1 to 1 000 000. Default 10 000. Each costs up to ~24 KiB.
-    pub max_connections: usize,
-}
-
-impl Default for ResponderConfig {
-    fn default() -> Self {
-        Self { listen: local(2560), threads: cores(), max_age: Duration::from_secs(3600), max_connections: 10_000 }
-    }
 }
 
 /// `[admin]`.
@@ -357,9 +339,8 @@ mod tests {
         assert_eq!((stated.ocsp.validity, stated.ocsp.refresh), (ocsp.validity, ocsp.refresh));
         assert_eq!(stated.ocsp.cert_id_hashes, ocsp.cert_id_hashes);
         assert_eq!((stated.crl.validity, stated.crl.refresh, stated.crl.partitions), (crl.validity, crl.refresh, crl.partitions));
-        assert_eq!((config.responder.listen, config.admin.listen), (ResponderConfig::default().listen, AdminConfig::default().listen));
-        assert_eq!(config.responder.max_connections, ResponderConfig::default().max_connections);
-        assert_eq!(config.responder.max_age, ResponderConfig::default().max_age);
+        assert_eq!(config.admin.listen, AdminConfig::default().listen);
+        assert_eq!(config.responder, ResponderConfig::default());
     }
 
     #[test]
