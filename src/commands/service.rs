@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::admin::{Admin, Part, ResponderPart};
 use crate::config::ResponderConfig;
@@ -19,6 +19,8 @@ use crate::signing::Worker;
 use crate::signing::metrics::SigningMetrics;
 
 /// How often readiness is looked at while waiting for it.
+/// How long background threads may take to end: a signature that was begun cannot be interrupted.
+const LAST_SIGNATURES: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Sockets that are taken before anything else is done.
@@ -118,9 +120,17 @@ impl Service {
         if let Some(responder) = self.responder {
             responder.join();
         }
+        let end = Instant::now() + LAST_SIGNATURES;
         for thread in self.threads {
-            if thread.join().is_err() {
-                bail!("a background thread has panicked");
+            while !thread.is_finished() && Instant::now() < end {
+                std::thread::sleep(LOOK);
+            }
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            match thread.is_finished() {
+                true if thread.join().is_err() => bail!("the thread '{name}' has panicked"),
+                true => {}
+                // It ends with the process. Whatever it would have published is done again at the next start.
+                false => warn!("the thread '{name}' did not end within {} s: a token does not answer", LAST_SIGNATURES.as_secs()),
             }
         }
         Ok(())

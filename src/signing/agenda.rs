@@ -11,11 +11,13 @@ use std::time::Duration;
 use super::Timing;
 use super::ocsp::Extent;
 use super::schedule::{self, Turn};
-use crate::pki::{HashAlgorithm, SlotRange, Timestamp};
+use crate::pki::{HashAlgorithm, Timestamp};
 use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
 
 /// A failed lane is left alone for at most this long, and a failed task for as long.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// A task that takes longer is taken to have stalled.
+const STALLED: Duration = Duration::from_secs(60);
 /// A lane in which so many tasks failed one after the other, and none succeeded, is given up for the present pass.
 const HOPELESS: u32 = 8;
 
@@ -50,6 +52,14 @@ pub(super) struct Published<'a> {
     pub(super) watermark: u64,
 }
 
+/// A task that somebody works on: changes that come from now on may not be in what it publishes.
+#[derive(Clone, Copy, Debug)]
+struct InFlight {
+    since: Timestamp,
+    revoked: bool,
+    new: bool,
+}
+
 /// The work ahead in one lane.
 #[derive(Debug)]
 pub(super) struct Agenda {
@@ -67,10 +77,14 @@ pub(super) struct Agenda {
     pub(super) seen: u64,
     /// Whether certificates have come since the slots were last counted.
     pub(super) may_have_grown: bool,
+    /// Whether nothing may be begun until the slots have been divided.
+    pub(super) must_grow: bool,
     /// Whether changes were seen that the stored watermark does not cover.
     pub(super) ahead_of_watermark: bool,
     failures: u32,
     retry_at: Timestamp,
+    /// Tasks that somebody works on.
+    in_flight: BTreeMap<Task, InFlight>,
     /// Tasks that failed, and until when the others go before them.
     postponed: BTreeMap<Task, Timestamp>,
 }
@@ -90,9 +104,11 @@ impl Agenda {
             new_slots: BTreeSet::new(),
             seen: published.watermark,
             may_have_grown: true,
+            must_grow: false,
             ahead_of_watermark: false,
             failures: 0,
             retry_at: Timestamp::default(),
+            in_flight: BTreeMap::new(),
             postponed: BTreeMap::new(),
         };
         if agenda.hash.is_some() {
@@ -128,11 +144,12 @@ impl Agenda {
         self.seen = self.seen.max(change.sequence);
     }
 
-    /// What is published and no longer right, because of revocations; at most `limit` of it.
+    /// What is published and no longer right, because of revocations; at most `limit` of it. It does not wait for a refresh of the same slot that is in flight:
+    /// that one will find its place taken.
     pub(super) fn urgent(&self, now: Timestamp, limit: usize) -> Vec<Task> {
         let slots = self.revoked_slots.iter().filter_map(|slot| self.slot_task(*slot, Extent::Changed));
         let all = slots.chain(self.revoked_scopes.iter().map(|scope| Task::Crl(*scope)));
-        all.filter(|task| !self.is_postponed(task, now)).take(limit).collect()
+        all.filter(|task| !self.in_flight.contains_key(task) && !self.is_postponed(task, now)).take(limit).collect()
     }
 
     /// CRLs whose time has come, new certificates, then slots whose time has come; at most `limit` of them.
@@ -141,36 +158,72 @@ impl Agenda {
         let new = self.new_slots.iter().filter(|slot| self.by_slot.get(slot).is_none_or(|due| *due > now));
         let new = new.filter_map(|slot| self.slot_task(*slot, Extent::Changed));
         let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::All));
-        crls.chain(new).chain(refresh).filter(|task| !self.is_postponed(task, now)).take(limit).collect()
+        let free = |task: &Task| !self.is_taken(task) && !self.is_postponed(task, now);
+        crls.chain(new).chain(refresh).filter(free).take(limit).collect()
     }
 
     fn slot_task(&self, slot: u32, extent: Extent) -> Option<Task> {
         self.hash.map(|hash| Task::Slot(hash, slot, extent))
     }
 
+    /// Whether somebody works on the same artefact, or is to do so urgently.
+    fn is_taken(&self, task: &Task) -> bool {
+        match *task {
+            Task::Crl(scope) => self.in_flight.contains_key(task) || self.revoked_scopes.contains(&scope),
+            Task::Slot(hash, slot, _) => {
+                let extents = [Extent::All, Extent::Changed];
+                self.revoked_slots.contains(&slot) || extents.iter().any(|e| self.in_flight.contains_key(&Task::Slot(hash, slot, *e)))
+            }
+        }
+    }
+
     fn is_postponed(&self, task: &Task, now: Timestamp) -> bool {
         self.postponed.get(task).is_some_and(|until| is_ahead(*until, now))
     }
 
-    /// A CRL was published, with everything that was noted before it was begun.
+    /// Somebody begins to work on a task: everything that was noted so far will be in what it publishes.
+    pub(super) fn begin(&mut self, task: Task, now: Timestamp) {
+        let (revoked, new) = match task {
+            Task::Slot(_, slot, _) => (self.revoked_slots.remove(&slot), self.new_slots.remove(&slot)),
+            Task::Crl(scope) => (self.revoked_scopes.remove(&scope), false),
+        };
+        self.in_flight.insert(task, InFlight { since: now, revoked, new });
+    }
+
+    /// Nobody works on a task any more. Where it is not `done`, everything that it stood for is to be done again.
+    pub(super) fn end(&mut self, task: Task, done: bool) {
+        let Some(InFlight { revoked, new, .. }) = self.in_flight.remove(&task).filter(|_| !done) else { return };
+        match task {
+            Task::Slot(_, slot, _) => {
+                self.revoked_slots.extend(revoked.then_some(slot));
+                self.new_slots.extend(new.then_some(slot));
+            }
+            Task::Crl(scope) => self.revoked_scopes.extend(revoked.then_some(scope)),
+        }
+    }
+
+    /// Tasks that somebody works on.
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// A CRL was published.
     pub(super) fn crl_published(&mut self, scope: CrlScope, refresh_at: Timestamp) {
-        self.revoked_scopes.remove(&scope);
         self.crls.insert(scope, refresh_at);
     }
 
-    /// A slot was published for one hash, with everything that was noted before it was begun.
+    /// A slot was published for one hash.
     pub(super) fn published(&mut self, head: &PackHead) {
         let turn = Turn { index: head.slot, of: 1 << self.slot_bits };
         if self.hash == Some(head.cert_id_hash) && head.slot < turn.of {
             self.plan(head.slot, schedule::refresh_at(turn, self.timing, head.this_update, head.next_update));
-            self.revoked_slots.remove(&head.slot);
-            self.new_slots.remove(&head.slot);
         }
     }
 
     /// Whether every change seen is reflected in what is published.
     pub(super) fn is_settled(&self) -> bool {
-        self.revoked_slots.is_empty() && self.new_slots.is_empty() && self.revoked_scopes.is_empty()
+        let stands_for_changes = self.in_flight.values().any(|task| task.revoked || task.new);
+        self.revoked_slots.is_empty() && self.new_slots.is_empty() && self.revoked_scopes.is_empty() && !stands_for_changes
     }
 
     /// Whether the lane may be worked in: not so for a while after a failure, so that a token that is down is not stormed.
@@ -201,14 +254,10 @@ impl Agenda {
         (self.failures, self.retry_at) = (0, Timestamp::default());
     }
 
-    /// Whether the last attempt failed, or a task still waits for another one.
+    /// Whether the last attempt failed, a task still waits for another one, or one does not come to an end.
     pub(super) fn is_failing(&self, now: Timestamp) -> bool {
-        self.failures > 0 || self.postponed.values().any(|until| is_ahead(*until, now))
-    }
-
-    /// The slot of this number.
-    pub(super) fn slot(&self, slot: u32) -> SlotRange {
-        SlotRange { bits: self.slot_bits, slot }
+        let stalled = self.in_flight.values().any(|task| now.since(task.since) > STALLED);
+        self.failures > 0 || stalled || self.postponed.values().any(|until| is_ahead(*until, now))
     }
 
     fn plan(&mut self, slot: u32, due: Timestamp) {
@@ -277,11 +326,43 @@ mod tests {
             "partition 9 is not published here"
         );
         assert!(!responses.is_settled() && !crls.is_settled());
-        responses.published(&head(1, at(5)));
-        crls.crl_published(CrlScope::Full, at(5));
-        crls.crl_published(CrlScope::Partition(0), at(5));
-        assert!(responses.is_settled() && crls.is_settled());
+        for (agenda, tasks) in [(&mut responses, 1), (&mut crls, 2)] {
+            let urgent = agenda.urgent(now, 9);
+            assert_eq!(urgent.len(), tasks);
+            urgent.iter().for_each(|task| agenda.begin(*task, now));
+            assert!(agenda.urgent(now, 9).is_empty() && !agenda.is_settled(), "in flight is not published");
+            urgent.iter().for_each(|task| agenda.end(*task, true));
+            assert!(agenda.is_settled());
+        }
         assert_eq!((responses.seen, crls.seen), (7, 7));
+    }
+
+    #[test]
+    fn t4_what_is_revoked_while_its_slot_is_in_flight_is_signed_again_and_at_once() {
+        let (mut agenda, now) = (responses(), at(1_000_000));
+        let (refresh, urgent) = (Task::Slot(HashAlgorithm::Sha1, 1, Extent::All), Task::Slot(HashAlgorithm::Sha1, 1, Extent::Changed));
+        agenda.begin(refresh, now);
+        assert!(!agenda.due(now, 9).contains(&refresh), "nothing is done twice");
+        agenda.note(&revocation(1));
+        assert_eq!(agenda.urgent(now, 9), [urgent], "it does not wait for the refresh");
+        agenda.begin(urgent, now);
+        agenda.note(&revocation(2));
+        agenda.end(urgent, true);
+        assert_eq!(agenda.urgent(now, 9), [urgent], "the second one may have come too late for the first task");
+        agenda.begin(urgent, now);
+        agenda.end(urgent, false);
+        assert_eq!(agenda.urgent(now, 9), [urgent], "what failed is to be done again");
+        agenda.end(refresh, false);
+        assert!(!agenda.due(now, 9).contains(&refresh), "the refresh waits for what is urgent");
+        assert!(!agenda.is_failing(now) && !agenda.is_settled());
+    }
+
+    #[test]
+    fn a_task_that_does_not_end_is_a_failure() {
+        let (mut agenda, now) = (crls(), at(1_000_000));
+        agenda.begin(Task::Crl(CrlScope::Full), now);
+        assert!(!agenda.is_failing(now.saturating_add(STALLED)));
+        assert!(agenda.is_failing(now.saturating_add(STALLED * 2)));
     }
 
     #[test]
@@ -309,7 +390,7 @@ mod tests {
         agenda.postpone(Task::Crl(CrlScope::Full), now);
         agenda.succeeded();
         assert_eq!(agenda.urgent(now, 9), [Task::Crl(CrlScope::Partition(0))]);
-        assert_eq!(agenda.due(now, 9), [Task::Crl(CrlScope::Partition(0))]);
+        assert!(agenda.due(now, 9).is_empty(), "it is urgent, so it is not merely due");
         assert!(agenda.is_failing(now) && !agenda.is_settled());
         assert_eq!(agenda.urgent(now.saturating_add(MAX_BACKOFF), 9).len(), 2);
     }

@@ -7,20 +7,24 @@ use crate::pack::{Pack, PackError, PackPlace};
 use crate::pki::{HashAlgorithm, IssuerHashes, SlotRange};
 use crate::registry::{PackHead, PackRecord, Registry, RegistryError};
 
-/// Divides the issuer's packs where its certificates have become too many for them. Returns whether it did; `signing` then has the new division.
-pub(super) fn grow(registry: &dyn Registry, signing: &mut IssuerSigning) -> Result<bool, SigningError> {
+/// How many bits the issuer's slots should have by now, where that is more than they have.
+pub(super) fn wanted(registry: &dyn Registry, signing: &IssuerSigning) -> Result<Option<u8>, SigningError> {
     let counts = registry.counts(signing.issuer.id)?;
-    let (from, to) = (signing.issuer.slot_bits, SlotRange::bits_for(counts.good + counts.revoked));
-    if to <= from {
-        return Ok(false);
-    }
+    let wanted = SlotRange::bits_for(counts.good + counts.revoked);
+    Ok((wanted > signing.issuer.slot_bits).then_some(wanted))
+}
+
+/// Divides the issuer's packs into slots of `to` bits; `signing` then has the new division. Fails with [`RegistryError::Stale`] where a pack is published
+/// meanwhile.
+pub(super) fn grow(registry: &dyn Registry, signing: &mut IssuerSigning, to: u8) -> Result<(), SigningError> {
+    let from = signing.issuer.slot_bits;
     let heads = registry.pack_heads(signing.issuer.id)?;
     let generations = heads.iter().map(|h| h.generation).sum();
     let mut packs = heads.iter().flat_map(|head| divided(registry, signing, head, to));
     registry.regroup_packs(signing.issuer.id, from, to, generations, &mut packs)?;
     info!(issuer = signing.issuer.name, from, to, "slots doubled");
     signing.issuer.slot_bits = to;
-    Ok(true)
+    Ok(())
 }
 
 /// The packs that replace one pack. One whose octets are damaged has none: its slots are then signed anew.

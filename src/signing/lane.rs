@@ -8,23 +8,38 @@ use crate::registry::{CrlScope, Registry};
 
 /// One lane.
 pub(super) struct Lane {
+    /// No other lane has or had it.
+    pub(super) number: u64,
     /// Index of its issuer.
     pub(super) issuer: usize,
+    /// The token that its key is on.
+    pub(super) token: String,
     /// The name under which its place in the feed is stored. Only who signs in a lane moves it: a process without the key passes over nothing.
     pub(super) consumer: String,
     /// Its work.
     pub(super) agenda: Agenda,
 }
 
-/// The lanes of an issuer, from what is published.
-pub(super) fn lanes_of(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning) -> Result<Vec<Lane>, SigningError> {
-    let hashes = signing.responder.iter().flat_map(|_| signing.issuer.publication.cert_id_hashes.iter().map(|hash| Some(*hash)));
-    let crls = signing.crl_key.iter().map(|_| None);
-    hashes.chain(crls).map(|hash| lane(registry, issuer, signing, hash)).collect()
+/// The lanes of an issuer, from what is published. `made` counts all lanes.
+pub(super) fn lanes_of(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning, made: &mut u64) -> Result<Vec<Lane>, SigningError> {
+    let hashes = |key| signing.issuer.publication.cert_id_hashes.iter().map(move |hash| (Some(*hash), key));
+    let responses = signing.responder.iter().flat_map(|responder| hashes(&responder.key));
+    let crls = signing.crl_key.iter().map(|key| (None, key));
+    let numbered = responses.chain(crls).map(|(hash, key)| {
+        *made += 1;
+        lane(registry, signing, hash).map(|(consumer, agenda)| Lane {
+            number: *made,
+            issuer,
+            token: key.token().to_owned(),
+            consumer,
+            agenda,
+        })
+    });
+    numbered.collect()
 }
 
-/// The lane of the responses for a CertID hash, or of the CRLs.
-fn lane(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning, hash: Option<HashAlgorithm>) -> Result<Lane, SigningError> {
+/// The name and the work of the lane of the responses for a CertID hash, or of the CRLs.
+fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgorithm>) -> Result<(String, Agenda), SigningError> {
     let (id, name) = (signing.issuer.id, &signing.issuer.name);
     let consumer = hash.map_or_else(|| format!("signing/{name}/crl"), |hash| format!("signing/{name}/ocsp-{}", hash.name()));
     // The watermark is read first: what changes while the rest is read is then seen twice, never missed.
@@ -37,7 +52,7 @@ fn lane(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning, hash: O
         crl_scopes: if hash.is_none() { crl::scopes(signing).collect() } else { Vec::new() },
         timing: signing.ocsp_timing,
     };
-    Ok(Lane { issuer, consumer, agenda: Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark }) })
+    Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark })))
 }
 
 /// When the next CRL of each scope is planned: as published, or earlier where the configuration says so by now.

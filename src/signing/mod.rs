@@ -4,6 +4,7 @@
 //! [`worker`] ties them to the registry and to threads. Nothing here knows HTTP or files.
 
 mod agenda;
+mod crew;
 pub mod crl;
 pub mod gate;
 mod growth;
@@ -20,7 +21,7 @@ use crate::pki::{CertificateInfo, Timestamp, ocsp_response};
 use crate::registry::{CrlScope, Issuer, RegistryError, Signer, SignerId, crl_path};
 use crate::token::{Key, TokenError, verify_pair};
 
-pub use worker::{Clock, PassReport, Worker};
+pub use worker::{Clock, PassReport, Stopped, Worker};
 
 /// How often and for how long something is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,9 @@ pub enum SigningError {
         /// What is wrong with it.
         source: PackError,
     },
+    /// The program ends.
+    #[error("interrupted: the program ends")]
+    Stopped,
     /// The gate refused what was signed.
     #[error("refused by the gate, rule {0}")]
     Gate(#[from] gate::Finding),
@@ -64,6 +68,7 @@ pub enum SigningError {
 }
 
 /// A key that signs OCSP responses, and what the responses say of it.
+#[derive(Clone)]
 pub struct ResponseSigner {
     /// The key.
     pub key: Key,
@@ -76,6 +81,7 @@ pub struct ResponseSigner {
 }
 
 /// Everything needed to sign for one issuer.
+#[derive(Clone)]
 pub struct IssuerSigning {
     /// As registered.
     pub issuer: Issuer,
@@ -94,6 +100,11 @@ pub struct IssuerSigning {
 }
 
 impl IssuerSigning {
+    /// The keys that sign here.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.responder.iter().map(|responder| &responder.key).chain(&self.crl_key)
+    }
+
     /// The URL of a partition's CRL: in the certificates' CDP and in the CRL's IDP, byte for byte (rule C4).
     pub fn partition_url(&self, partition: u32) -> String {
         partition_url(&self.base_url, &self.issuer.name, partition)

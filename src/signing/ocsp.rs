@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::gate::{self, SignedResponse};
 use super::schedule::{self, Turn};
-use super::{IssuerSigning, ResponseSigner, SigningError};
+use super::{IssuerSigning, ResponseSigner, SigningError, Stopped};
 use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
 use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotRange, Timestamp, ecdsa};
@@ -41,13 +41,14 @@ pub struct SlotJob {
 /// Signs the responses of one slot for one CertID hash.
 ///
 /// The published pack is read *before* the certificates: whoever publishes in between makes [`Registry::publish_packs`] refuse this one, so that no status
-/// that was read earlier ever replaces one that was read later.
+/// that was read earlier ever replaces one that was read later. Between two signatures it is asked whether to stop: then nothing comes of it.
 pub fn sign_slot(
     registry: &dyn Registry,
     signing: &IssuerSigning,
     responder: &ResponseSigner,
     job: SlotJob,
     now: Timestamp,
+    stopped: Stopped<'_>,
 ) -> Result<SignedPack, SigningError> {
     let hashes = IssuerHashes::of(&signing.certificate, job.cert_id_hash);
     let place = PackPlace::new(&hashes, job.slot);
@@ -69,6 +70,7 @@ pub fn sign_slot(
             responder.signer.certificate.as_deref(),
         ),
         fresh: Signing { this_update: now, next_update, signer: responder.id.0 },
+        stopped,
     };
     let reusable = reusable(old.as_ref(), job.extent, responder, now);
     let mut parts = Vec::new();
@@ -103,6 +105,7 @@ struct SlotSigner<'a> {
     responder: &'a ResponseSigner,
     template: ResponseTemplate,
     fresh: Signing,
+    stopped: Stopped<'a>,
 }
 
 impl SlotSigner<'_> {
@@ -118,6 +121,7 @@ impl SlotSigner<'_> {
         for part in parts {
             match part {
                 Part::Kept(entry) => builder.push(entry),
+                Part::Fresh(..) if (self.stopped)() => return Err(SigningError::Stopped),
                 Part::Fresh(serial, status) => {
                     let raw_signature = self.sign(serial, *status, signatures == 0)?;
                     builder.push(&Entry {

@@ -15,6 +15,8 @@ use crate::registry::{CertificateRecord, CrlScope, IssuerMode, NewIssuer, OnConf
 use crate::token::SigningKey;
 use crate::token::software::SoftwareKey;
 
+mod stalls;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const OCSP: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };

@@ -1,43 +1,55 @@
-//! The worker: follows the registry's feed and the clock, signs what the agenda of each lane names, publishes it.
+//! The worker: follows the registry's feed and the clock, hands out what the agenda of each lane names, and notes what came of it. [`super::crew`] signs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::time::Duration;
 
 use prometheus::IntGauge;
 use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
+use super::crew::{Crew, Job, Outcome, Published, Queue};
 use super::lane::{self, Lane};
 use super::metrics::SigningMetrics;
-use super::ocsp::{self, SlotJob};
-use super::{IssuerSigning, ResponseSigner, SigningError, crl, growth};
+use super::{IssuerSigning, SigningError, growth};
 use crate::pki::Timestamp;
-use crate::registry::{ChangeKind, CrlScope, IssuerId, PackHead, Registry, RegistryError};
-use crate::token::Key;
+use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
-/// How long the worker sleeps when nothing is due: the time that a revocation may wait to be seen.
+/// How long the worker waits when nothing happens: the time that a revocation may wait to be seen.
 const POLL: Duration = Duration::from_millis(5);
-/// How long it sleeps when the registry cannot be read.
+/// How long it waits when the registry cannot be read.
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long slots that could not be divided are left as they are.
+const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 /// Changes read from the feed at once; one may name 65 536 certificates.
 const CHANGES_AT_ONCE: usize = 64;
-/// How often a publication that somebody else forestalled is tried again.
-const ATTEMPTS: u32 = 5;
+/// Signed packs that may wait to be published, beside those that are signed.
+const PACKS_WAITING: usize = 16;
+/// Urgent jobs that a crew is given ahead.
+const URGENT_AHEAD: usize = 64;
 
 /// Tells the time.
 pub type Clock<'a> = &'a (dyn Fn() -> Timestamp + Sync);
+/// Tells whether the program ends.
+pub type Stopped<'a> = &'a (dyn Fn() -> bool + Sync);
 
 /// Signs for a set of issuers, with its own threads.
 pub struct Worker {
     registry: Arc<dyn Registry>,
-    issuers: Vec<IssuerSigning>,
+    issuers: Vec<Arc<IssuerSigning>>,
     lanes: Vec<Lane>,
+    /// The tokens that keys are on: each has a crew.
+    tokens: Vec<String>,
+    /// Signing threads of each crew, beside the one for what is urgent.
     threads: usize,
     metrics: SigningMetrics,
     /// Which lane is asked first: each in turn, so that none waits for another to have nothing to do (S1.1).
     turn: usize,
+    /// Lanes made so far: each has its own number.
+    lanes_made: u64,
+    /// When the slots of an issuer could not be divided.
+    growth_failed: BTreeMap<usize, Timestamp>,
 }
 
 /// What one pass did.
@@ -53,14 +65,14 @@ pub struct PassReport {
     pub failures: Vec<String>,
 }
 
-/// What came of one task.
-enum Done {
-    Slot { head: PackHead, responses: u64 },
-    Crl { scope: CrlScope, refresh_at: Timestamp },
+impl PassReport {
+    fn add(&mut self, other: PassReport) {
+        self.responses += other.responses;
+        self.packs += other.packs;
+        self.crls += other.crls;
+        self.failures.extend(other.failures);
+    }
 }
-
-/// A task of a lane, by its index.
-type LaneTask = (usize, Task);
 
 /// How failures are met.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,84 +83,157 @@ enum Patience {
     OnePass,
 }
 
+/// The crews at work.
+struct Crews<'a> {
+    /// In the order of the worker's tokens.
+    queues: &'a [Queue],
+    outcomes: &'a Receiver<Outcome>,
+    /// Jobs that each has: urgent ones, and others.
+    busy: Vec<[usize; 2]>,
+}
+
 impl Worker {
-    /// A worker for these issuers. Reads what is published, so that only what is due is signed.
+    /// A worker for these issuers, with `threads` signing threads for each token. Reads what is published, so that only what is due is signed.
     pub fn new(
         registry: Arc<dyn Registry>,
         issuers: Vec<IssuerSigning>,
         threads: usize,
         metrics: SigningMetrics,
     ) -> Result<Worker, SigningError> {
-        let mut lanes = Vec::new();
-        for (index, signing) in issuers.iter().enumerate() {
-            lanes.extend(lane::lanes_of(registry.as_ref(), index, signing)?);
-        }
-        Ok(Worker { registry, issuers, lanes, threads: threads.max(1), metrics, turn: 0 })
+        let tokens: BTreeSet<String> = issuers.iter().flat_map(IssuerSigning::keys).map(|key| key.token().to_owned()).collect();
+        let mut worker = Worker {
+            registry,
+            issuers: issuers.into_iter().map(Arc::new).collect(),
+            lanes: Vec::new(),
+            tokens: tokens.into_iter().collect(),
+            threads: threads.max(1),
+            metrics,
+            turn: 0,
+            lanes_made: 0,
+            growth_failed: BTreeMap::new(),
+        };
+        (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
+        Ok(worker)
     }
 
-    /// Signs until `stopped`, sleeping only while nothing is due.
-    pub fn run(&mut self, stopped: &dyn Fn() -> bool, clock: Clock<'_>) {
+    /// Signs until `stopped`.
+    pub fn run(&mut self, stopped: Stopped<'_>, clock: Clock<'_>) {
         let _running = RunningMark::new(&self.metrics);
-        while !stopped() {
-            let (report, worked) = self.step(clock, Patience::Background);
-            for failure in &report.failures {
-                error!("signing: {failure}");
+        self.with_crews(stopped, clock, |worker, crews| {
+            while !stopped() {
+                let (report, worked) = worker.step(crews, clock, Patience::Background);
+                for failure in &report.failures {
+                    error!("signing: {failure}");
+                }
+                if worked {
+                    debug!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
+                }
             }
-            if !worked {
-                std::thread::sleep(if report.failures.is_empty() { POLL } else { REGISTRY_PAUSE });
-            } else {
-                debug!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
-            }
-        }
+        });
     }
 
     /// Signs everything that is due, tries what fails once, and returns when nothing else is left.
     pub fn pass(&mut self, clock: Clock<'_>) -> PassReport {
-        let mut total = PassReport::default();
-        loop {
-            let (report, worked) = self.step(clock, Patience::OnePass);
-            total.responses += report.responses;
-            total.packs += report.packs;
-            total.crls += report.crls;
-            total.failures.extend(report.failures);
-            if !worked {
-                return total;
+        self.with_crews(&|| false, clock, |worker, crews| {
+            let mut total = PassReport::default();
+            loop {
+                let (report, worked) = worker.step(crews, clock, Patience::OnePass);
+                total.add(report);
+                if !worked {
+                    return total;
+                }
             }
-        }
+        })
     }
 
-    /// Reads the feed, then gives each thread one task: urgent ones if there are any, otherwise what is due. Says whether there was a task.
-    fn step(&mut self, clock: Clock<'_>, patience: Patience) -> (PassReport, bool) {
+    /// Has the crews at work while `coordinate` runs. What they have not finished by then comes to nothing.
+    fn with_crews<R>(&mut self, stopped: Stopped<'_>, clock: Clock<'_>, coordinate: impl FnOnce(&mut Worker, &mut Crews<'_>) -> R) -> R {
+        let (registry, metrics) = (Arc::clone(&self.registry), self.metrics.clone());
+        let crew = Crew { registry: registry.as_ref(), metrics: &metrics, clock, stopped };
+        let queues: Vec<Queue> = self.tokens.iter().map(|_| Queue::default()).collect();
+        let (packs, waiting) = sync_channel(PACKS_WAITING);
+        let (done, outcomes) = channel();
+        let result = std::thread::scope(|scope| {
+            let _closing = Closing(&queues);
+            for queue in &queues {
+                for thread in 0..=self.threads {
+                    let (packs, done) = (packs.clone(), done.clone());
+                    scope.spawn(move || crew.sign(queue, thread == 0, &packs, &done));
+                }
+            }
+            drop(packs);
+            scope.spawn(move || crew.publish(&waiting, &done));
+            let mut crews = Crews { queues: &queues, outcomes: &outcomes, busy: vec![[0, 0]; queues.len()] };
+            coordinate(self, &mut crews)
+        });
+        // What was begun and not told of may be published or not: what is published tells.
+        for index in 0..self.issuers.len() {
+            if self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.in_flight() > 0) {
+                let _ = self.rebuild_lanes(index);
+            }
+        }
+        result
+    }
+
+    /// Reads the feed, hands out jobs, waits for something to happen, and takes note of what came of jobs. Says whether there is, or was, a job.
+    fn step(&mut self, crews: &mut Crews<'_>, clock: Clock<'_>, patience: Patience) -> (PassReport, bool) {
         let mut report = PassReport::default();
         let now = clock();
         if let Err(failure) = self.catch_up(now, &mut report) {
             report.failures.push(failure.to_string());
         }
-        let mut tasks = self.collect(now, patience, Agenda::urgent);
-        if tasks.is_empty() {
-            tasks = self.collect(now, patience, Agenda::due);
+        self.hand_out(crews, now, patience);
+        let working = crews.busy.iter().any(|busy| busy.iter().sum::<usize>() > 0);
+        if working || patience == Patience::Background {
+            let patience = if report.failures.is_empty() { POLL } else { REGISTRY_PAUSE };
+            let first = crews.outcomes.recv_timeout(patience);
+            let outcomes: Vec<Outcome> = first.into_iter().chain(crews.outcomes.try_iter()).collect();
+            outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
         }
-        let outcomes = self.run_tasks(&tasks, clock);
-        self.record(outcomes, now, &mut report);
         self.store_watermarks(now, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
         let failing: BTreeSet<usize> = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer).collect();
         self.metrics.failing_issuers.set(failing.len() as i64);
-        (report, !tasks.is_empty())
+        (report, working)
     }
 
-    /// One task a thread: the first of each lane that may be worked in, beginning with another lane each time, then the second of each, and so on.
-    fn collect(&mut self, now: Timestamp, patience: Patience, tasks: impl Fn(&Agenda, Timestamp, usize) -> Vec<Task>) -> Vec<LaneTask> {
+    /// Gives each crew as many jobs as keep it busy: what is urgent, and what is due.
+    fn hand_out(&mut self, crews: &mut Crews<'_>, now: Timestamp, patience: Patience) {
         self.turn = (self.turn + 1) % self.lanes.len().max(1);
-        let order = (self.turn..self.lanes.len()).chain(0..self.turn);
+        for crew in 0..crews.queues.len() {
+            let [urgent, other] = crews.busy[crew];
+            let wanted = [(true, URGENT_AHEAD.saturating_sub(urgent)), (false, (2 * self.threads + PACKS_WAITING).saturating_sub(other))];
+            for (urgent, limit) in wanted {
+                let named = if urgent { Agenda::urgent } else { Agenda::due };
+                for (index, task) in self.collect(crew, now, patience, limit, named) {
+                    let lane = &mut self.lanes[index];
+                    lane.agenda.begin(task, now);
+                    let signing = Arc::clone(&self.issuers[lane.issuer]);
+                    crews.busy[crew][usize::from(!urgent)] += 1;
+                    crews.queues[crew].push(Job { lane: lane.number, task, slot_bits: signing.issuer.slot_bits, signing, urgent });
+                }
+            }
+        }
+    }
+
+    /// The first task of each lane that may be worked in, beginning with another lane each time, then the second of each, and so on.
+    fn collect(
+        &self,
+        crew: usize,
+        now: Timestamp,
+        patience: Patience,
+        limit: usize,
+        named: impl Fn(&Agenda, Timestamp, usize) -> Vec<Task>,
+    ) -> Vec<(usize, Task)> {
         let may_work = |lane: &Lane| match patience {
             Patience::Background => lane.agenda.may_work(now),
             Patience::OnePass => !lane.agenda.is_hopeless(),
         };
-        let limit = self.threads;
+        let order = (self.turn..self.lanes.len()).chain(0..self.turn);
         let working: Vec<(usize, Vec<Task>)> = order
-            .filter(|index| may_work(&self.lanes[*index]))
-            .map(|index| (index, tasks(&self.lanes[index].agenda, now, limit)))
+            .filter(|index| self.lanes[*index].token == self.tokens[crew] && !self.lanes[*index].agenda.must_grow)
+            .filter(|index| limit > 0 && may_work(&self.lanes[*index]))
+            .map(|index| (index, named(&self.lanes[index].agenda, now, limit)))
             .collect();
         let round = |nth: usize| working.iter().filter_map(move |(index, tasks)| tasks.get(nth).map(|task| (*index, *task)));
         (0..limit).flat_map(round).take(limit).collect()
@@ -159,28 +244,40 @@ impl Worker {
         self.read_feed()?;
         for index in 0..self.issuers.len() {
             let may_have_grown = self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.may_have_grown);
-            if !may_have_grown || self.issuers[index].responder.is_none() {
+            let failed_lately = self.growth_failed.get(&index).is_some_and(|at| *at <= now && now.since(*at) < GROWTH_PAUSE);
+            if !may_have_grown || failed_lately || self.issuers[index].responder.is_none() {
                 continue;
             }
-            let grown = growth::grow(self.registry.as_ref(), &mut self.issuers[index]);
-            let outcome = match grown {
-                Ok(false) => Ok(()),
-                Ok(true) => self.rebuild_lanes(index),
-                // Somebody else has divided them.
-                Err(SigningError::Registry(RegistryError::Stale { .. })) => self.reload_issuer(index),
-                Err(failure) => Err(failure),
-            };
-            let lanes = self.lanes.iter_mut().filter(|lane| lane.issuer == index);
-            match outcome {
-                Ok(()) => lanes.for_each(|lane| lane.agenda.may_have_grown = false),
-                Err(failure) => {
-                    lanes.for_each(|lane| lane.agenda.failed(now));
-                    report.failures.push(format!("issuer '{}', dividing its slots: {failure}", self.issuers[index].issuer.name));
-                }
+            if let Err(failure) = self.grow_where_wanted(index) {
+                // Slots that are too full can be signed all the same.
+                self.growth_failed.insert(index, now);
+                self.lanes.iter_mut().filter(|lane| lane.issuer == index).for_each(|lane| lane.agenda.must_grow = false);
+                report.failures.push(format!("issuer '{}', dividing its slots: {failure}", self.issuers[index].issuer.name));
             }
         }
         // Lanes that were built anew have not read it yet.
         self.read_feed()
+    }
+
+    /// Divides the slots of an issuer once nobody works on them: until then nothing more of them is handed out.
+    fn grow_where_wanted(&mut self, index: usize) -> Result<(), SigningError> {
+        let wanted = growth::wanted(self.registry.as_ref(), &self.issuers[index])?;
+        let lanes = self.lanes.iter_mut().filter(|lane| lane.issuer == index);
+        let mut in_flight = 0;
+        for lane in lanes {
+            lane.agenda.must_grow = wanted.is_some();
+            lane.agenda.may_have_grown = wanted.is_some();
+            in_flight += lane.agenda.in_flight();
+        }
+        match wanted {
+            Some(bits) if in_flight == 0 => match growth::grow(self.registry.as_ref(), Arc::make_mut(&mut self.issuers[index]), bits) {
+                Ok(()) => self.rebuild_lanes(index),
+                // Somebody else has divided them.
+                Err(SigningError::Registry(RegistryError::Stale { .. })) => self.reload_issuer(index),
+                Err(failure) => Err(failure),
+            },
+            _ => Ok(()),
+        }
     }
 
     fn read_feed(&mut self) -> Result<(), SigningError> {
@@ -207,112 +304,47 @@ impl Worker {
 
     /// Reads an issuer again that another process has changed: its slots may be divided anew.
     fn reload_issuer(&mut self, index: usize) -> Result<(), SigningError> {
-        let known = &mut self.issuers[index].issuer;
+        let known = &self.issuers[index].issuer;
         let Some(issuer) = self.registry.issuers()?.into_iter().find(|issuer| issuer.id == known.id) else { return Ok(()) };
         if *known == issuer {
             return Ok(());
         }
-        *known = issuer;
+        Arc::make_mut(&mut self.issuers[index]).issuer = issuer;
         self.rebuild_lanes(index)
     }
 
     /// Begins the lanes of an issuer again from what is published and from their stored places in the feed.
     fn rebuild_lanes(&mut self, index: usize) -> Result<(), SigningError> {
-        let lanes = lane::lanes_of(self.registry.as_ref(), index, &self.issuers[index])?;
+        let lanes = lane::lanes_of(self.registry.as_ref(), index, &self.issuers[index], &mut self.lanes_made)?;
         self.lanes.retain(|lane| lane.issuer != index);
         self.lanes.extend(lanes);
         Ok(())
     }
 
-    fn run_tasks(&self, tasks: &[LaneTask], clock: Clock<'_>) -> Vec<(LaneTask, Result<Done, SigningError>)> {
-        let next = AtomicUsize::new(0);
-        let take = || {
-            let mut outcomes = Vec::new();
-            while let Some(task) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                outcomes.push((*task, self.run_task(*task, clock)));
+    fn record(&mut self, Outcome { job, result }: Outcome, crews: &mut Crews<'_>, now: Timestamp, report: &mut PassReport) {
+        let lane = self.lanes.iter_mut().find(|lane| lane.number == job.lane);
+        if let Some(crew) = self.tokens.iter().position(|token| token == job.token()) {
+            crews.busy[crew][usize::from(!job.urgent)] -= 1;
+        }
+        // Otherwise its lane was built anew meanwhile, from what is published.
+        if let Some(lane) = lane {
+            lane.agenda.end(job.task, result.is_ok());
+            match &result {
+                Ok(Published::Pack { head, .. }) => lane.agenda.published(head),
+                Ok(Published::Crl { scope, refresh_at }) => lane.agenda.crl_published(*scope, *refresh_at),
+                // Somebody else was first: what is left to do is done anew.
+                Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
+                Err(_) => lane.agenda.postpone(job.task, now),
             }
-            outcomes
-        };
-        std::thread::scope(|scope| {
-            let threads: Vec<_> = (1..self.threads.min(tasks.len())).map(|_| scope.spawn(take)).collect();
-            let mut outcomes = take();
-            for thread in threads {
-                match thread.join() {
-                    Ok(done) => outcomes.extend(done),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                }
-            }
-            outcomes
-        })
-    }
-
-    /// The clock is read at each attempt: what somebody else published a moment ago is not from the future.
-    fn run_task(&self, (index, task): LaneTask, clock: Clock<'_>) -> Result<Done, SigningError> {
-        let lane = &self.lanes[index];
-        let signing = &self.issuers[lane.issuer];
-        let mut attempt = 0;
-        loop {
-            let outcome = match (task, &signing.responder, &signing.crl_key) {
-                (Task::Slot(cert_id_hash, slot, extent), Some(responder), _) => {
-                    let job = SlotJob { cert_id_hash, slot: lane.agenda.slot(slot), extent };
-                    self.publish_slot(signing, responder, job, clock())
-                }
-                (Task::Crl(scope), _, Some(key)) => self.publish_crl(signing, key, scope, clock()),
-                _ => unreachable!("there is a lane only for what there is a key for"),
-            };
-            attempt += 1;
-            match outcome {
-                Err(SigningError::Registry(RegistryError::Stale { .. })) if attempt < ATTEMPTS => continue,
-                outcome => return outcome,
+            if result.is_ok() {
+                lane.agenda.succeeded();
             }
         }
-    }
-
-    fn publish_slot(
-        &self,
-        signing: &IssuerSigning,
-        responder: &ResponseSigner,
-        job: SlotJob,
-        now: Timestamp,
-    ) -> Result<Done, SigningError> {
-        let signed = ocsp::sign_slot(self.registry.as_ref(), signing, responder, job, now)?;
-        let head = signed.record.head;
-        self.registry.publish_packs(signing.issuer.id, job.slot.bits, std::slice::from_ref(&signed.record))?;
-        self.metrics.responses.inc_by(signed.signatures);
-        self.metrics.packs.inc();
-        Ok(Done::Slot { head, responses: signed.signatures })
-    }
-
-    fn publish_crl(&self, signing: &IssuerSigning, key: &Key, scope: CrlScope, now: Timestamp) -> Result<Done, SigningError> {
-        let previous = self.registry.latest_crl(signing.issuer.id, scope)?.map(|c| c.this_update);
-        super::not_before(previous, now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
-        let record = crl::issue(self.registry.as_ref(), signing, key.as_ref(), scope, previous, now)?;
-        self.registry.publish_crl(signing.issuer.id, &record)?;
-        self.metrics.crls.inc();
-        Ok(Done::Crl { scope, refresh_at: record.refresh_at })
-    }
-
-    fn record(&mut self, outcomes: Vec<(LaneTask, Result<Done, SigningError>)>, now: Timestamp, report: &mut PassReport) {
-        for ((index, task), outcome) in outcomes {
-            let lane = &mut self.lanes[index];
-            match outcome {
-                Ok(Done::Slot { head, responses }) => {
-                    lane.agenda.published(&head);
-                    report.responses += responses;
-                    report.packs += 1;
-                }
-                Ok(Done::Crl { scope, refresh_at }) => {
-                    lane.agenda.crl_published(scope, refresh_at);
-                    report.crls += 1;
-                }
-                Err(failure) => {
-                    lane.agenda.postpone(task, now);
-                    let name = &self.issuers[lane.issuer].issuer.name;
-                    report.failures.push(format!("issuer '{name}', {task:?}: {failure}"));
-                    continue;
-                }
-            }
-            lane.agenda.succeeded();
+        match result {
+            Ok(Published::Pack { responses, .. }) => (report.responses, report.packs) = (report.responses + responses, report.packs + 1),
+            Ok(Published::Crl { .. }) => report.crls += 1,
+            Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
+            Err(failure) => report.failures.push(format!("issuer '{}', {:?}: {failure}", job.signing.issuer.name, job.task)),
         }
     }
 
@@ -331,6 +363,15 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Sends the crews home, whatever happens.
+struct Closing<'a>(&'a [Queue]);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Queue::close);
     }
 }
 

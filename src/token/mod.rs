@@ -25,6 +25,11 @@ pub trait SigningKey: Send + Sync {
     /// DER SubjectPublicKeyInfo.
     fn public_key(&self) -> &[u8];
 
+    /// The token that holds it, empty for a key in a file: keys on different tokens need not wait for each other.
+    fn token(&self) -> &str {
+        ""
+    }
+
     /// Signs `message` (hashing it first, as the algorithm says) and returns the signature as X.509 carries it: the content of the BIT
     /// STRING, for ECDSA the DER of `SEQUENCE { r, s }`. Blocks while the token works.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError>;

@@ -143,6 +143,10 @@ impl SigningKey for Pkcs11Key {
         &self.spki
     }
 
+    fn token(&self) -> &str {
+        self.sessions.label()
+    }
+
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
         let input = self.token_input(message);
         let mechanism = self.mechanism();

@@ -1,0 +1,221 @@
+//! The threads that sign. Each token has a crew of its own, so that a token that is slow, or does not answer at all, holds up nothing that is signed with
+//! another one (S1.1). One thread of each crew takes urgent jobs only: a revocation waits for no refresh. What is not urgent is published by one thread for
+//! all crews, many packs in a transaction, so that no signing thread waits for the disk.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::agenda::Task;
+use super::metrics::SigningMetrics;
+use super::ocsp::{self, SignedPack, SlotJob};
+use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
+use crate::pki::{SlotRange, Timestamp};
+use crate::registry::{CrlScope, PackHead, Registry, RegistryError};
+
+/// How often a publication that somebody else forestalled is tried again.
+const ATTEMPTS: u32 = 5;
+/// Packs published in one transaction.
+const PACKS_AT_ONCE: usize = 64;
+
+/// Something to sign.
+pub(super) struct Job {
+    /// The lane that it belongs to.
+    pub(super) lane: u64,
+    pub(super) task: Task,
+    /// How many bits name a slot.
+    pub(super) slot_bits: u8,
+    pub(super) signing: Arc<IssuerSigning>,
+    pub(super) urgent: bool,
+}
+
+impl Job {
+    /// The token whose key it is signed with.
+    pub(super) fn token(&self) -> &str {
+        let key = match self.task {
+            Task::Slot(..) => self.signing.responder.as_ref().map(|responder| &responder.key),
+            Task::Crl(_) => self.signing.crl_key.as_ref(),
+        };
+        key.map_or("", |key| key.token())
+    }
+}
+
+/// What came of a job.
+pub(super) struct Outcome {
+    pub(super) job: Job,
+    pub(super) result: Result<Published, SigningError>,
+}
+
+/// What was published.
+pub(super) enum Published {
+    Pack { head: PackHead, responses: u64 },
+    Crl { scope: CrlScope, refresh_at: Timestamp },
+}
+
+/// A pack that waits to be published.
+pub(super) struct Waiting {
+    job: Job,
+    signed: SignedPack,
+}
+
+/// The jobs of one crew: urgent ones come first.
+#[derive(Default)]
+pub(super) struct Queue {
+    jobs: Mutex<Jobs>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    urgent: VecDeque<Job>,
+    other: VecDeque<Job>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Adds a job. Who adds them bounds their number.
+    pub(super) fn push(&self, job: Job) {
+        let mut jobs = self.lock();
+        if job.urgent {
+            jobs.urgent.push_back(job)
+        } else {
+            jobs.other.push_back(job)
+        }
+        drop(jobs);
+        // Not one: it might be the thread that takes urgent jobs only.
+        self.changed.notify_all();
+    }
+
+    /// The next job; `None` when the queue is closed, whatever is left in it.
+    fn take(&self, urgent_only: bool) -> Option<Job> {
+        let mut jobs = self.lock();
+        loop {
+            if jobs.closed {
+                return None;
+            }
+            let other = |jobs: &mut Jobs| if urgent_only { None } else { jobs.other.pop_front() };
+            match jobs.urgent.pop_front().or_else(|| other(&mut jobs)) {
+                Some(job) => return Some(job),
+                None => jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Sends the crew home.
+    pub(super) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What every thread works with.
+#[derive(Clone, Copy)]
+pub(super) struct Crew<'a> {
+    pub(super) registry: &'a dyn Registry,
+    pub(super) metrics: &'a SigningMetrics,
+    pub(super) clock: Clock<'a>,
+    pub(super) stopped: Stopped<'a>,
+}
+
+impl Crew<'_> {
+    /// Takes jobs until the queue is closed.
+    pub(super) fn sign(self, queue: &Queue, urgent_only: bool, packs: &SyncSender<Waiting>, outcomes: &Sender<Outcome>) {
+        while let Some(job) = queue.take(urgent_only) {
+            let result = match (job.urgent, job.task) {
+                (false, Task::Slot(..)) => match self.sign_slot(&job) {
+                    // The other end of either channel is there for as long as the queue is open.
+                    Ok(signed) => {
+                        let _ = packs.send(Waiting { job, signed });
+                        continue;
+                    }
+                    Err(failure) => Err(failure),
+                },
+                _ => self.publish_at_once(&job),
+            };
+            let _ = outcomes.send(Outcome { job, result });
+        }
+    }
+
+    /// The clock is read at each attempt: what somebody else published a moment ago is not from the future.
+    fn publish_at_once(self, job: &Job) -> Result<Published, SigningError> {
+        let mut attempt = 1;
+        loop {
+            let published = match job.task {
+                Task::Slot(..) => self.sign_slot(job).and_then(|signed| {
+                    self.registry.publish_packs(job.signing.issuer.id, job.slot_bits, std::slice::from_ref(&signed.record))?;
+                    Ok(self.pack_published(signed.record.head, signed.signatures))
+                }),
+                Task::Crl(scope) => self.publish_crl(&job.signing, scope),
+            };
+            match published {
+                Err(SigningError::Registry(RegistryError::Stale { .. })) if attempt < ATTEMPTS => attempt += 1,
+                published => return published,
+            }
+        }
+    }
+
+    fn sign_slot(self, job: &Job) -> Result<SignedPack, SigningError> {
+        let (Task::Slot(cert_id_hash, slot, extent), Some(responder)) = (job.task, &job.signing.responder) else {
+            unreachable!("there is a lane of responses only where there is a key for them");
+        };
+        let slot = SlotRange { bits: job.slot_bits, slot };
+        let job_of_slot = SlotJob { cert_id_hash, slot, extent };
+        ocsp::sign_slot(self.registry, &job.signing, responder, job_of_slot, (self.clock)(), self.stopped)
+    }
+
+    fn publish_crl(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
+        let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
+        let now = (self.clock)();
+        let previous = self.registry.latest_crl(signing.issuer.id, scope)?.map(|c| c.this_update);
+        super::not_before(previous, now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
+        let record = crl::issue(self.registry, signing, key.as_ref(), scope, previous, now)?;
+        self.registry.publish_crl(signing.issuer.id, &record)?;
+        self.metrics.crls.inc();
+        Ok(Published::Crl { scope, refresh_at: record.refresh_at })
+    }
+
+    /// Publishes packs until all who sign have gone home, together what waits together.
+    pub(super) fn publish(self, packs: &Receiver<Waiting>, outcomes: &Sender<Outcome>) {
+        while let Ok(first) = packs.recv() {
+            let mut together = vec![first];
+            together.extend(packs.try_iter().take(PACKS_AT_ONCE - 1));
+            let place = |w: &Waiting| (w.job.signing.issuer.id, w.job.slot_bits, w.signed.record.head.cert_id_hash);
+            together.sort_by_key(place);
+            while !together.is_empty() {
+                let alike = together.iter().take_while(|w| place(w) == place(&together[0])).count();
+                let rest = together.split_off(alike);
+                self.publish_alike(together, outcomes);
+                together = rest;
+            }
+        }
+    }
+
+    /// Packs of one issuer and hash. Where one of them was forestalled, each is tried by itself.
+    fn publish_alike(self, waiting: Vec<Waiting>, outcomes: &Sender<Outcome>) {
+        let (issuer, slot_bits) = (waiting[0].job.signing.issuer.id, waiting[0].job.slot_bits);
+        let (mut jobs, mut records) = (Vec::new(), Vec::new());
+        for Waiting { job, signed } in waiting {
+            jobs.push((job, signed.signatures));
+            records.push(signed.record);
+        }
+        let together = self.registry.publish_packs(issuer, slot_bits, &records);
+        for ((job, signatures), record) in jobs.into_iter().zip(&records) {
+            let published = match &together {
+                Ok(()) => Ok(()),
+                Err(_) => self.registry.publish_packs(issuer, slot_bits, std::slice::from_ref(record)),
+            };
+            let result = published.map(|()| self.pack_published(record.head, signatures)).map_err(SigningError::from);
+            let _ = outcomes.send(Outcome { job, result });
+        }
+    }
+
+    fn pack_published(self, head: PackHead, responses: u64) -> Published {
+        self.metrics.responses.inc_by(responses);
+        self.metrics.packs.inc();
+        Published::Pack { head, responses }
+    }
+}

@@ -1,0 +1,114 @@
+//! Tokens that take their time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Instant;
+
+use super::*;
+
+/// A key on a token that does not answer the first of its calls until it is let go.
+struct HeldKey {
+    key: Key,
+    to_hold: Mutex<usize>,
+    changed: Condvar,
+}
+
+impl HeldKey {
+    fn new(key: Key, to_hold: usize) -> Arc<HeldKey> {
+        Arc::new(HeldKey { key, to_hold: Mutex::new(to_hold), changed: Condvar::new() })
+    }
+
+    fn let_go(&self) {
+        *self.to_hold.lock().unwrap() = usize::MAX;
+        self.changed.notify_all();
+    }
+}
+
+impl SigningKey for HeldKey {
+    fn key_algorithm(&self) -> KeyAlgorithm {
+        self.key.key_algorithm()
+    }
+
+    fn signature_algorithm(&self) -> crate::pki::SignatureAlgorithm {
+        self.key.signature_algorithm()
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.key.public_key()
+    }
+
+    fn token(&self) -> &str {
+        "held"
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
+        let mut to_hold = self.to_hold.lock().unwrap();
+        if (1..usize::MAX).contains(&*to_hold) {
+            *to_hold -= 1;
+            drop(self.changed.wait_while(to_hold, |held| *held != usize::MAX).unwrap());
+        } else {
+            drop(to_hold);
+        }
+        self.key.sign(message)
+    }
+}
+
+fn wait_until(holds: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(20), "in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Runs a worker in the background, whose responses are signed with `key`.
+fn while_running(bench: &Bench, key: &Arc<HeldKey>, now: Timestamp, check: impl FnOnce()) {
+    let mut signing = bench.signing();
+    signing.responder.as_mut().unwrap().key = key.clone();
+    let (mut worker, stop) = (bench.worker_of(signing), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let stopped = || stop.load(Ordering::Relaxed);
+        scope.spawn(move || worker.run(&stopped, &|| now));
+        let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
+        key.let_go();
+        stop.store(true, Ordering::Relaxed);
+        checked.unwrap();
+    });
+}
+
+#[test]
+fn s1_1_a_token_that_does_not_answer_holds_up_nothing_that_another_one_signs() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    pass(&mut bench.worker(), bench.start);
+    let (key, number) = (HeldKey::new(bench.responder.as_ref().unwrap().0.clone(), usize::MAX - 1), bench.crl_number(CrlScope::Full));
+    while_running(&bench, &key, bench.start, || {
+        bench.revoke(1, bench.start);
+        wait_until(|| bench.crl_number(CrlScope::Full) == number + 1);
+        assert_eq!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Good), "this one waits for its token");
+        key.let_go();
+        wait_until(|| bench.published_status(HashAlgorithm::Sha1, 1) != Some(CertificateStatus::Good));
+    });
+}
+
+#[test]
+fn t4_a_revocation_does_not_wait_for_the_refresh_of_its_slot() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    pass(&mut bench.worker(), bench.start);
+    let key = HeldKey::new(bench.responder.as_ref().unwrap().0.clone(), 2);
+    let later = bench.start.saturating_add(4 * DAY);
+    while_running(&bench, &key, later, || {
+        // Both threads hang in the refresh of the slot.
+        wait_until(|| *key.to_hold.lock().unwrap() == 0);
+        bench.revoke(1, later);
+        for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+            wait_until(|| bench.published_status(algorithm, 1) != Some(CertificateStatus::Good));
+        }
+        let refreshed = || bench.packs(HashAlgorithm::Sha1)[0].signings().all(|signing| signing.this_update == later);
+        assert!(!refreshed());
+        key.let_go();
+        wait_until(refreshed);
+        assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+    });
+}
