@@ -60,7 +60,7 @@ pub(crate) struct Pattern {
     pub(crate) depth: usize,
     /// A new connection for every request.
     pub(crate) fresh: bool,
-    /// Requests a second at fixed times, whether or not the server keeps up; as many as it takes where `None`.
+    /// Requests a second in the mean, at random times (Poisson), whether or not the server keeps up; as many as it takes where `None`.
     pub(crate) rate: Option<f64>,
     /// The status code that every response must have.
     pub(crate) status: u16,
@@ -88,6 +88,13 @@ impl Random {
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         ((u128::from(self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)) * bound as u128) >> 64) as usize
+    }
+
+    /// The time from one event to the next, where they come independently of each other, `rate` a second in the mean.
+    fn interval(&mut self, rate: f64) -> Duration {
+        const PARTS: usize = 1 << 53;
+        let uniform = (self.below(PARTS) + 1) as f64 / PARTS as f64;
+        Duration::from_secs_f64(-uniform.ln() / rate)
     }
 }
 
@@ -147,11 +154,11 @@ impl Run<'_> {
                 if self.pattern.rate.is_some() { self.idle.push_back(index) } else { self.send(connection, Instant::now())? }
             }
         }
-        let interval = self.pattern.rate.map(|rate| Duration::from_secs_f64(1.0 / rate));
+        let rate = self.pattern.rate;
         let (mut events, mut last_event, mut due) = (Events::with_capacity(1024), start, start);
         while self.measured.responses < self.sent || Instant::now() < end {
-            // Between two requests at a fixed rate is less time than the finest time-out of epoll: ask again and again.
-            self.poll.poll(&mut events, Some(interval.map_or(Duration::from_millis(100), |_| Duration::ZERO)))?;
+            // Between two requests at a given rate is less time than the finest time-out of epoll: ask again and again.
+            self.poll.poll(&mut events, Some(rate.map_or(Duration::from_millis(100), |_| Duration::ZERO)))?;
             let now = Instant::now();
             if !events.is_empty() {
                 last_event = now;
@@ -165,12 +172,12 @@ impl Run<'_> {
                     self.advance(index, &mut connections[index], end)?
                 }
             }
-            while let Some(interval) = interval
+            while let Some(rate) = rate
                 && due <= now.min(end)
                 && let Some(index) = self.idle.pop_front()
             {
                 self.send(&mut connections[index], due)?;
-                due += interval;
+                due += self.random.interval(rate);
             }
         }
         self.measured.elapsed = start.elapsed();

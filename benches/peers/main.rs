@@ -2,6 +2,12 @@
 //!
 //! Servers run on core 0, the load on core 1. Every pattern of load is put to each server in turn, over several rounds. The figure that counts is CPU time
 //! of the server per request, as a ratio within a round. Nothing is installed and nothing is asserted; load goes to 127.0.0.1 only.
+//!
+//! Percentiles are compared below saturation, since at the maximum rate they say only how many connections wait. There requests come at random times
+//! (Poisson), as those of many independent clients do, whether or not the server keeps up, and latency counts from the time when a request was to be sent.
+//! Two rates: half of each server's own maximum, where both are as busy as each other, and one rate for all. A disturbance of a few milliseconds spoils the
+//! p99 of the second in which it falls, so the servers alternate second by second, and what is told is the median of the seconds. How much servers and
+//! load have waited for their cores is told too: where it is not next to nothing, the machine was not quiet, and percentiles say little.
 
 mod floor;
 mod load;
@@ -20,7 +26,10 @@ use clap::Parser;
 use load::{Pattern, Random, Requests};
 use report::{Report, Sample};
 use servers::{Peer, Programs, Server, Servers};
-use world::{Demo, OcspRequests, StaticRequests};
+use world::{Demo, Key, OcspRequests, StaticRequests};
+
+/// What goes before each measurement.
+const WARM_UP: Duration = Duration::from_millis(200);
 
 /// Compares kakunin with nginx, cfssl, OpenSSL and the floor
 #[derive(Debug, Parser)]
@@ -28,10 +37,13 @@ struct Options {
     /// Certificates of the demo that is built once and then kept
     #[arg(long, default_value_t = 1_000_000)]
     certificates: u64,
+    /// Keys of its CAs and of its OCSP responder; with rsa2048 each 100 000 certificates take minutes to build
+    #[arg(long, value_enum, default_value_t = Key::P256)]
+    key: Key,
     /// How often everything is measured
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=100))]
     rounds: u64,
-    /// How long each measurement takes
+    /// How long each measurement takes; percentiles below the maximum rate: so many measurements of a second each
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
     /// Connections at a time
@@ -58,8 +70,18 @@ struct Scenario {
     ocsp: fn(&OcspRequests) -> &Requests,
     file: fn(&StaticRequests) -> &Requests,
     pattern: Pattern,
-    /// At half of the rate that the server has just taken in the scenario [`GET`].
-    half_rate: bool,
+    rate: Rate,
+}
+
+/// How many requests a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rate {
+    /// As many as the server takes.
+    Maximum,
+    /// Half of what it takes in the scenario [`GET`]: the median of the rounds so far.
+    HalfOfOwn,
+    /// Half of what the slower of nginx and ours takes: the same for every server.
+    Same,
 }
 
 pub(crate) const GET: &str = "GET";
@@ -68,17 +90,19 @@ pub(crate) const NEW_CONNECTION: &str = "GET, new connection";
 pub(crate) const POST_NEW_CONNECTION: &str = "POST, new connection";
 pub(crate) const PIPELINE: &str = "GET, 16-deep pipeline";
 pub(crate) const CONDITIONAL: &str = "conditional GET, 304";
-pub(crate) const HALF_RATE: &str = "GET at half rate";
+pub(crate) const HALF_RATE: &str = "GET at half of its max";
+pub(crate) const SAME_RATE: &str = "GET at the same rate";
 
 fn scenarios(connections: usize) -> Vec<Scenario> {
     use Peer::{Cfssl, Floor, Kakunin, Nginx, OpenSsl};
     const PLAIN: &[Peer] = &[Kakunin, Nginx, Floor];
     let pattern = Pattern { connections, depth: 1, fresh: false, rate: None, status: 200 };
-    let get = Scenario { name: GET, peers: PLAIN, ocsp: |r| &r.get, file: |r| &r.get, pattern, half_rate: false };
+    let get = Scenario { name: GET, peers: PLAIN, ocsp: |r| &r.get, file: |r| &r.get, pattern, rate: Rate::Maximum };
     let fresh = Pattern { fresh: true, ..pattern };
     vec![
         Scenario { ..get },
-        Scenario { name: HALF_RATE, half_rate: true, ..get },
+        Scenario { name: HALF_RATE, rate: Rate::HalfOfOwn, ..get },
+        Scenario { name: SAME_RATE, rate: Rate::Same, ..get },
         Scenario { name: POST, peers: &[Kakunin, Floor], ocsp: |r| &r.post, ..get },
         // These load every response before they serve, so they have some of them only.
         Scenario { name: POST, peers: &[Cfssl], ocsp: |r| &r.post_samples, ..get },
@@ -122,29 +146,22 @@ fn compare(options: &Options) -> Result<Report> {
     let programs = Programs::find()?;
     let bench = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench");
     std::fs::create_dir_all(&bench)?;
-    say(&format!("a demo of {} certificates in {}", options.certificates, bench.display()))?;
-    let demo = Demo::ensure(&bench, options.certificates)?;
+    say(&format!("a demo of {} certificates with {} keys in {}", options.certificates, options.key.algorithm(), bench.display()))?;
+    let demo = Demo::ensure(&bench, options.certificates, options.key)?;
     processes::pin_load()?;
     let servers = Servers::start(&programs, &demo, &bench.join("run"))?;
-    let mut report = Report::new(demo.serials.len(), servers.response_octets, options.connections);
+    let mut report = Report::new(demo.serials.len(), options.key.algorithm(), servers.response_octets, options.connections);
     let (ticks, mut random) = (processes::ticks_per_second()?, Random(0x6b61_6b75_6e69_6e00));
     let scenarios = scenarios(options.connections as usize);
     for round in 0..options.rounds {
         for scenario in scenarios.iter().filter(|scenario| scenario.name.contains(&options.only)) {
-            let mut peers = scenario.peers.to_vec();
-            if round % 2 == 1 {
-                peers.reverse();
-            }
-            for peer in peers {
+            let (slices, seconds) = if scenario.rate == Rate::Maximum { (1, options.seconds) } else { (options.seconds, 1) };
+            say(&format!("round {} of {}: {}: {:?}", round + 1, options.rounds, scenario.name, scenario.peers))?;
+            for peer in (0..slices).flat_map(|slice| in_turn(scenario.peers, round + slice)) {
+                let Some(pattern) = scenario.pattern_for(peer, &report) else { continue };
                 let server = servers.all.iter().find(|server| server.peer == peer).context("every peer was started")?;
                 let requests = servers.requests(peer, scenario.ocsp, scenario.file);
-                let rate = report.last_rate(peer).filter(|_| scenario.half_rate).map(|rate| rate / 2.0);
-                if scenario.half_rate && rate.is_none() {
-                    continue; // what the whole of it is has not been measured
-                }
-                say(&format!("round {} of {}: {}: {}", round + 1, options.rounds, scenario.name, peer.name()))?;
-                let pattern = Pattern { rate, ..scenario.pattern };
-                let sample = measure(server, requests, pattern, options.seconds, ticks, &mut random);
+                let sample = measure(server, requests, pattern, seconds, ticks, &mut random);
                 report.add(scenario.name, peer, sample.with_context(|| format!("{}, {}", scenario.name, peer.name()))?);
             }
         }
@@ -152,12 +169,33 @@ fn compare(options: &Options) -> Result<Report> {
     Ok(report)
 }
 
+/// Forwards and backwards by turns, so that no server always comes after the same one.
+fn in_turn(peers: &[Peer], turn: u64) -> Vec<Peer> {
+    let mut peers = peers.to_vec();
+    if turn % 2 == 1 {
+        peers.reverse();
+    }
+    peers
+}
+
+impl Scenario {
+    /// The pattern with its rate for a server; `None` where the maximum on which it depends has not been measured.
+    fn pattern_for(&self, peer: Peer, report: &Report) -> Option<Pattern> {
+        let rate = match self.rate {
+            Rate::Maximum => None,
+            Rate::HalfOfOwn => Some(report.maximum_rate(peer)? / 2.0),
+            Rate::Same => Some(report.maximum_rate(Peer::Kakunin)?.min(report.maximum_rate(Peer::Nginx)?) / 2.0),
+        };
+        Some(Pattern { rate, ..self.pattern })
+    }
+}
+
 fn measure(server: &Server, requests: &Requests, pattern: Pattern, seconds: u64, ticks: f64, random: &mut Random) -> Result<Sample> {
-    load::run(server.address, requests, pattern, Duration::from_millis(200), random)?;
-    let before = server.process.cpu(ticks)?;
+    load::run(server.address, requests, pattern, WARM_UP, random)?;
+    let (before, waited_before) = (server.process.cpu(ticks)?, processes::waited(&server.process)?);
     let measured = load::run(server.address, requests, pattern, Duration::from_secs(seconds), random)?;
-    let after = server.process.cpu(ticks)?;
-    Ok(Sample::new(&measured, before, after))
+    let (after, waited_after) = (server.process.cpu(ticks)?, processes::waited(&server.process)?);
+    Ok(Sample::new(&measured, before, after, waited_after.saturating_sub(waited_before)))
 }
 
 /// Tells what is going on.

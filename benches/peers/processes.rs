@@ -12,6 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 /// The core of the servers, and that of the load.
 pub(crate) const SERVER_CORE: &str = "0";
 const LOAD_CORE: &str = "1";
+/// Fields of /proc/PID/stat, counted from the state: parent, and ticks of CPU time.
+const PARENT: usize = 1;
+const UTIME: usize = 11;
+const STIME: usize = 12;
 /// How long a server may take to answer its first connection: cfssl verifies every response that it loads.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -92,20 +96,43 @@ impl Process {
     /// CPU time so far, with that of its children.
     pub(crate) fn cpu(&self, ticks_per_second: f64) -> Result<Cpu> {
         let mut cpu = Cpu::default();
+        for (_, fields) in self.family()? {
+            let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).context("/proc/PID/stat");
+            cpu.user += ticks(UTIME)? / ticks_per_second;
+            cpu.system += ticks(STIME)? / ticks_per_second;
+        }
+        Ok(cpu)
+    }
+
+    /// Itself and its children: the directory below /proc, and the fields of `stat` from the state on.
+    fn family(&self) -> Result<Vec<(PathBuf, Vec<String>)>> {
+        let mut family = Vec::new();
         for entry in fs::read_dir("/proc")? {
             let entry = entry?;
             let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
             let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
-            // The name, which may hold anything, ends with the last parenthesis; state and parent follow, utime and stime are the 12th and 13th.
-            let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-            if pid == self.child.id() || fields.get(1).and_then(|parent| parent.parse().ok()) == Some(self.child.id()) {
-                let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).context("/proc/PID/stat");
-                cpu.user += ticks(11)? / ticks_per_second;
-                cpu.system += ticks(12)? / ticks_per_second;
+            // The name, which may hold anything, ends with the last parenthesis.
+            let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().map(str::to_owned);
+            let fields: Vec<String> = fields.collect();
+            if pid == self.child.id() || fields.get(PARENT).and_then(|parent| parent.parse().ok()) == Some(self.child.id()) {
+                family.push((entry.path(), fields));
             }
         }
-        Ok(cpu)
+        Ok(family)
     }
+}
+
+/// How long the threads of a server, and the load, have been ready to run while something else had their core.
+pub(crate) fn waited(server: &Process) -> Result<Duration> {
+    let mut nanoseconds = 0;
+    for process in server.family()?.into_iter().map(|(path, _)| path).chain([PathBuf::from("/proc/self")]) {
+        for thread in fs::read_dir(process.join("task"))? {
+            // Time on a core, time waiting for one, and how often.
+            let Ok(schedule) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+            nanoseconds += schedule.split_whitespace().nth(1).and_then(|text| text.parse::<u64>().ok()).context("/proc/PID/schedstat")?;
+        }
+    }
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 impl Drop for Process {

@@ -18,6 +18,23 @@ const KAKUNIN: &str = env!("CARGO_BIN_EXE_kakunin");
 /// Certificates whose responses are fetched beforehand: for conditional requests, and for peers that load every response at their start.
 pub(crate) const SAMPLES: usize = 10_000;
 
+/// The algorithm of the demo's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Key {
+    P256,
+    Rsa2048,
+}
+
+impl Key {
+    /// As `kakunin demo` calls it.
+    pub(crate) fn algorithm(self) -> &'static str {
+        match self {
+            Key::P256 => "ecdsa-p256",
+            Key::Rsa2048 => "rsa-2048",
+        }
+    }
+}
+
 /// A demo: CA, certificates, and a configuration by which it is served.
 pub(crate) struct Demo {
     pub(crate) directory: PathBuf,
@@ -33,11 +50,12 @@ pub(crate) struct Fetched {
 
 impl Demo {
     /// Builds a demo of `certificates`, or goes on with one that is there.
-    pub(crate) fn ensure(bench: &Path, certificates: u64) -> Result<Demo> {
-        let directory = bench.join(format!("demo-{certificates}"));
+    pub(crate) fn ensure(bench: &Path, certificates: u64, key: Key) -> Result<Demo> {
+        let (key, count) = (key.algorithm(), certificates.to_string());
+        let directory = bench.join(format!("demo-{key}-{count}"));
         let (name, log) = (directory.display().to_string(), bench.join("demo.log"));
         let any = "127.0.0.1:0";
-        let arguments = ["demo", "--dir", &name, "--certificates", &certificates.to_string(), "--listen", any, "--admin", any];
+        let arguments = ["demo", "--dir", &name, "--certificates", &count, "--key-algorithm", key, "--listen", any, "--admin", any];
         let mut process = Process::start("0,1", Path::new(KAKUNIN), &arguments, &log)?;
         process.wait_for_line("ready ", &log)?;
         drop(process);
