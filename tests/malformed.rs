@@ -197,8 +197,7 @@ fn send_kept(target: &Target, connection: &mut Option<Connection>, sent: &[u8]) 
         let mut open = open.unwrap();
         match open.exchange(sent) {
             Ok(reply) => {
-                let closing = reply.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-                *connection = (!closing).then_some(open);
+                *connection = (!reply.closes()).then_some(open);
                 return target.judge(&reply, sent);
             }
             Err(e) => assert!(attempt == 0, "no answer to {}: {e}", String::from_utf8_lossy(sent)),
@@ -225,12 +224,6 @@ fn client(target: &Target, mut random: Random, count: usize) -> BTreeMap<Outcome
         *outcomes.entry(outcome).or_insert(0) += 1;
     }
     outcomes
-}
-
-fn resident_bytes(service: &Service) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", service.process.pid())).unwrap();
-    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")).unwrap();
-    kilobytes.trim().parse::<u64>().unwrap() << 10
 }
 
 /// Clients that send an octet now and then: each is cut off or answered within the limits, and none of them holds up anybody else.
@@ -267,9 +260,9 @@ fn ten_thousand_malformed_requests_are_refused_one_by_one() {
     };
     let slow = slow_senders(&target);
     all(&target, &mut random, REQUESTS / 10);
-    let before = resident_bytes(&service);
+    let before = service.process.resident_bytes();
     let (start, outcomes) = (Instant::now(), all(&target, &mut random, REQUESTS));
-    let after = resident_bytes(&service);
+    let after = service.process.resident_bytes();
     println!("{outcomes:?} in {:?}; resident {} KiB before, {} KiB after", start.elapsed(), before >> 10, after >> 10);
     assert_eq!(outcomes.values().sum::<usize>(), REQUESTS);
     for (outcome, least) in [(Outcome::OcspError, 1000), (Outcome::RightAnswer, 10), (Outcome::ClientError, 1000)] {

@@ -30,6 +30,11 @@ impl Reply {
         self.header(name).unwrap_or_else(|| panic!("no {name} in {}: {:?}", self.status, self.headers))
     }
 
+    /// Whether it is the last one on its connection.
+    pub fn closes(&self) -> bool {
+        self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -70,6 +75,16 @@ impl Connection {
             None => self.rest()?,
         };
         Ok(reply)
+    }
+
+    /// Reads one answer; `None` where the other side has ended the connection before the first octet of it. An answer that stops short is an error.
+    pub fn next(&mut self) -> io::Result<Option<Reply>> {
+        match self.0.fill_buf() {
+            Ok([]) => Ok(None),
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(None),
+            Err(e) => Err(e),
+            Ok(_) => self.receive(false).map(Some),
+        }
     }
 
     /// Sends a request and reads the answer to it.
@@ -118,7 +133,8 @@ impl Connection {
     }
 }
 
-fn host(url: &str) -> &str {
+/// Host and port of a URL.
+pub fn host(url: &str) -> &str {
     url.strip_prefix("http://").unwrap_or_else(|| panic!("{url}: not an http URL")).split('/').next().unwrap()
 }
 

@@ -50,6 +50,27 @@ impl Process {
         self.child.id()
     }
 
+    /// Octets of memory that are resident now.
+    pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS")
+    }
+
+    /// The most octets of memory that were resident at any time since [`Process::forget_peak`].
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM")
+    }
+
+    /// Counts the peak from here on.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").unwrap();
+    }
+
+    fn memory(&self, field: &str) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let kilobytes = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.trim().strip_suffix(" kB")).unwrap();
+        kilobytes.parse::<u64>().unwrap() << 10
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -67,10 +88,15 @@ impl Process {
         running
     }
 
-    /// Sends a signal and waits for the end, which must come within ten seconds.
-    pub fn stop(&mut self, signal: &str) -> ExitStatus {
+    /// Sends a signal.
+    pub fn signal(&self, signal: &str) {
         let sent = Command::new("sh").args(["-c", &format!("kill -{signal} {}", self.pid())]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// Sends a signal and waits for the end, which must come within ten seconds.
+    pub fn stop(&mut self, signal: &str) -> ExitStatus {
+        self.signal(signal);
         self.wait(Duration::from_secs(10)).unwrap_or_else(|| panic!("still running 10 s after SIG{signal}:\n{}", self.stderr()))
     }
 }
@@ -151,6 +177,13 @@ impl Service {
         let number = |name: &str| value(name).unwrap_or("0").parse().unwrap_or_else(|_| panic!("{fields}: {name} is no number"));
         let (certificates, revoked) = (number("certificates"), number("revoked"));
         Service { ocsp: url("ocsp"), admin: url("admin"), certificates, revoked, process, ready_after, printed }
+    }
+
+    /// The value of a metric, with its labels as they are written; fails where it is not there.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = http::get(&self.admin, "/metrics", &[]).text();
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("no {name} in\n{metrics}")).parse().unwrap()
     }
 
     /// What it has written to standard error; fails where something panicked.
