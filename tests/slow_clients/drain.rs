@@ -2,7 +2,8 @@
 //!
 //! What HTTP promises them (RFC 9112 9.3, 9.6): every request is answered whole, or not with a single octet. After an answer with `Connection: close` none
 //! follows, and what was sent behind it was not looked at. A server may close a connection on which it has nothing to answer, and a request that was on its
-//! way then may be sent again. So nothing is ever in doubt; and beyond that no request is lost that was sent before the stop.
+//! way then may be sent again. So nothing is ever in doubt. Beyond that no request is lost that was sent before the stop, and who asks without a pause is
+//! told of it by an answer, and so loses none at all.
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ const ROUNDS: usize = 5;
 /// Clients by how many requests they send at once, each after the answers to those before.
 const DEPTHS: [usize; 8] = [1, 1, 1, 1, 1, 1, 4, 16];
 const IDLE: usize = 50;
+/// Where requests follow each other as closely as this, no connection ends without a word: the service waits twice as long for the next one.
+const WITHOUT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What became of the requests of a client.
 #[derive(Clone, Copy, Debug, Default)]
@@ -47,6 +50,8 @@ struct Client<'a> {
     depth: usize,
     /// Set before the service is told to stop.
     stop: &'a OnceLock<Instant>,
+    /// When the requests before the present ones were sent on their connection.
+    sent_before: Option<Instant>,
     tally: Tally,
 }
 
@@ -55,7 +60,10 @@ impl Client<'_> {
     fn run(mut self, url: &str) -> Tally {
         while self.stop.get().is_none() {
             match Connection::open(url) {
-                Ok(mut connection) => while self.ask(&mut connection) {},
+                Ok(mut connection) => {
+                    self.sent_before = None;
+                    while self.ask(&mut connection) {}
+                }
                 Err(e) => assert!(self.stop.get().is_some(), "refused before the stop: {e}"),
             }
         }
@@ -66,11 +74,14 @@ impl Client<'_> {
     fn ask(&mut self, connection: &mut Connection) -> bool {
         let first = self.tally.answered;
         let requests: Vec<u8> = (first..first + self.depth).flat_map(|number| self.world.request(number)).collect();
+        let begun = Instant::now();
         let sent = connection.send(&requests).map(|()| Instant::now());
         for number in first..first + self.depth {
             let Some(reply) = connection.next().expect("a whole answer or nothing of it") else {
                 let stop = *self.stop.get().expect("a connection has ended before the stop");
                 assert!(!sent.is_ok_and(|sent| sent <= stop), "a request that was sent before the stop is lost");
+                let pause = self.sent_before.map(|before| before.elapsed());
+                assert!(pause.is_none_or(|pause| pause > WITHOUT_PAUSE), "a client that asks without a pause is told of the stop");
                 self.tally.surprised += 1;
                 return false;
             };
@@ -83,6 +94,7 @@ impl Client<'_> {
                 return false;
             }
         }
+        self.sent_before = Some(begun);
         true
     }
 }
@@ -97,7 +109,7 @@ fn round(world: &World, load: Duration) -> Tally {
     begun.send(&request[..request.len() - 20]).unwrap();
     std::thread::scope(|scope| {
         let clients = DEPTHS.map(|depth| {
-            let (client, url) = (Client { world, depth, stop: &stop, tally: Tally::default() }, &url);
+            let (client, url) = (Client { world, depth, stop: &stop, sent_before: None, tally: Tally::default() }, &url);
             scope.spawn(move || client.run(url))
         });
         std::thread::sleep(load);

@@ -45,7 +45,8 @@ pub(super) async fn hold(thread: &Arc<Thread>, rest: Rest) {
 async fn hold_http1(thread: &Arc<Thread>, io: TokioIo<Rewound>, left: &AtomicU32) -> hyper::Result<()> {
     let service = service_fn(|request| async move {
         let mut response = thread.service.respond(request).await;
-        if left.fetch_sub(1, Relaxed) <= 1 {
+        // Who asks without a pause is told of the stop, and then sends nothing that would be lost.
+        if left.fetch_sub(1, Relaxed) <= 1 || thread.stop.is_stopped() {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         Ok::<_, Infallible>(response)
