@@ -11,6 +11,7 @@ mod service;
 mod setup;
 mod sign;
 mod status;
+mod token;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ enum Command {
     List(list::List),
     Revoke(revoke::Revoke),
     Import(import::Import),
+    Token(token::Token),
 }
 
 /// Which configuration a command works with.
@@ -63,6 +65,7 @@ impl Cli {
             Command::List(list) => list.run(),
             Command::Revoke(revoke) => revoke.run(),
             Command::Import(import) => import.run(),
+            Command::Token(token) => token.run(),
         }
     }
 }

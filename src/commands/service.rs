@@ -20,7 +20,7 @@ use crate::signing::metrics::SigningMetrics;
 
 /// How often readiness is looked at while waiting for it.
 /// How long background threads may take to end: a signature that was begun cannot be interrupted.
-const LAST_SIGNATURES: Duration = Duration::from_secs(10);
+const LAST_SIGNATURES: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Sockets that are taken before anything else is done.

@@ -77,13 +77,18 @@ pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) ->
 pub(super) struct KeyRing<'a> {
     tokens: BTreeMap<&'a str, &'a TokenConfig>,
     open: BTreeMap<String, Pkcs11Token>,
-    threads: usize,
+    sessions: usize,
 }
 
 impl<'a> KeyRing<'a> {
-    /// A ring over the tokens of a configuration.
+    /// A ring over the tokens of a configuration, for the signing worker: a session for each of its threads, and for the one that signs what is urgent.
     pub(super) fn new(config: &'a Config) -> KeyRing<'a> {
-        KeyRing { tokens: config.tokens_by_name(), open: BTreeMap::new(), threads: config.signing.threads }
+        KeyRing::with_sessions(config, config.signing.threads + 1)
+    }
+
+    /// The same with so many sessions, where a token's configuration does not say how many.
+    pub(super) fn with_sessions(config: &'a Config, sessions: usize) -> KeyRing<'a> {
+        KeyRing { tokens: config.tokens_by_name(), open: BTreeMap::new(), sessions }
     }
 
     /// Opens a key; `spki` is that of its certificate.
@@ -106,7 +111,7 @@ impl<'a> KeyRing<'a> {
                 (None, Some(variable)) => Pin::from_env(variable)?,
                 (None, None) => bail!("token '{name}': neither pin_file nor pin_env"),
             };
-            let token = Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(self.threads))?;
+            let token = Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(self.sessions))?;
             self.open.insert(name.to_owned(), token);
         }
         Ok(&self.open[name])

@@ -130,7 +130,7 @@ pub struct TokenConfig {
     /// Or an environment variable that holds it.
     #[serde(default)]
     pub pin_env: Option<String>,
-    /// Sessions to sign with at the same time; 1 to 256. Default: one a signing thread.
+    /// Sessions to sign with at the same time; 1 to 256. Default: one a signing thread, and one for what is urgent.
     #[serde(default)]
     pub sessions: Option<usize>,
 }

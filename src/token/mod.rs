@@ -5,12 +5,14 @@
 
 pub mod error;
 pub mod pkcs11;
+mod rate;
 mod secret_file;
 pub mod software;
 
 use std::sync::Arc;
 
 pub use error::TokenError;
+pub use rate::signatures_per_second;
 
 use crate::pki::{HashAlgorithm, KeyAlgorithm, SignatureAlgorithm};
 

@@ -1,0 +1,203 @@
+//! A service whose keys are on a SoftHSM2 token that misbehaves: what is said, what goes on, and what comes back by itself.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use common::http;
+use common::ocsp::{Asker, Hash, serial_of};
+use common::openssl_ca::write_secret;
+use common::{PATIENCE, Service, fail, kakunin, list, succeed, tool, until};
+use tempfile::TempDir;
+
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const TOKEN: &str = "faulty";
+const PIN: &str = "314159";
+const SO_PIN: &str = "12345678";
+
+/// A demo whose issuing CA and its responder have their keys on a token; the root's is in a file.
+struct World {
+    directory: TempDir,
+}
+
+impl World {
+    fn new() -> World {
+        let world = World { directory: tempfile::tempdir().unwrap() };
+        Service::demo(&world.path("demo"), &["--certificates", "60", "--revoked", "5"]).stop();
+        fs::create_dir(world.path("tokens")).unwrap();
+        let settings =
+            format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", world.path("tokens").display());
+        fs::write(world.path("softhsm2.conf"), settings).unwrap();
+        write_secret(&world.path("demo/pin"), &format!("{PIN}\n"));
+        world.util(&["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", SO_PIN]);
+        world.import_keys();
+        world.configure(|text| text);
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn config(&self) -> PathBuf {
+        self.path("demo/token.toml")
+    }
+
+    fn util(&self, arguments: &[&str]) {
+        succeed(tool("softhsm2-util").args(arguments).env("SOFTHSM2_CONF", self.path("softhsm2.conf")));
+    }
+
+    fn import(&self, file: &str, label: &str, id: &str) {
+        let file = self.path("demo/keys").join(file).display().to_string();
+        self.util(&["--import", &file, "--token", TOKEN, "--label", label, "--id", id, "--pin", PIN]);
+    }
+
+    fn import_keys(&self) {
+        self.import("issuing.key.pem", "issuing", "01");
+        self.import("issuing-ocsp.key.pem", "issuing-ocsp", "02");
+    }
+
+    /// The demo's configuration with the token's keys, and with whatever else is to be different.
+    fn configure(&self, change: impl Fn(String) -> String) {
+        let text = fs::read_to_string(self.path("demo/kakunin.toml")).unwrap();
+        let text = text
+            .replace("{ file = \"keys/issuing.key.pem\" }", "{ token = \"hsm\", label = \"issuing\" }")
+            .replace("{ file = \"keys/issuing-ocsp.key.pem\" }", "{ token = \"hsm\", label = \"issuing-ocsp\" }");
+        let listen = |line: &str| if line.starts_with("listen = ") { "listen = \"127.0.0.1:0\"".to_owned() } else { line.to_owned() };
+        let text = text.lines().map(listen).collect::<Vec<_>>().join("\n");
+        let token = format!("\n[[token]]\nname = \"hsm\"\nmodule = \"{SOFTHSM}\"\nlabel = \"{TOKEN}\"\npin_file = \"pin\"\n");
+        fs::write(self.config(), change(text + &token)).unwrap();
+    }
+
+    fn command(&self, subcommand: &[&str], arguments: &[&str]) -> Command {
+        let mut command = kakunin(subcommand);
+        command.arg("--config").arg(self.config()).args(arguments);
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env("STALL_FILE", self.path("stall"));
+        command
+    }
+
+    fn serve(&self) -> Service {
+        Service::serve(&mut self.command(&["serve"], &[]))
+    }
+
+    fn revoke(&self, issuer: &str, serial: &str) {
+        succeed(&mut self.command(&["revoke"], &["--issuer", issuer, "--serial", serial, "--reason", "superseded"]));
+    }
+
+    fn asker(&self, issuer: &str) -> Asker {
+        Asker::new(&self.path(&format!("demo/{issuer}.pem")))
+    }
+
+    /// A certificate that is good so far.
+    fn good(&self) -> String {
+        list(&self.config(), "issuing").into_iter().find(|certificate| !certificate.is_revoked()).unwrap().serial
+    }
+
+    /// What `check` says of this configuration, which it must refuse.
+    fn refused(&self, change: impl Fn(String) -> String) -> String {
+        self.configure(change);
+        let output = common::run(&mut self.command(&["check"], &[]));
+        assert_eq!(output.status.code(), Some(1), "{}", common::text(&output));
+        common::text(&output)
+    }
+}
+
+fn is_good(service: &Service, asker: &Asker, serial: &str) -> bool {
+    asker.ask(&service.ocsp, serial, Hash::Sha1).is_good()
+}
+
+#[test]
+fn what_is_wrong_with_a_token_is_named() {
+    let world = World::new();
+    succeed(&mut world.command(&["check"], &[]));
+    let said = world.refused(|text| text.replace(SOFTHSM, "/nowhere/module.so"));
+    assert!(said.contains("/nowhere/module.so"), "{said}");
+    let said = world.refused(|text| text.replace("label = \"faulty\"", "label = \"absent\""));
+    assert!(said.contains("absent") && said.contains(TOKEN), "which there are: {said}");
+    let said = world.refused(|text| text.replace("label = \"issuing\"", "label = \"none\""));
+    assert!(said.contains("none") && said.contains("issuing-ocsp"), "which there are: {said}");
+    let said = world.refused(|text| text.replace("label = \"issuing\"", "label = \"issuing-ocsp\""));
+    assert!(said.contains("key and certificate") || said.contains("belongs to"), "not a pair: {said}");
+    world.import("issuing-ocsp.key.pem", "issuing", "03");
+    let said = world.refused(|text| text);
+    assert!(said.contains("issuing") && said.contains('2'), "two keys have the label: {said}");
+    write_secret(&world.path("demo/pin"), "000000\n");
+    let said = world.refused(|text| text);
+    assert!(said.to_lowercase().contains("pin"), "{said}");
+    fail(&mut world.command(&["serve"], &[]));
+}
+
+#[test]
+fn token_bench_measures_every_key() {
+    let world = World::new();
+    let arguments = ["--sessions", "1,2", "--seconds", "1", "--json"];
+    let lines = succeed(&mut world.command(&["token", "bench"], &arguments));
+    let measured: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let keys: Vec<_> =
+        measured.iter().map(|m| (m["issuer"].as_str().unwrap(), m["signs"].as_str().unwrap(), m["sessions"].as_u64().unwrap())).collect();
+    assert_eq!(
+        keys,
+        [
+            ("root", "CRL", 1),
+            ("root", "CRL", 2),
+            ("issuing", "OCSP", 1),
+            ("issuing", "OCSP", 2),
+            ("issuing", "CRL", 1),
+            ("issuing", "CRL", 2)
+        ]
+    );
+    assert!(measured.iter().all(|m| m["per_second"].as_f64().unwrap() > 1.0), "{lines}");
+    assert_eq!(measured[2]["token"], TOKEN);
+}
+
+fn stalling_module(directory: &Path) -> PathBuf {
+    let module = directory.join("stalling.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/token_faults/stalling_module.c");
+    succeed(tool("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&module).arg(source).arg("-ldl"));
+    module
+}
+
+/// S1.1: the root's keys are elsewhere.
+#[test]
+fn s1_1_a_token_that_stalls_holds_up_only_what_it_signs() {
+    let world = World::new();
+    let module = stalling_module(world.directory.path());
+    world.configure(|text| text.replace(SOFTHSM, module.to_str().unwrap()));
+    let mut service = world.serve();
+    let (serial, issuing) = (world.good(), world.asker("issuing"));
+    fs::write(world.path("stall"), "").unwrap();
+    world.revoke("issuing", &serial);
+    let (root, sub_ca) = (world.asker("root"), serial_of(&world.path("demo/issuing.pem")));
+    world.revoke("root", &sub_ca);
+    until(PATIENCE, "the root's revocation", || (!is_good(&service, &root, &sub_ca)).then_some(()));
+    assert!(is_good(&service, &issuing, &serial), "this one waits for its token, and everything is answered meanwhile");
+    fs::remove_file(world.path("stall")).unwrap();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
+    // And the end of the program does not wait for it.
+    fs::write(world.path("stall"), "").unwrap();
+    world.revoke("issuing", &world.good());
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(service.process.stop("TERM").code(), Some(0), "{}", service.stderr());
+}
+
+#[test]
+fn a_token_that_is_initialised_again_is_an_alarm_and_its_keys_are_found_when_they_are_back() {
+    let world = World::new();
+    let service = world.serve();
+    let (serial, issuing) = (world.good(), world.asker("issuing"));
+    world.util(&["--init-token", "--token", TOKEN, "--label", TOKEN, "--pin", PIN, "--so-pin", SO_PIN]);
+    world.revoke("issuing", &serial);
+    until(PATIENCE, "the alarm", || (service.metric("kakunin_signing_failing_issuers") == 1).then_some(()));
+    assert!(is_good(&service, &issuing, &serial), "what is valid is answered");
+    assert_eq!(http::get(&service.admin, "/livez", &[]).status, 200);
+    world.import_keys();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
+    until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));
+    service.stop();
+}
