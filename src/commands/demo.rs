@@ -17,8 +17,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::output::Output;
-use super::service::{self, BackgroundSigner, Service, Sockets};
+use super::service::{self, Service, Sockets};
 use super::setup;
+use super::signer::BackgroundSigner;
 use crate::admin::Admin;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::pki::{KeyAlgorithm, Timestamp};
@@ -90,13 +91,14 @@ impl Demo {
         files::ensure_config(config_path, plan)?;
         let config = Config::load(config_path)?;
         let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
-        let issuers = setup::open_signing(&config, registry.as_ref())?;
+        let issuers = setup::open_signing(&config, registry.as_ref(), |_| true).all()?;
         population::ensure(&self.dir, &config, registry.as_ref(), plan)?;
 
         let metrics = SigningMetrics::default();
         let mut worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
         sign_with_progress(&mut worker, &metrics, plan)?;
-        let service = Service::start(sockets, registry.clone(), Some(BackgroundSigner { worker, metrics }))?;
+        let signer = BackgroundSigner::new(worker, metrics, &config, &registry, Vec::new());
+        let service = Service::start(sockets, registry.clone(), Some(signer))?;
         service.wait_until_ready(Duration::from_secs(60))?;
 
         let counts = registry.counts(setup::find_issuer(registry.as_ref(), "issuing")?.id)?;

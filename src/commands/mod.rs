@@ -10,6 +10,7 @@ mod serve;
 mod service;
 mod setup;
 mod sign;
+mod signer;
 mod status;
 mod token;
 

@@ -4,11 +4,10 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::output::Output;
-use super::service::{self, BackgroundSigner, Service, Sockets};
+use super::service::{self, Service, Sockets};
+use super::signer::BackgroundSigner;
 use super::{ConfigFile, setup};
 use crate::admin::Admin;
-use crate::signing::Worker;
-use crate::signing::metrics::SigningMetrics;
 
 /// Serve OCSP and CRLs, and sign in the background
 #[derive(Debug, Args)]
@@ -43,10 +42,8 @@ impl Serve {
         };
         let (registry, signer) = if self.roles.contains(&Role::Signer) {
             let registry = setup::open_registry(&config)?;
-            let issuers = setup::open_signing(&config, registry.as_ref())?;
-            let metrics = SigningMetrics::default();
-            let worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
-            (registry, Some(BackgroundSigner { worker, metrics }))
+            let signer = BackgroundSigner::open(&config, &registry)?;
+            (registry, Some(signer))
         } else {
             (setup::open_registry_read_only(&config)?, None)
         };

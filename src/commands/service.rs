@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use super::signer::BackgroundSigner;
 use crate::admin::{Admin, Part, ResponderPart};
 use crate::config::ResponderConfig;
 use crate::pki::Timestamp;
 use crate::registry::Registry;
 use crate::responder::{Content, Follower, Limits, Readiness, Running, Server, Stop};
-use crate::signing::Worker;
 use crate::signing::metrics::SigningMetrics;
 
-/// How often readiness is looked at while waiting for it.
 /// How long background threads may take to end: a signature that was begun cannot be interrupted.
 const LAST_SIGNATURES: Duration = Duration::from_secs(5);
+/// How often readiness is looked at while waiting for it.
 const LOOK: Duration = Duration::from_millis(5);
 
 /// Sockets that are taken before anything else is done.
@@ -29,12 +29,6 @@ pub(super) struct Sockets {
     pub(super) responder: Option<Server>,
     /// For the operator.
     pub(super) admin: Admin,
-}
-
-/// A signing worker to run in the background.
-pub(super) struct BackgroundSigner {
-    pub(super) worker: Worker,
-    pub(super) metrics: SigningMetrics,
 }
 
 /// Everything that runs.
@@ -47,8 +41,19 @@ pub(super) struct Service {
     signals: Signals,
 }
 
+/// Files that are open beside connections: registry, listeners, token modules.
+const OTHER_FILES: u64 = 256;
+
 /// Listens for relying parties, as configured.
 pub(super) fn bind(config: &ResponderConfig) -> Result<Server> {
+    let wanted = config.max_connections as u64 + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(limit) if limit < wanted => {
+            warn!("open files: found a hard limit of {limit}, wanted {wanted} for responder.max_connections = {}", config.max_connections);
+        }
+        Ok(_) => {}
+        Err(e) => warn!("open files: the limit cannot be raised to {wanted}: {e}"),
+    }
     let limits = Limits {
         max_connections: config.max_connections,
         max_requests_per_connection: config.max_requests_per_connection,
@@ -69,10 +74,10 @@ impl Service {
         let (stop, content) = (Stop::new(), Arc::new(Content::new()));
         let mut parts: Vec<Arc<dyn Part>> = Vec::new();
         let mut threads = Vec::new();
-        if let Some(BackgroundSigner { mut worker, metrics }) = signer {
-            parts.push(Arc::new(SigningPart(metrics)));
+        if let Some(signer) = signer {
+            parts.push(Arc::new(SigningPart(signer.metrics.clone())));
             let stop = stop.clone();
-            let work = move || worker.run(&|| stop.is_stopped(), &Timestamp::now);
+            let work = move || signer.run(&stop);
             threads.push(std::thread::Builder::new().name("signing".to_owned()).spawn(work)?);
         }
         let responder = match sockets.responder {

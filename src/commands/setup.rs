@@ -1,6 +1,7 @@
 //! From the configuration to open registries, certificates and keys: what every command begins with.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -13,9 +14,9 @@ use crate::pki::{CertificateInfo, SignatureAlgorithm};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
 use crate::signing::{IssuerSigning, ResponseSigner, Timing, describe_signer};
-use crate::token::Key;
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
+use crate::token::{Key, TokenError};
 
 /// The greatest certificate file that is read.
 const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
@@ -76,7 +77,8 @@ pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) ->
 /// Opens keys, each token once.
 pub(super) struct KeyRing<'a> {
     tokens: BTreeMap<&'a str, &'a TokenConfig>,
-    open: BTreeMap<String, Pkcs11Token>,
+    /// A token that could not be opened is not tried again: its PIN might be refused again.
+    open: BTreeMap<String, Result<Pkcs11Token, TokenError>>,
     sessions: usize,
 }
 
@@ -106,16 +108,22 @@ impl<'a> KeyRing<'a> {
     fn token(&mut self, name: &str) -> Result<&Pkcs11Token> {
         if !self.open.contains_key(name) {
             let config = self.tokens.get(name).with_context(|| format!("no [[token]] named '{name}'"))?;
-            let pin = match (&config.pin_file, &config.pin_env) {
-                (Some(file), _) => Pin::from_file(file)?,
-                (None, Some(variable)) => Pin::from_env(variable)?,
-                (None, None) => bail!("token '{name}': neither pin_file nor pin_env"),
-            };
-            let token = Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(self.sessions))?;
-            self.open.insert(name.to_owned(), token);
+            self.open.insert(name.to_owned(), open_token(config, self.sessions));
         }
-        Ok(&self.open[name])
+        match &self.open[name] {
+            Ok(token) => Ok(token),
+            Err(failure) => Err(failure.clone().into()),
+        }
     }
+}
+
+fn open_token(config: &TokenConfig, sessions: usize) -> Result<Pkcs11Token, TokenError> {
+    // The configuration has exactly one of them.
+    let pin = match (&config.pin_file, &config.pin_env) {
+        (Some(file), _) => Pin::from_file(file)?,
+        (None, variable) => Pin::from_env(variable.as_deref().unwrap_or_default())?,
+    };
+    Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(sessions))
 }
 
 fn decode_id(hex: &str) -> Result<Vec<u8>> {
@@ -152,33 +160,81 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
     Ok(IssuerKeys { ca: ca_key, responder })
 }
 
-/// Registers every issuer of the configuration, and opens what is needed to sign for those that are not closed.
-pub(super) fn open_signing(config: &Config, registry: &dyn Registry) -> Result<Vec<IssuerSigning>> {
-    let mut ring = KeyRing::new(config);
-    let mut all = Vec::new();
-    for issuer_config in &config.issuers {
-        let name = &issuer_config.name;
-        let (issuer, certificate) = register_issuer(registry, issuer_config).with_context(|| format!("issuer '{name}'"))?;
-        if issuer.mode == IssuerMode::Closed {
-            continue;
+/// What came of opening the keys of the issuers.
+pub(super) struct Opened {
+    pub(super) issuers: Vec<IssuerSigning>,
+    pub(super) unopened: Vec<Unopened>,
+}
+
+/// An issuer that cannot be signed for.
+pub(super) struct Unopened {
+    pub(super) name: String,
+    why: anyhow::Error,
+}
+
+impl Opened {
+    /// The issuers, where all could be opened.
+    pub(super) fn all(self) -> Result<Vec<IssuerSigning>> {
+        match self.unopened.into_iter().next() {
+            Some(Unopened { name, why }) => Err(why.context(format!("issuer '{name}'"))),
+            None => Ok(self.issuers),
         }
-        let keys = open_keys(&mut ring, issuer_config, &certificate).with_context(|| format!("issuer '{name}'"))?;
-        let responder = match keys.responder {
-            Some((key, signer, signed_as)) => {
-                let id = registry.register_signer(issuer.id, &signer)?;
-                Some(ResponseSigner { key, signer, id, not_after: signed_as.not_after })
-            }
-            None => None,
-        };
-        all.push(IssuerSigning {
-            issuer,
-            certificate,
-            responder,
-            crl_key: keys.ca,
-            ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
-            crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
-            base_url: config.base_url.clone(),
-        });
     }
-    Ok(all)
+}
+
+impl Unopened {
+    /// Whether another try might lock the token.
+    pub(super) fn pin_refused(&self) -> bool {
+        let refused = |cause: &TokenError| matches!(cause, TokenError::WrongPin { .. } | TokenError::PinLocked { .. });
+        self.why.chain().any(|cause| cause.downcast_ref::<TokenError>().is_some_and(refused))
+    }
+}
+
+impl fmt::Display for Unopened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "issuer '{}': {:#}", self.name, self.why)
+    }
+}
+
+/// Registers the `wanted` issuers of the configuration, and opens what is needed to sign for those that are not closed.
+pub(super) fn open_signing(config: &Config, registry: &dyn Registry, wanted: impl Fn(&str) -> bool) -> Opened {
+    let mut ring = KeyRing::new(config);
+    let mut opened = Opened { issuers: Vec::new(), unopened: Vec::new() };
+    for issuer in config.issuers.iter().filter(|issuer| wanted(&issuer.name)) {
+        match open_issuer(&mut ring, config, issuer, registry) {
+            Ok(signing) => opened.issuers.extend(signing),
+            Err(why) => opened.unopened.push(Unopened { name: issuer.name.clone(), why }),
+        }
+    }
+    opened
+}
+
+/// `None` for an issuer that is closed.
+fn open_issuer(
+    ring: &mut KeyRing<'_>,
+    config: &Config,
+    issuer_config: &IssuerConfig,
+    registry: &dyn Registry,
+) -> Result<Option<IssuerSigning>> {
+    let (issuer, certificate) = register_issuer(registry, issuer_config)?;
+    if issuer.mode == IssuerMode::Closed {
+        return Ok(None);
+    }
+    let keys = open_keys(ring, issuer_config, &certificate)?;
+    let responder = match keys.responder {
+        Some((key, signer, signed_as)) => {
+            let id = registry.register_signer(issuer.id, &signer)?;
+            Some(ResponseSigner { key, signer, id, not_after: signed_as.not_after })
+        }
+        None => None,
+    };
+    Ok(Some(IssuerSigning {
+        issuer,
+        certificate,
+        responder,
+        crl_key: keys.ca,
+        ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
+        crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
+        base_url: config.base_url.clone(),
+    }))
 }

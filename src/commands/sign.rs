@@ -3,8 +3,9 @@
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::ConfigFile;
 use super::output::Output;
-use super::{ConfigFile, setup};
+use super::setup::{self, Opened, Unopened};
 use crate::pki::Timestamp;
 use crate::signing::Worker;
 
@@ -26,9 +27,10 @@ impl Sign {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let registry = setup::open_registry(&config)?;
-        let issuers = setup::open_signing(&config, registry.as_ref())?;
+        let Opened { issuers, unopened } = setup::open_signing(&config, registry.as_ref(), |_| true);
         let mut worker = Worker::new(registry, issuers, config.signing.threads, Default::default())?;
-        let report = worker.pass(&Timestamp::now);
+        let mut report = worker.pass(&Timestamp::now);
+        report.failures.extend(unopened.iter().map(Unopened::to_string));
         let mut output = Output::new();
         let written = match self.json {
             true => output.json(&report),

@@ -13,9 +13,9 @@ pub struct SigningMetrics {
     pub crls: IntCounter,
     /// Attempts that failed: see the log for each.
     pub failures: IntCounter,
-    /// 1 while the worker runs: an alarm while it is not.
+    /// Workers that run: an alarm while it is 0.
     pub running: IntGauge,
-    /// Issuers for which the last attempt failed: an alarm while it is not 0.
+    /// Issuers for which the last attempt failed, or whose keys cannot be opened: an alarm while it is not 0.
     pub failing_issuers: IntGauge,
 }
 
@@ -28,7 +28,7 @@ impl Default for SigningMetrics {
             packs: counter("kakunin_signing_packs_published_total", "Response packs published"),
             crls: counter("kakunin_signing_crls_published_total", "CRLs published"),
             failures: counter("kakunin_signing_failures_total", "Signing attempts that failed"),
-            running: gauge("kakunin_signing_running", "1 while the signing worker runs"),
+            running: gauge("kakunin_signing_running", "Signing workers that run"),
             failing_issuers: gauge("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed"),
         }
     }

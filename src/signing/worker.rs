@@ -48,6 +48,8 @@ pub struct Worker {
     turn: usize,
     /// Lanes made so far: each has its own number.
     lanes_made: u64,
+    /// Issuers that the metrics count as failing because of this worker.
+    failing: i64,
     /// When the slots of an issuer could not be divided.
     growth_failed: BTreeMap<usize, Timestamp>,
 }
@@ -110,6 +112,7 @@ impl Worker {
             metrics,
             turn: 0,
             lanes_made: 0,
+            failing: 0,
             growth_failed: BTreeMap::new(),
         };
         (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
@@ -193,7 +196,8 @@ impl Worker {
         self.store_watermarks(now, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
         let failing: BTreeSet<usize> = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer).collect();
-        self.metrics.failing_issuers.set(failing.len() as i64);
+        self.metrics.failing_issuers.add(failing.len() as i64 - self.failing);
+        self.failing = failing.len() as i64;
         (report, working)
     }
 
@@ -380,13 +384,13 @@ struct RunningMark(IntGauge);
 
 impl RunningMark {
     fn new(metrics: &SigningMetrics) -> RunningMark {
-        metrics.running.set(1);
+        metrics.running.inc();
         RunningMark(metrics.running.clone())
     }
 }
 
 impl Drop for RunningMark {
     fn drop(&mut self) {
-        self.0.set(0);
+        self.0.dec();
     }
 }

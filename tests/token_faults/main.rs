@@ -130,7 +130,8 @@ fn what_is_wrong_with_a_token_is_named() {
     write_secret(&world.path("demo/pin"), "000000\n");
     let said = world.refused(|text| text);
     assert!(said.to_lowercase().contains("pin"), "{said}");
-    fail(&mut world.command(&["serve"], &[]));
+    let once = fail(&mut world.command(&["sign"], &["--once"]));
+    assert!(once.contains("issuer 'issuing'") && once.to_lowercase().contains("pin"), "{once}");
 }
 
 #[test]
@@ -196,6 +197,26 @@ fn a_token_that_is_initialised_again_is_an_alarm_and_its_keys_are_found_when_the
     until(PATIENCE, "the alarm", || (service.metric("kakunin_signing_failing_issuers") == 1).then_some(()));
     assert!(is_good(&service, &issuing, &serial), "what is valid is answered");
     assert_eq!(http::get(&service.admin, "/livez", &[]).status, 200);
+    world.import_keys();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
+    until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));
+    service.stop();
+}
+
+#[test]
+fn s1_1_an_issuer_whose_keys_are_missing_waits_for_them_and_the_others_do_not_wait() {
+    let world = World::new();
+    world.util(&["--init-token", "--token", TOKEN, "--label", TOKEN, "--pin", PIN, "--so-pin", SO_PIN]);
+    let service = world.serve();
+    let (serial, issuing) = (world.good(), world.asker("issuing"));
+    assert_eq!(service.metric("kakunin_signing_failing_issuers"), 1);
+    world.revoke("issuing", &serial);
+    let (root, sub_ca) = (world.asker("root"), serial_of(&world.path("demo/issuing.pem")));
+    world.revoke("root", &sub_ca);
+    until(PATIENCE, "the root's revocation", || (!is_good(&service, &root, &sub_ca)).then_some(()));
+    assert!(is_good(&service, &issuing, &serial));
+    let once = fail(&mut world.command(&["sign"], &["--once"]));
+    assert!(once.contains("issuer 'issuing'") && once.contains(TOKEN), "{once}");
     world.import_keys();
     until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
     until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));

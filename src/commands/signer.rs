@@ -1,0 +1,95 @@
+//! The signing side of a running service: a worker for the issuers whose keys could be opened, and patience with the others (S1.1).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tracing::{error, info, warn};
+
+use super::setup::{self, Opened, Unopened};
+use crate::config::Config;
+use crate::pki::Timestamp;
+use crate::registry::Registry;
+use crate::responder::Stop;
+use crate::signing::metrics::SigningMetrics;
+use crate::signing::{IssuerSigning, Worker};
+
+/// How often keys that could not be opened are tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// A signing worker to run in the background.
+pub(super) struct BackgroundSigner {
+    worker: Worker,
+    pub(super) metrics: SigningMetrics,
+    config: Config,
+    registry: Arc<dyn Registry>,
+    unopened: Vec<Unopened>,
+}
+
+impl BackgroundSigner {
+    /// A worker for every issuer of the configuration whose keys can be opened. Fails where there is none.
+    pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>) -> Result<BackgroundSigner> {
+        let Opened { issuers, unopened } = setup::open_signing(config, registry.as_ref(), |_| true);
+        if issuers.is_empty() && !unopened.is_empty() {
+            let all: Vec<String> = unopened.iter().map(Unopened::to_string).collect();
+            bail!("no issuer can be signed for:\n  {}", all.join("\n  "));
+        }
+        let metrics = SigningMetrics::default();
+        let worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
+        Ok(BackgroundSigner::new(worker, metrics, config, registry, unopened))
+    }
+
+    /// Goes on with a worker that has worked already.
+    pub(super) fn new(
+        worker: Worker,
+        metrics: SigningMetrics,
+        config: &Config,
+        registry: &Arc<dyn Registry>,
+        unopened: Vec<Unopened>,
+    ) -> BackgroundSigner {
+        BackgroundSigner { worker, metrics, config: config.clone(), registry: registry.clone(), unopened }
+    }
+
+    /// Signs until the stop.
+    pub(super) fn run(self, stop: &Stop) {
+        let BackgroundSigner { mut worker, metrics, config, registry, unopened } = self;
+        std::thread::scope(|scope| {
+            scope.spawn(|| worker.run(&|| stop.is_stopped(), &Timestamp::now));
+            for failure in &unopened {
+                error!("{failure}; what is published of it is answered, and nothing new is signed");
+            }
+            metrics.failing_issuers.add(unopened.len() as i64);
+            let (mut waiting, given_up): (Vec<Unopened>, Vec<Unopened>) = unopened.into_iter().partition(|issuer| !issuer.pin_refused());
+            for issuer in given_up {
+                warn!("issuer '{}': its PIN is not tried again before the next start, so that the token is not locked", issuer.name);
+            }
+            while !waiting.is_empty() && stop.sleep(RETRY) {
+                let opened = setup::open_signing(&config, registry.as_ref(), |name| waiting.iter().any(|issuer| issuer.name == name));
+                waiting = opened.unopened.into_iter().filter(|issuer| !issuer.pin_refused()).collect();
+                for signing in opened.issuers {
+                    info!(issuer = signing.issuer.name, "its keys could be opened now");
+                    metrics.failing_issuers.sub(1);
+                    let late = Late { registry: registry.clone(), threads: config.signing.threads, metrics: metrics.clone() };
+                    scope.spawn(move || late.sign(signing, stop));
+                }
+            }
+        });
+    }
+}
+
+/// What an issuer needs whose keys were opened later than the others'.
+struct Late {
+    registry: Arc<dyn Registry>,
+    threads: usize,
+    metrics: SigningMetrics,
+}
+
+impl Late {
+    fn sign(self, signing: IssuerSigning, stop: &Stop) {
+        let name = signing.issuer.name.clone();
+        match Worker::new(self.registry, vec![signing], self.threads, self.metrics) {
+            Ok(mut worker) => worker.run(&|| stop.is_stopped(), &Timestamp::now),
+            Err(failure) => error!("issuer '{name}': {failure}: nothing is signed for it before the next start"),
+        }
+    }
+}
