@@ -178,3 +178,25 @@ fn s4_4_what_was_acknowledged_survives_kill_9_of_the_service() {
         demo.until_listed("/crl/issuing.crl", &certificate.serial, Instant::now());
     }
 }
+
+/// The key of the CA is lost: everything is revoked by one command.
+#[test]
+fn s4_4_s5_10_a_whole_ca_is_revoked_in_one_command() {
+    let demo = Demo::start();
+    let all = ["--issuer", "issuing", "--all", "--reason", "cACompromise"];
+    let refused = fail(with_config("revoke", &demo.config(), &all).args(["--confirm", "root"]));
+    assert!(refused.contains("--confirm: found 'root', wanted") && refused.contains("'issuing'"), "{refused}");
+    fail(&mut with_config("revoke", &demo.config(), &all));
+    assert_eq!(counts(&demo.config(), "issuing"), (280, 20));
+    let said = succeed(with_config("revoke", &demo.config(), &all).args(["--confirm", "issuing"]));
+    assert!(said.starts_with("revoked 280 certificates of issuer 'issuing' at "), "{said}");
+    let certificates = list(&demo.config(), "issuing");
+    for certificate in &certificates {
+        until(Duration::from_secs(10), "every answer", || {
+            let answers = HASHES.map(|hash| demo.asker.ask(&demo.service.ocsp, &certificate.serial, hash));
+            answers.iter().all(|answer| !answer.is_good()).then_some(())
+        });
+    }
+    demo.until_listed("/crl/issuing.crl", &certificates[0].serial, Instant::now());
+    assert_eq!(counts(&demo.config(), "issuing"), (0, 300));
+}

@@ -14,9 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::output::Output;
+use super::output::{Output, progress};
 use super::service::{self, Service, Sockets};
 use super::setup;
 use super::signer::BackgroundSigner;
@@ -154,11 +153,4 @@ fn sign_with_progress(worker: &mut Worker, metrics: &SigningMetrics, plan: &Plan
         [] => Ok(()),
         failures => bail!("signing: {}", failures.join("; ")),
     }
-}
-
-/// A bar on a terminal; nothing elsewhere.
-fn progress(length: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
-    let bar = ProgressBar::new(length).with_message(what);
-    style.map_or(bar.clone(), |style| bar.with_style(style))
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 /// Lines on standard output. A reader that has seen enough (`| head`) ends the command quietly.
@@ -28,6 +29,13 @@ impl Output {
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.0.flush().or_else(quiet)
     }
+}
+
+/// A bar on a terminal; nothing elsewhere.
+pub(super) fn progress(length: u64, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
+    let bar = ProgressBar::new(length).with_message(what);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
 fn quiet(error: io::Error) -> io::Result<()> {

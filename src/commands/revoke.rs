@@ -1,19 +1,21 @@
-//! `kakunin revoke`: revokes one certificate, for ever.
+//! `kakunin revoke`: revokes one certificate, or all that an issuer has issued, for ever.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
-use super::output::Output;
+use super::output::{Output, progress};
 use super::{ConfigFile, setup};
 use crate::pki::status::ReasonError;
 use crate::pki::{Revocation, RevocationReason, Serial, Timestamp};
-use crate::registry::RevokeOutcome;
+use crate::registry::{Issuer, Registry, RevokeOutcome};
 
-/// Revoke a certificate, for ever
+/// Revoke a certificate, or all of an issuer, for ever
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --serial 3fa1… --reason keyCompromise\n\n\
+    group = clap::ArgGroup::new("which").required(true).args(["serial", "all"]),
+    after_help = "Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --serial 3fa1… --reason keyCompromise\n\
+    Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --all --confirm issuing --reason cACompromise\n\n\
     The revocation is durable when the command returns. A running `serve` publishes it at once; otherwise the next `sign --once` does."
 )]
 pub(super) struct Revoke {
@@ -24,7 +26,13 @@ pub(super) struct Revoke {
     issuer: String,
     /// The certificate's serial number
     #[arg(long, value_name = "HEX")]
-    serial: Serial,
+    serial: Option<Serial>,
+    /// Every certificate of the issuer that is good, in one transaction: after a compromise of the CA's key
+    #[arg(long, requires = "confirm")]
+    all: bool,
+    /// The name of the issuer again, for --all: there is no way back
+    #[arg(long, value_name = "NAME", requires = "all")]
+    confirm: Option<String>,
     /// unspecified, keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation, privilegeWithdrawn or aACompromise
     #[arg(long, value_name = "NAME", value_parser = Reason::parse)]
     reason: Reason,
@@ -53,6 +61,14 @@ struct Outcome {
     reason: &'static str,
 }
 
+#[derive(Serialize)]
+struct MassOutcome<'a> {
+    issuer: &'a str,
+    revoked: u64,
+    revoked_at: Timestamp,
+    reason: &'static str,
+}
+
 impl Revoke {
     pub(super) fn run(self) -> Result<()> {
         let now = Timestamp::now();
@@ -63,18 +79,43 @@ impl Revoke {
         let registry = setup::open_registry(&self.config.load()?)?;
         let issuer = setup::find_issuer(registry.as_ref(), &self.issuer)?;
         let revocation = Revocation { at, reason: self.reason.0 };
-        let (outcome, revocation) = match registry.revoke(issuer.id, &self.serial, revocation, None, now)? {
+        match self.serial {
+            Some(serial) => self.one(registry.as_ref(), &issuer, serial, revocation, now),
+            None => self.every(registry.as_ref(), &issuer, revocation, now),
+        }
+    }
+
+    fn one(&self, registry: &dyn Registry, issuer: &Issuer, serial: Serial, revocation: Revocation, now: Timestamp) -> Result<()> {
+        let (outcome, revocation) = match registry.revoke(issuer.id, &serial, revocation, None, now)? {
             RevokeOutcome::Revoked => ("revoked", revocation),
             RevokeOutcome::AlreadyRevoked(before) => ("already revoked", before),
-            RevokeOutcome::NotFound => bail!("issuer '{}' has no certificate with serial {}", self.issuer, self.serial),
+            RevokeOutcome::NotFound => bail!("issuer '{}' has no certificate with serial {serial}", self.issuer),
         };
-        let reason = revocation.reason.map_or("unspecified", RevocationReason::name);
-        let outcome = Outcome { serial: self.serial, outcome, revoked_at: revocation.at, reason };
+        let outcome = Outcome { serial, outcome, revoked_at: revocation.at, reason: reason_name(revocation) };
+        let text = format!("{} {} at {} ({})", outcome.outcome, outcome.serial, outcome.revoked_at, outcome.reason);
+        self.tell(&outcome, text)
+    }
+
+    fn every(&self, registry: &dyn Registry, issuer: &Issuer, revocation: Revocation, now: Timestamp) -> Result<()> {
+        let confirmed = self.confirm.as_deref().unwrap_or_default();
+        if confirmed != self.issuer {
+            bail!("--confirm: found '{confirmed}', wanted the name of the issuer, '{}'", self.issuer);
+        }
+        let bar = progress(registry.counts(issuer.id)?.good, "revoking");
+        let revoked = registry.revoke_all(issuer.id, revocation, now, &mut |so_far| bar.set_position(so_far))?;
+        bar.finish_and_clear();
+        let outcome = MassOutcome { issuer: &self.issuer, revoked, revoked_at: revocation.at, reason: reason_name(revocation) };
+        let text = format!("revoked {revoked} certificates of issuer '{}' at {} ({})", self.issuer, outcome.revoked_at, outcome.reason);
+        self.tell(&outcome, text)
+    }
+
+    fn tell(&self, outcome: &impl Serialize, text: String) -> Result<()> {
         let mut output = Output::new();
-        let written = match self.json {
-            true => output.json(&outcome),
-            false => output.line(format!("{} {} at {} ({})", outcome.outcome, outcome.serial, outcome.revoked_at, outcome.reason)),
-        };
+        let written = if self.json { output.json(outcome) } else { output.line(text) };
         written.and_then(|()| output.finish()).context("standard output")
     }
+}
+
+fn reason_name(revocation: Revocation) -> &'static str {
+    revocation.reason.map_or("unspecified", RevocationReason::name)
 }

@@ -35,6 +35,7 @@ macro_rules! registry_contract {
             certificates: readers_see_all_of_a_call_or_nothing;
             certificates: a_panic_in_a_stream_or_visitor_undoes_its_call_and_harms_no_other;
             certificates: a_partition_that_cannot_be_stored_is_refused;
+            certificates: s4_4_s5_10_all_certificates_are_revoked_at_once_or_none;
             certificates: merge_keeps_what_is_known_and_adds_what_is_not;
             certificates: s4_4_a_merge_never_undoes_a_revocation;
             certificates: s4_4_a_revocation_is_for_ever_and_survives_reopening;

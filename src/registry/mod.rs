@@ -270,6 +270,10 @@ pub trait Registry: Send + Sync {
         now: Timestamp,
     ) -> Result<RevokeOutcome>;
 
+    /// Revokes every certificate of an issuer that is good, for ever and in one transaction: all of them or none (S4.4, S5.10). Those that are revoked already
+    /// stay as they are. `progress` is told from time to time how many it is so far; it must not call the registry. Returns how many it was.
+    fn revoke_all(&self, issuer: IssuerId, revocation: Revocation, now: Timestamp, progress: &mut dyn FnMut(u64)) -> Result<u64>;
+
     /// One certificate.
     fn certificate(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertificateRecord>>;
 

@@ -10,6 +10,7 @@ mod fault;
 mod feed;
 mod issuers;
 mod packs;
+mod revoke_all;
 mod values;
 
 use std::path::Path;
@@ -79,6 +80,10 @@ impl Registry for SqliteRegistry {
         now: Timestamp,
     ) -> Result<RevokeOutcome> {
         self.0.write(|c| certificates::revoke(c, issuer, serial, revocation, invalidity_date, now))
+    }
+
+    fn revoke_all(&self, issuer: IssuerId, revocation: Revocation, now: Timestamp, progress: &mut dyn FnMut(u64)) -> Result<u64> {
+        self.0.write(|c| revoke_all::revoke_all(c, issuer, revocation, now, progress))
     }
 
     fn certificate(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertificateRecord>> {

@@ -315,6 +315,10 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn revoke_all(&self, _: IssuerId, _: Revocation, _: Timestamp, _: &mut dyn FnMut(u64)) -> Result<u64> {
+        not_for_reading()
+    }
+
     fn certificate(&self, _: IssuerId, _: &Serial) -> Result<Option<CertificateRecord>> {
         not_for_reading()
     }

@@ -26,8 +26,6 @@ const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 const CHANGES_AT_ONCE: usize = 64;
 /// Signed packs that may wait to be published, beside those that are signed.
 const PACKS_WAITING: usize = 16;
-/// Urgent jobs that a crew is given ahead.
-const URGENT_AHEAD: usize = 64;
 
 /// Tells the time.
 pub type Clock<'a> = &'a (dyn Fn() -> Timestamp + Sync);
@@ -206,7 +204,8 @@ impl Worker {
         self.turn = (self.turn + 1) % self.lanes.len().max(1);
         for crew in 0..crews.queues.len() {
             let [urgent, other] = crews.busy[crew];
-            let wanted = [(true, URGENT_AHEAD.saturating_sub(urgent)), (false, (2 * self.threads + PACKS_WAITING).saturating_sub(other))];
+            let wanted =
+                [(true, (2 * self.threads + 2).saturating_sub(urgent)), (false, (2 * self.threads + PACKS_WAITING).saturating_sub(other))];
             for (urgent, limit) in wanted {
                 let named = if urgent { Agenda::urgent } else { Agenda::due };
                 for (index, task) in self.collect(crew, now, patience, limit, named) {

@@ -8,7 +8,8 @@ use aws_lc_rs::rand::SystemRandom;
 
 use super::files::Plan;
 use super::samples::{self, Sample};
-use super::{PARTITIONS, hierarchy, progress};
+use super::{PARTITIONS, hierarchy};
+use crate::commands::output::progress;
 use crate::commands::setup::{find_issuer, read_certificate};
 use crate::config::Config;
 use crate::issuance::batch::{self, Batch};

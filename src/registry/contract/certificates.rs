@@ -224,3 +224,33 @@ pub(in crate::registry) fn a_crl_scope_lists_its_own_revoked_certificates(store:
     registry.visit_revoked(issuer, CrlScope::Partition(1), time(0), &mut |record| records.push(record)).unwrap();
     assert_eq!(records, [batch[1]], "with everything that its entry needs");
 }
+
+pub(in crate::registry) fn s4_4_s5_10_all_certificates_are_revoked_at_once_or_none(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    add(&*registry, other, &[good(1)], OnConflict::Refuse).unwrap();
+    let mut records: Vec<CertificateRecord> = (0..25_000).map(good).collect();
+    records[7] = revoked(7, DAY);
+    add(&*registry, issuer, &records, OnConflict::Refuse).unwrap();
+    let before = state(&*registry, issuer);
+    let revocation = Revocation { at: time(2 * DAY), reason: Some(RevocationReason::CaCompromise) };
+    let undone = catch_unwind(AssertUnwindSafe(|| {
+        registry.revoke_all(issuer, revocation, time(2 * DAY), &mut |so_far| assert!(so_far < 15_000, "the program dies"))
+    }));
+    assert!(undone.is_err());
+    assert_eq!(state(&*registry, issuer), before);
+    let mut told = Vec::new();
+    assert_eq!(registry.revoke_all(issuer, revocation, time(2 * DAY), &mut |so_far| told.push(so_far)).unwrap(), 24_999);
+    assert!(told.len() > 1 && told.is_sorted() && told.last() == Some(&24_999), "{told:?}");
+    assert_eq!(registry.counts(issuer).unwrap(), Counts { good: 0, revoked: 25_000 });
+    assert_eq!(registry.counts(other).unwrap(), Counts { good: 1, revoked: 0 });
+    let status = |n| registry.certificate(issuer, &serial(n)).unwrap().unwrap().status;
+    assert_eq!((status(7), status(24_999)), (records[7].status, CertificateStatus::Revoked(revocation)));
+    let changes = registry.changes_after(before.2, 100).unwrap();
+    let named = changes.iter().map(|change| match &change.kind {
+        ChangeKind::Revocations(items) => items.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(named.sum::<usize>(), 24_999);
+    assert_eq!(registry.revoke_all(issuer, revocation, time(3 * DAY), &mut |_| {}).unwrap(), 0, "nothing is left to revoke");
+}
