@@ -22,7 +22,7 @@ use super::route::{GetRoute, PostRoute};
 
 /// Bounds on what clients may take up, and on what caches may keep.
 ///
-/// Worst-case memory of connections: `max_connections × (2 × max_header_bytes + 16 KiB)`, with the defaults 470 MiB. An idle one holds no buffer: ~1 KiB here,
+/// Worst-case memory of connections: `max_connections × (2 × max_header_bytes + 16 KiB)`, with the defaults 470 MiB. An idle one holds no buffer: less than 2 KiB here,
 /// and what the kernel keeps for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
