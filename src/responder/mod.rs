@@ -14,6 +14,7 @@ pub mod listener;
 mod load;
 pub mod ocsp;
 mod plain;
+mod plain_head;
 mod readiness;
 mod route;
 pub mod service;

@@ -7,16 +7,16 @@
 use std::mem::MaybeUninit;
 
 use httparse::{Header, Status};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, DATE};
 
 use crate::pki::Timestamp;
 use crate::pki::ocsp_request::MAX_REQUEST_BYTES;
 
 use super::counters::Event;
 use super::get_path::{self, Buffer};
-use super::headers::{self, ETag, Fields, NO_STORE, Text};
+use super::headers::{self, ETag};
+use super::plain_head::Head;
 use super::route::{GetRoute, PostRoute};
-use super::service::{OCSP_RESPONSE, Service, is_ocsp_request, validity};
+use super::service::{Service, is_ocsp_request};
 
 /// More headers than OCSP clients and proxies send.
 const MAX_HEADERS: usize = 32;
@@ -73,9 +73,9 @@ struct Conditions<'b> {
     modified_since: Option<&'b [u8]>,
 }
 
-/// The headers that matter.
+/// The headers of a request that matter.
 #[derive(Default)]
-struct Head<'b> {
+struct Asking<'b> {
     content_length: Option<usize>,
     content_type: Option<&'b [u8]>,
     conditions: Conditions<'b>,
@@ -85,14 +85,14 @@ struct Head<'b> {
 impl Service {
     /// Answers the plain requests that `input` begins with, at most `left` of them (and takes them off it), by appending to `output`.
     pub(super) fn answer_plain(&self, input: &[u8], output: &mut Vec<u8>, body: &mut Vec<u8>, left: &mut u32) -> Progress {
-        let mut consumed = 0;
+        let (now, mut consumed) = (self.now(), 0);
         loop {
             let next = match read(&input[consumed..]) {
                 Reading::Partial => Next::Read,
                 Reading::NotPlain => Next::NotPlain,
                 Reading::Plain(mut request) => {
                     request.close |= *left <= 1;
-                    if !self.respond_plain(&request, output, body) {
+                    if !self.respond_plain(&request, now, output, body) {
                         Next::NotPlain
                     } else {
                         *left -= 1;
@@ -110,7 +110,7 @@ impl Service {
     }
 
     /// `false`, and nothing is done, where the path is not that of an OCSP request.
-    fn respond_plain(&self, request: &Plain<'_>, output: &mut Vec<u8>, body: &mut Vec<u8>) -> bool {
+    fn respond_plain(&self, request: &Plain<'_>, now: Timestamp, output: &mut Vec<u8>, body: &mut Vec<u8>) -> bool {
         let mut buffer = Buffer::default();
         let (der, issuer, conditions) = match request.asked {
             Asked::Get(conditions) => match GetRoute::of(request.path, |name| self.has_issuer(name)) {
@@ -125,51 +125,25 @@ impl Service {
                 _ => return false,
             },
         };
-        let now = self.now();
         body.clear();
-        match self.answer(der, issuer, now, body) {
-            Ok(definitive) => {
-                let etag = ETag::strong(&definitive.tag);
-                let unmodified = headers::is_unmodified(conditions.all(), &etag, definitive.this_update);
-                self.begin(output, unmodified);
-                validity(&definitive).write(output, &etag, now, self.limits().max_cache_age);
-                if unmodified {
-                    end(output, now, request.close);
-                    return true;
-                }
+        let answer = self.answer(der, issuer, now, body);
+        let head = Head { now, close: request.close, cap: self.limits().max_cache_age };
+        match answer {
+            Ok(definitive) if headers::is_unmodified(conditions.all(), &ETag::strong(&definitive.tag), definitive.this_update) => {
+                self.count(Event::Http304);
+                head.not_modified(output, &definitive);
+                return true;
             }
+            Ok(definitive) => head.definitive(output, &definitive, body.len()),
             Err(refusal) => {
-                self.begin(output, false);
-                output.field(CACHE_CONTROL, NO_STORE.as_bytes());
                 body.extend_from_slice(refusal.status().response());
+                head.refused(output, body.len());
             }
         }
-        let mut length = Text::<20>::default();
-        length.push_number(body.len() as u64);
-        output.field(CONTENT_LENGTH, length.as_bytes());
-        end(output, now, request.close);
+        self.count(Event::Http200);
         output.extend_from_slice(body);
         true
     }
-
-    fn begin(&self, output: &mut Vec<u8>, unmodified: bool) {
-        if unmodified {
-            self.count(Event::Http304);
-            return output.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\n");
-        }
-        self.count(Event::Http200);
-        output.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
-        output.field(CONTENT_TYPE, OCSP_RESPONSE.as_bytes());
-    }
-}
-
-/// The last headers, and the empty line.
-fn end(output: &mut Vec<u8>, now: Timestamp, close: bool) {
-    if close {
-        output.extend_from_slice(b"connection: close\r\n");
-    }
-    output.field(DATE, &headers::http_date(now));
-    output.extend_from_slice(b"\r\n");
 }
 
 impl<'b> Conditions<'b> {
@@ -191,7 +165,7 @@ fn read(input: &[u8]) -> Reading<'_> {
     if !path.starts_with('/') || path.bytes().any(|octet| octet == b'?' || octet == b'#') {
         return Reading::NotPlain;
     }
-    let Some(head) = Head::read(request.headers) else { return Reading::NotPlain };
+    let Some(head) = Asking::read(request.headers) else { return Reading::NotPlain };
     let (asked, body_length) = match (method, head.content_length) {
         ("GET", None) => (Asked::Get(head.conditions), 0),
         ("POST", Some(length)) if length <= MAX_REQUEST_BYTES && is_ocsp_request(head.content_type) => {
@@ -204,29 +178,29 @@ fn read(input: &[u8]) -> Reading<'_> {
     Reading::Plain(Plain { path, asked, close: head.close, length: head_length + body_length })
 }
 
-impl<'b> Head<'b> {
+impl<'b> Asking<'b> {
     /// `None` where a header changes how the request is to be read, or says again what was said.
-    fn read(headers: &[Header<'b>]) -> Option<Head<'b>> {
-        let mut head = Head::default();
+    fn read(headers: &[Header<'b>]) -> Option<Asking<'b>> {
+        let mut asking = Asking::default();
         for Header { name, value } in headers {
             let is = |wanted: &str| name.eq_ignore_ascii_case(wanted);
             match name.len() {
                 6 if is("expect") => return None,
                 7 if is("upgrade") => return None,
                 10 if is("connection") => match value {
-                    value if value.eq_ignore_ascii_case(b"close") => head.close = true,
+                    value if value.eq_ignore_ascii_case(b"close") => asking.close = true,
                     value if value.eq_ignore_ascii_case(b"keep-alive") => {}
                     _ => return None,
                 },
-                12 if is("content-type") => once(&mut head.content_type, value)?,
-                13 if is("if-none-match") => once(&mut head.conditions.none_match, value)?,
-                14 if is("content-length") => once(&mut head.content_length, number(value)?)?,
-                17 if is("if-modified-since") => once(&mut head.conditions.modified_since, value)?,
+                12 if is("content-type") => once(&mut asking.content_type, value)?,
+                13 if is("if-none-match") => once(&mut asking.conditions.none_match, value)?,
+                14 if is("content-length") => once(&mut asking.content_length, number(value)?)?,
+                17 if is("if-modified-since") => once(&mut asking.conditions.modified_since, value)?,
                 17 if is("transfer-encoding") => return None,
                 _ => {}
             }
         }
-        Some(head)
+        Some(asking)
     }
 }
 

@@ -79,16 +79,21 @@ impl Thread {
                 () = &mut stopped => break,
                 () = listener.ready() => {}
             }
-            // A few at a time, so that those who are connected get their turn.
-            for _ in 0..ACCEPTS_IN_A_TURN {
+            let mut accepted = 0;
+            loop {
                 match listener.accept() {
                     Ok(stream) => self.admit(stream, &mut connections),
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                     Err(e) => self.accept_failed(&e).await,
                 }
+                accepted += 1;
+                if accepted == ACCEPTS_IN_A_TURN {
+                    // Those who are connected get their turn.
+                    tokio::task::yield_now().await;
+                    break;
+                }
             }
             while connections.try_join_next().is_some() {}
-            tokio::task::yield_now().await;
         }
         // Who was connected before the stop is still served.
         while let Ok((stream, _)) = listener.listener.accept() {

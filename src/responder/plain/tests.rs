@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
+use hyper::header::{CONTENT_LENGTH, DATE};
 use hyper::{HeaderMap, Request, StatusCode};
 use proptest::prelude::*;
 
