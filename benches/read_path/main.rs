@@ -1,5 +1,5 @@
-//! `cargo bench --bench read_path`: what each step from the octets of a request to those of its answer takes, what encoding a great CRL takes, and how
-//! the status map compares with simpler ones.
+//! `cargo bench --bench read_path`: what each step from the octets of a request to those of its answer takes, and how the status map
+//! compares with simpler ones.
 
 mod maps;
 mod world;
@@ -7,16 +7,15 @@ mod world;
 use std::hint::black_box;
 use std::time::Duration;
 
-use criterion::{BatchSize, Criterion, Throughput};
-use kakunin::pki::crl::{CrlEntries, CrlEntry, CrlHeader, UnsignedCrl};
+use criterion::Criterion;
 use kakunin::pki::ocsp_request::OcspRequest;
 use kakunin::pki::ocsp_response::SingleResponse;
-use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, Revocation, RevocationReason, SignatureAlgorithm, SlotHash};
+use kakunin::pki::{CertificateStatus, HashAlgorithm, SlotHash};
 use kakunin::registry::IssuerId;
 use kakunin::responder::get_path::{self, Buffer};
 use kakunin::responder::ocsp::answer;
 
-use world::{CERTIFICATES, Walk, now};
+use world::{Walk, now};
 
 fn main() {
     if maps::built_for_its_size() {
@@ -25,7 +24,6 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     read(&mut criterion);
     answers(&mut criterion);
-    crl(&mut criterion);
     maps::look_ups(&mut criterion);
     // Not where only a list, a test or one benchmark was asked for.
     if std::env::args().skip(1).all(|argument| argument == "--bench") {
@@ -77,31 +75,4 @@ fn answers(criterion: &mut Criterion) {
 fn numbers(next: fn(&mut Walk) -> u64) -> Vec<u64> {
     let mut walk = Walk::new(0);
     (0..65_536).map(|_| next(&mut walk)).collect()
-}
-
-/// A CRL of a million entries, and what copying as many octets takes.
-fn crl(criterion: &mut Criterion) {
-    let revocation = Revocation { at: now(), reason: Some(RevocationReason::Superseded) };
-    let entries: Vec<_> =
-        (0..CERTIFICATES).map(|number| CrlEntry { serial: world::serial(number), revocation, invalidity_date: None }).collect();
-    let encode = |entries: &[CrlEntry]| {
-        let mut encoded = CrlEntries::default();
-        entries.iter().for_each(|entry| encoded.push(entry));
-        let certificate = CertificateInfo::from_der(include_bytes!("../../tests/data/responder.der")).expect("a certificate");
-        let header = CrlHeader {
-            issuer: &certificate.subject,
-            authority_key_identifier: &[7; 20],
-            algorithm: SignatureAlgorithm::EcdsaSha256,
-            number: 1,
-            this_update: now(),
-            next_update: now().saturating_add(Duration::from_secs(86_400)),
-            distribution_point: None,
-        };
-        UnsignedCrl::new(&header, encoded).with_signature(&[1; 70])
-    };
-    let der = encode(&entries);
-    let mut group = criterion.benchmark_group("a CRL of 1 M entries");
-    group.sample_size(10).measurement_time(Duration::from_secs(3)).throughput(Throughput::Bytes(der.len() as u64));
-    group.bench_function("encode", |b| b.iter_batched(|| (), |()| encode(black_box(&entries)), BatchSize::PerIteration));
-    group.bench_function("memcpy", |b| b.iter_batched(|| (), |()| black_box(&der).clone(), BatchSize::PerIteration));
 }

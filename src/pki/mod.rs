@@ -8,6 +8,7 @@ pub mod algorithm;
 pub mod cert_id;
 pub mod certificate;
 pub mod crl;
+pub mod crl_reader;
 pub mod der_encoding;
 pub mod der_reading;
 pub mod ecdsa;

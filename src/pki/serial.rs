@@ -67,6 +67,12 @@ impl Serial {
     pub fn as_der_content(&self) -> &[u8] {
         &self.octets[..usize::from(self.length)]
     }
+
+    /// The same octets with zeros behind them, and how many they are: for encoders that copy a fixed number of octets.
+    #[inline]
+    pub(super) fn padded_der_content(&self) -> (&[u8; Self::MAX_LENGTH], usize) {
+        (&self.octets, usize::from(self.length))
+    }
 }
 
 impl fmt::Display for Serial {

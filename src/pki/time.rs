@@ -100,11 +100,25 @@ impl Timestamp {
         DateTime::new(year, field(0)?, field(1)?, field(2)?, field(3)?, field(4)?).map(Timestamp::from).map_err(|_| fail())
     }
 
+    /// Reads the content of a UTCTime, `YYMMDDHHMMSSZ`; `None` where it is none, or before 1970.
+    pub fn from_utc(content: &[u8; 13]) -> Option<Timestamp> {
+        let (date, rest) = content.split_first_chunk::<2>()?;
+        let year = two_digits_of(date)?;
+        from_civil(if year < 50 { 2000 + year } else { 1900 + year }, rest)
+    }
+
+    /// Reads the content of a GeneralizedTime, `YYYYMMDDHHMMSSZ`; `None` where it is none, or before 1970.
+    pub fn from_generalized(content: &[u8; 15]) -> Option<Timestamp> {
+        let (century, rest) = content.split_first_chunk::<2>()?;
+        let (year, rest) = rest.split_first_chunk::<2>()?;
+        from_civil(100 * two_digits_of(century)? + two_digits_of(year)?, rest)
+    }
+
     /// Date and time of day. Some ten nanoseconds: every OCSP response takes several of them.
     pub fn civil(self) -> Civil {
         let (days, seconds) = (self.0 / 86_400, (self.0 % 86_400) as u32);
         // Counted in years that begin with March, so that a leap day is the last of its year, and in eras of 400 years, which are all alike.
-        let days_since_0000_03 = days + 719_468;
+        let days_since_0000_03 = days + DAYS_BEFORE_1970;
         let (era, day_of_era) = (days_since_0000_03 / DAYS_OF_ERA, (days_since_0000_03 % DAYS_OF_ERA) as u32);
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -123,6 +137,36 @@ impl Timestamp {
     }
 }
 
+/// The instant in a year whose month to second are `MMDDHHMMSSZ`.
+fn from_civil(year: u64, rest: &[u8]) -> Option<Timestamp> {
+    let (&[a, b, c, d, e, f, g, h, i, j, b'Z'], []) = rest.split_first_chunk::<11>()? else { return None };
+    let field = |pair: [u8; 2]| two_digits_of(&pair);
+    let (month, day) = (field([a, b])?, field([c, d])?);
+    let (hour, minute, second) = (field([e, f])?, field([g, h])?, field([i, j])?);
+    let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let days_in_month = match month {
+        2 => 28 + u64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year < 1970 || day == 0 || day > days_in_month || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // Years begin with March, so that a leap day is the last of its year.
+    let (march_year, march_month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = march_year / 4 - march_year / 100 + march_year / 400;
+    let days = march_year * 365 + leap_days + (march_month * 153 + 2) / 5 + day - 1;
+    Timestamp::from_unix((days - DAYS_BEFORE_1970) * 86_400 + hour * 3600 + minute * 60 + second)
+}
+
+fn two_digits_of(digits: &[u8; 2]) -> Option<u64> {
+    let [tens, ones] = digits.map(|digit| u64::from(digit.wrapping_sub(b'0')));
+    if tens < 10 && ones < 10 { Some(10 * tens + ones) } else { None }
+}
+
+/// From 1 March of the year 0 to 1 January 1970.
+const DAYS_BEFORE_1970: u64 = 719_468;
 const DAYS_OF_ERA: u64 = 146_097;
 
 /// A point in time as a calendar and a clock show it, in UTC.
@@ -254,9 +298,22 @@ mod tests {
             let (ours, der) = (t.civil(), DateTime::from(t));
             prop_assert_eq!((ours.year, ours.month, ours.day), (der.year(), der.month(), der.day()));
             prop_assert_eq!((ours.hour, ours.minute, ours.second), (der.hour(), der.minutes(), der.seconds()));
+            prop_assert_eq!(Timestamp::from_generalized(&t.generalized()), Some(t));
             if let Some(utc) = t.utc() {
                 prop_assert_eq!(Timestamp::from_asn1_text(std::str::from_utf8(&utc).unwrap()).unwrap(), t);
+                prop_assert_eq!(Timestamp::from_utc(&utc), Some(t));
             }
+        }
+
+        /// Any digits: what one way of reading refuses, the other refuses too.
+        #[test]
+        fn c1_both_ways_of_reading_agree(long in "[0-9]{13,14}[Z0-9]", short in "[0-9]{12}[Z0-9]", month in "(19|20)[0-9]{2}0[0-9][0-3][0-9]1[0-9]3[0-9]00Z") {
+            for text in [long, month] {
+                if let Ok(content) = text.as_bytes().try_into() {
+                    prop_assert_eq!(Timestamp::from_generalized(content), Timestamp::from_asn1_text(&text).ok(), "{}", text);
+                }
+            }
+            prop_assert_eq!(Timestamp::from_utc(short.as_bytes().try_into().unwrap()), Timestamp::from_asn1_text(&short).ok(), "{}", short);
         }
     }
 }

@@ -10,6 +10,8 @@
 
 use std::collections::BTreeSet;
 
+use bytes::Bytes;
+
 use crate::pki::{CertificateStatus, HashAlgorithm, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
 
 #[cfg(test)]
@@ -234,7 +236,7 @@ pub struct CrlRecord {
     /// When the next one is planned: caches need not ask before.
     pub refresh_at: Timestamp,
     /// The signed CRL.
-    pub der: Vec<u8>,
+    pub der: Bytes,
 }
 
 /// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.

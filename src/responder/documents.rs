@@ -83,7 +83,7 @@ impl Document {
         Document {
             validity: Validity { this_update: crl.this_update, next_update: Some(next_update), refresh_at: Some(crl.refresh_at) },
             etag: etag_of(&crl.der),
-            body: crl.der.into(),
+            body: crl.der,
             kind: DocumentKind::Crl { issuer, scope, number, next_update },
         }
     }
@@ -209,7 +209,7 @@ mod tests {
             this_update: time(1000),
             next_update: time(9000),
             refresh_at: time(5000),
-            der: b"0123456789".to_vec(),
+            der: Bytes::from_static(b"0123456789"),
         };
         Document::crl(IssuerId(1), record)
     }

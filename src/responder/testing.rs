@@ -90,7 +90,7 @@ fn issuer() -> Issuer {
 fn crl(scope: CrlScope, number: u64, now: u64) -> CrlRecord {
     let Signing { this_update, next_update, .. } = signing(now, 0);
     let refresh_at = time(next_update.unix() - 3600);
-    CrlRecord { scope, number, this_update, next_update, refresh_at, der: format!("crl {number}").into_bytes() }
+    CrlRecord { scope, number, this_update, next_update, refresh_at, der: format!("crl {number}").into() }
 }
 
 const SCOPES: [CrlScope; 3] = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1)];

@@ -4,7 +4,7 @@ use super::gate::{self, MeantCrl};
 use super::schedule::{self, Turn};
 use super::{IssuerSigning, SigningError};
 use crate::pki::Timestamp;
-use crate::pki::crl::{CrlEntries, CrlEntry, CrlHeader, UnsignedCrl};
+use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::extension::IssuingDistributionPoint;
 use crate::pki::{CertificateStatus, Revocation};
 use crate::registry::{CertificateRecord, CrlRecord, CrlScope, Registry};
@@ -22,13 +22,6 @@ pub fn issue(
 ) -> Result<CrlRecord, SigningError> {
     // The number is asked for before the entries: whoever publishes in between makes `publish_crl` refuse this CRL.
     let number = registry.next_crl_number(signing.issuer.id, scope)?;
-    let mut entries = CrlEntries::default();
-    registry.visit_revoked(signing.issuer.id, scope, previous.unwrap_or_default(), &mut |record| {
-        if let Some(entry) = entry_of(&record) {
-            entries.push(&entry);
-        }
-    })?;
-    let count = entries.count();
     let distribution_point = distribution_point(signing, scope);
     let next_update = schedule::next_update(now, signing.crl_timing.validity, Timestamp::MAX);
     let header = CrlHeader {
@@ -40,7 +33,14 @@ pub fn issue(
         next_update,
         distribution_point: distribution_point.clone(),
     };
-    let unsigned = UnsignedCrl::new(&header, entries);
+    let mut crl = CrlEncoder::new(&header, registry.counts(signing.issuer.id)?.revoked);
+    registry.visit_revoked(signing.issuer.id, scope, previous.unwrap_or_default(), &mut |record| {
+        if let Some(entry) = entry_of(&record) {
+            crl.push(&entry);
+        }
+    })?;
+    let count = crl.count();
+    let unsigned = crl.finish()?;
     let signature = key.sign(unsigned.to_be_signed())?;
     let der = unsigned.with_signature(&signature);
     let meant = MeantCrl {

@@ -5,18 +5,22 @@
 
 use const_oid::db::rfc5280::ID_KP_OCSP_SIGNING;
 use const_oid::db::rfc6960::ID_PKIX_OCSP_BASIC;
-use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use x509_cert::Certificate;
-use x509_cert::crl::CertificateList;
-use x509_cert::ext::Extension;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlNumber, ExtendedKeyUsage, IssuingDistributionPoint};
 use x509_ocsp::{BasicOcspResponse, CertStatus, OcspResponse, OcspResponseStatus, ResponderId};
 
 use super::{ResponseSigner, Timing};
+use crate::pki::crl_reader::CrlReader;
 use crate::pki::ocsp_response::SingleResponse;
 use crate::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, IssuerHashes, SignatureAlgorithm, Timestamp};
+
+/// Content octets of OIDs (RFC 5280 5.2, 5.3).
+const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
+const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
+const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
+const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
 
 /// A broken rule of `RULES.md`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -133,51 +137,48 @@ pub struct MeantCrl<'a> {
     pub algorithm: SignatureAlgorithm,
 }
 
-/// Reads a CRL again and holds it against rules C1 – C4, and its signature against the CA's key.
+/// Reads a CRL again, an entry at a time, and holds it against rules C1 – C4, and its signature against the CA's key.
 pub fn check_crl(der: &[u8], meant: &MeantCrl<'_>, ca: &CertificateInfo) -> Result<()> {
-    let list = CertificateList::from_der(der).map_err(|e| finding("C1", format!("not a CertificateList: {e}")))?;
-    let body = &list.tbs_cert_list;
-    require(body.version == x509_cert::Version::V2, "C1", "not version 2")?;
-    require(list.signature_algorithm == body.signature, "C1", "inner and outer algorithm differ")?;
-    require(body.issuer.to_der().is_ok_and(|issuer| issuer == ca.subject), "C1", "the issuer is not the CA's subject")?;
-    require(Timestamp::from(body.this_update.to_date_time()) == meant.this_update, "C1", "thisUpdate is not what was meant")?;
-    let next_update = body.next_update.map(|t| Timestamp::from(t.to_date_time()));
-    require(next_update == Some(meant.next_update) && meant.next_update > meant.this_update, "C1", "nextUpdate is not what was meant")?;
-    check_entries(body, meant)?;
-    let extensions = body.crl_extensions.as_deref().unwrap_or(&[]);
-    check_crl_extensions(extensions, meant, ca)?;
-    let tbs = body.to_der().map_err(|e| finding("C1", e.to_string()))?;
-    require(list.signature_algorithm.to_der().is_ok_and(|a| a == meant.algorithm.identifier()), "C1", "another signature algorithm")?;
-    require(meant.algorithm.verify(&ca.spki, &tbs, list.signature.raw_bytes()), "C1", "the signature does not verify with the CA's key")
+    let crl = CrlReader::from_der(der).map_err(|e| finding("C1", e.to_string()))?;
+    require(crl.outer_algorithm == crl.inner_algorithm, "C1", "inner and outer algorithm differ")?;
+    require(crl.issuer == ca.subject, "C1", "the issuer is not the CA's subject")?;
+    require(crl.this_update == meant.this_update, "C1", "thisUpdate is not what was meant")?;
+    let in_order = meant.next_update > meant.this_update;
+    require(crl.next_update == Some(meant.next_update) && in_order, "C1", "nextUpdate is not what was meant")?;
+    check_entries(&crl, meant)?;
+    check_crl_extensions(&crl, meant, ca)?;
+    require(crl.outer_algorithm == meant.algorithm.identifier(), "C1", "another signature algorithm")?;
+    let verifies = meant.algorithm.verify(&ca.spki, crl.to_be_signed, crl.signature);
+    require(verifies, "C1", "the signature does not verify with the CA's key")
 }
 
-fn check_entries(body: &x509_cert::crl::TbsCertList, meant: &MeantCrl<'_>) -> Result<()> {
-    let entries = body.revoked_certificates.as_deref();
-    require(entries.is_none_or(|e| !e.is_empty()), "C1", "an empty revokedCertificates")?;
-    let found = entries.map_or(0, <[_]>::len) as u64;
-    require(found == meant.entries, "C6", &format!("{found} entries, {} revoked certificates", meant.entries))?;
-    for extension in entries.unwrap_or(&[]).iter().flat_map(|e| e.crl_entry_extensions.as_deref().unwrap_or(&[])) {
-        require(!extension.critical, "C3", "a critical entry extension")?;
-        let unspecified = extension.extn_id == oid("2.5.29.21") && extension.extn_value.as_bytes() == [0x0a, 1, 0];
-        require(!unspecified, "C3", "reasonCode unspecified(0)")?;
+fn check_entries(crl: &CrlReader<'_>, meant: &MeantCrl<'_>) -> Result<()> {
+    let mut found = 0;
+    for entry in crl.entries() {
+        let entry = entry.map_err(|e| finding("C1", e.to_string()))?;
+        found += 1;
+        for extension in entry.extensions() {
+            require(!extension.critical, "C3", "a critical entry extension")?;
+            let unspecified = extension.oid == REASON_CODE && extension.value == [0x0a, 1, 0];
+            require(!unspecified, "C3", "reasonCode unspecified(0)")?;
+        }
     }
-    Ok(())
+    require(found == meant.entries, "C6", &format!("{found} entries, {} revoked certificates", meant.entries))
 }
 
-fn check_crl_extensions(extensions: &[Extension], meant: &MeantCrl<'_>, ca: &CertificateInfo) -> Result<()> {
-    let find = |id: &str| extensions.iter().find(|e| e.extn_id == oid(id));
-    let aki = find("2.5.29.35").and_then(|e| AuthorityKeyIdentifier::from_der(e.extn_value.as_bytes()).ok()).and_then(|a| a.key_identifier);
+fn check_crl_extensions(crl: &CrlReader<'_>, meant: &MeantCrl<'_>, ca: &CertificateInfo) -> Result<()> {
+    let aki = crl.extension(AUTHORITY_KEY_IDENTIFIER).and_then(|e| AuthorityKeyIdentifier::from_der(e.value).ok());
+    let aki = aki.and_then(|a| a.key_identifier);
     require(aki.is_some_and(|id| id.as_bytes() == ca.key_identifier), "C1", "authorityKeyIdentifier is not the CA's")?;
-    let number = find("2.5.29.20").filter(|e| !e.critical).and_then(|e| CrlNumber::from_der(e.extn_value.as_bytes()).ok());
+    let number = crl.extension(CRL_NUMBER).filter(|e| !e.critical).and_then(|e| CrlNumber::from_der(e.value).ok());
     let octets = meant.number.to_be_bytes();
     let significant = &octets[octets.iter().position(|b| *b != 0).unwrap_or(7)..];
     require(number.is_some_and(|n| n.0.as_bytes() == significant), "C2", "cRLNumber is not what was meant, or critical")?;
-    let point = find("2.5.29.28");
-    match (point, meant.distribution_point) {
+    match (crl.extension(ISSUING_DISTRIBUTION_POINT), meant.distribution_point) {
         (None, None) => Ok(()),
         (Some(extension), Some(uri)) => {
             require(extension.critical, "C4", "issuingDistributionPoint is not critical")?;
-            let point = IssuingDistributionPoint::from_der(extension.extn_value.as_bytes()).map_err(|e| finding("C4", e.to_string()))?;
+            let point = IssuingDistributionPoint::from_der(extension.value).map_err(|e| finding("C4", e.to_string()))?;
             require(point.only_contains_user_certs && !point.only_contains_ca_certs, "C4", "a partition is not onlyContainsUserCerts")?;
             let same = matches!(&point.distribution_point, Some(DistributionPointName::FullName(names))
                 if matches!(&names[..], [GeneralName::UniformResourceIdentifier(found)] if found.as_str() == uri));
@@ -185,8 +186,4 @@ fn check_crl_extensions(extensions: &[Extension], meant: &MeantCrl<'_>, ca: &Cer
         }
         _ => Err(finding("C4", "issuingDistributionPoint on a full CRL, or none on a partition")),
     }
-}
-
-fn oid(text: &str) -> ObjectIdentifier {
-    ObjectIdentifier::new_unwrap(text)
 }

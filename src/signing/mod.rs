@@ -17,7 +17,7 @@ pub mod worker;
 use std::time::Duration;
 
 use crate::pack::PackError;
-use crate::pki::{CertificateInfo, Timestamp, ocsp_response};
+use crate::pki::{CertificateInfo, Timestamp, crl as crl_encoder, ocsp_response};
 use crate::registry::{CrlScope, Issuer, RegistryError, Signer, SignerId, crl_path};
 use crate::token::{Key, TokenError, verify_pair};
 
@@ -52,6 +52,9 @@ pub enum SigningError {
     /// The program ends.
     #[error("interrupted: the program ends")]
     Stopped,
+    /// There are too many entries for one CRL.
+    #[error(transparent)]
+    CrlTooLong(#[from] crl_encoder::CrlTooLong),
     /// The gate refused what was signed.
     #[error("refused by the gate, rule {0}")]
     Gate(#[from] gate::Finding),

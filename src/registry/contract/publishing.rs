@@ -9,7 +9,7 @@ pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> P
 }
 
 pub(super) fn crl(scope: CrlScope, number: u64) -> CrlRecord {
-    let der = format!("{scope:?} {number}").into_bytes();
+    let der = format!("{scope:?} {number}").into();
     let this_update = number % DAY;
     CrlRecord {
         scope,

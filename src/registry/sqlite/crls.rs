@@ -22,7 +22,7 @@ fn crl(row: &Row<'_>) -> rusqlite::Result<CrlRecord> {
         this_update: row.get(2)?,
         next_update: row.get(3)?,
         refresh_at: row.get(4)?,
-        der: row.get(5)?,
+        der: row.get::<_, Vec<u8>>(5)?.into(),
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn publish(connection: &Connection, issuer: IssuerId, crl: &CrlRecord
         .prepare_cached(
             "INSERT INTO crl (issuer, scope, number, this_update, next_update, refresh_at, der) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![issuer, crl.scope, Number(crl.number), crl.this_update, crl.next_update, crl.refresh_at, crl.der])?;
+        .execute(params![issuer, crl.scope, Number(crl.number), crl.this_update, crl.next_update, crl.refresh_at, &crl.der[..]])?;
     feed::append(connection, issuer, &ChangeKind::Crl(crl.scope))
 }
 
