@@ -7,7 +7,7 @@
 pub struct NotDer;
 
 /// What is left to read of some DER.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -60,9 +60,14 @@ impl<'a> Reader<'a> {
 
     /// The next TLV with its tag and length, which must have this tag.
     pub fn raw(&mut self, tag: u8) -> Result<&'a [u8], NotDer> {
+        self.whole(tag).map(|(raw, _)| raw)
+    }
+
+    /// The same, and a reader of its content.
+    pub fn whole(&mut self, tag: u8) -> Result<(&'a [u8], Reader<'a>), NotDer> {
         let before = self.0;
-        self.expect(tag)?;
-        Ok(&before[..before.len() - self.0.len()])
+        let content = self.enter(tag)?;
+        Ok((&before[..before.len() - self.0.len()], content))
     }
 
     /// The tag of the next TLV.

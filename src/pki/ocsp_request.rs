@@ -2,6 +2,7 @@
 
 use super::der_encoding::tag;
 use super::der_reading::{NotDer, Reader};
+use super::ocsp_live::NONCE;
 use super::{CertId, HashAlgorithm};
 
 /// The greatest request that is read, in octets of DER: room for a signed request with its certificates.
@@ -21,6 +22,8 @@ pub struct OcspRequest<'a> {
     pub nonce: Option<&'a [u8]>,
     /// Whether an extension that this program does not know is marked critical.
     pub unknown_critical_extension: bool,
+    /// requestList, of which every part was read once.
+    list: Reader<'a>,
 }
 
 /// Not an OCSP request: the answer is malformedRequest (RFC 6960 2.3).
@@ -34,8 +37,6 @@ impl From<NotDer> for MalformedRequest {
     }
 }
 
-/// id-pkix-ocsp-nonce (RFC 9654 2.1).
-const NONCE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x02];
 /// Version v1 as it is encoded against the rule that defaults are left out.
 const EXPLICIT_VERSION_1: &[u8] = &[tag::INTEGER, 1, 0];
 
@@ -60,6 +61,7 @@ impl<'a> OcspRequest<'a> {
         }
         tbs.optional(tag::constructed(1))?;
         let mut list = tbs.enter(tag::SEQUENCE)?;
+        let whole = list;
         let mut extensions = Extensions::default();
         let cert_id = read_single(&mut list, &mut extensions)?;
         let mut certificates = 1;
@@ -71,7 +73,18 @@ impl<'a> OcspRequest<'a> {
             extensions.read(content, true)?;
         }
         tbs.finish()?;
-        Ok(OcspRequest { cert_id, certificates, nonce: extensions.nonce, unknown_critical_extension: extensions.unknown_critical })
+        let Extensions { nonce, unknown_critical: unknown_critical_extension } = extensions;
+        Ok(OcspRequest { cert_id, certificates, nonce, unknown_critical_extension, list: whole })
+    }
+
+    /// Every CertID that is asked about, in order: its whole DER, and what it says.
+    pub fn cert_ids(&self) -> impl Iterator<Item = (&'a [u8], CertId<'a>)> {
+        let mut list = self.list;
+        std::iter::from_fn(move || {
+            let mut single = list.enter(tag::SEQUENCE).ok()?;
+            let (whole, content) = single.whole(tag::SEQUENCE).ok()?;
+            Some((whole, read_cert_id(content).ok()?))
+        })
     }
 }
 
@@ -216,7 +229,13 @@ mod tests {
         let mut request = owned(HashAlgorithm::Sha1, &"01".parse().unwrap(), vec![]);
         let another: Request = owned(HashAlgorithm::Sha256, &"02".parse().unwrap(), vec![]).tbs_request.request_list.remove(0);
         request.tbs_request.request_list.push(another);
-        assert_eq!(OcspRequest::from_der(&request.to_der().unwrap()).unwrap().certificates, 2);
+        let der = request.to_der().unwrap();
+        let read = OcspRequest::from_der(&der).unwrap();
+        assert_eq!(read.certificates, 2);
+        let owned: Vec<_> = request.tbs_request.request_list.iter().map(|r| r.req_cert.to_der().unwrap()).collect();
+        assert_eq!(read.cert_ids().map(|(whole, _)| whole).collect::<Vec<_>>(), owned);
+        let hashes: Vec<_> = read.cert_ids().map(|(_, cert_id)| cert_id.hash_algorithm).collect();
+        assert_eq!(hashes, [Some(HashAlgorithm::Sha1), Some(HashAlgorithm::Sha256)]);
         request.tbs_request.request_list.clear();
         assert_eq!(OcspRequest::from_der(&request.to_der().unwrap()), Err(MalformedRequest));
     }
@@ -248,6 +267,7 @@ mod tests {
             prop_assert_eq!(read.cert_id.serial, serial.as_der_content());
             prop_assert_eq!(read.nonce, nonce.as_deref());
             prop_assert_eq!(read.certificates, 1);
+            prop_assert_eq!(read.cert_ids().map(|(_, cert_id)| cert_id).collect::<Vec<_>>(), [read.cert_id]);
         }
 
         #[test]

@@ -90,15 +90,11 @@ impl ResponseTemplate {
         algorithm: SignatureAlgorithm,
         responder_certificate: Option<&[u8]>,
     ) -> ResponseTemplate {
-        let certs = match responder_certificate {
-            Some(der) => constructed(tag::constructed(0), &[&constructed(tag::SEQUENCE, &[der])]),
-            None => Vec::new(),
-        };
         ResponseTemplate {
             cert_id_prefix: issuer.cert_id_prefix(),
-            responder_id: constructed(tag::constructed(2), &[&tlv(tag::OCTET_STRING, responder_key_hash)]),
+            responder_id: responder_id(responder_key_hash),
             algorithm,
-            certs,
+            certs: certs(responder_certificate),
         }
     }
 
@@ -130,18 +126,8 @@ impl ResponseTemplate {
         let bit_string_length = signature_length + 1;
         let identifier = self.algorithm.identifier();
         let basic_length = tlv_length(lengths.response_data) + identifier.len() + tlv_length(bit_string_length) + self.certs.len();
-        let octets_length = tlv_length(basic_length);
-        let bytes_length = tlv_length(BASIC_RESPONSE_OID.len()) + tlv_length(octets_length);
-        let outer_length = 3 + tlv_length(tlv_length(bytes_length));
 
-        out.reserve_exact(tlv_length(outer_length));
-        push_header(out, tag::SEQUENCE, outer_length);
-        out.extend_from_slice(&[tag::ENUMERATED, 1, 0]);
-        push_header(out, tag::constructed(0), tlv_length(bytes_length));
-        push_header(out, tag::SEQUENCE, bytes_length);
-        push_tlv(out, tag::OID, BASIC_RESPONSE_OID);
-        push_header(out, tag::OCTET_STRING, octets_length);
-        push_header(out, tag::SEQUENCE, basic_length);
+        push_envelope(out, basic_length);
         self.push_response_data(out, single, &lengths);
         out.extend_from_slice(identifier);
         push_header(out, tag::BIT_STRING, bit_string_length);
@@ -179,6 +165,33 @@ impl ResponseTemplate {
     }
 }
 
+/// `[2] EXPLICIT KeyHash`: the ResponderID byKey (rule O3).
+pub(super) fn responder_id(key_hash: &[u8; 20]) -> Vec<u8> {
+    constructed(tag::constructed(2), &[&tlv(tag::OCTET_STRING, key_hash)])
+}
+
+/// `[0] EXPLICIT SEQUENCE OF Certificate` with the responder's, or nothing (rule O7).
+pub(super) fn certs(responder_certificate: Option<&[u8]>) -> Vec<u8> {
+    responder_certificate.map_or(Vec::new(), |der| constructed(tag::constructed(0), &[&constructed(tag::SEQUENCE, &[der])]))
+}
+
+/// Appends everything of a successful OCSPResponse that comes before the content of its BasicOCSPResponse, of `basic_length` octets. `out` is made large
+/// enough for all of it.
+#[inline]
+pub(super) fn push_envelope(out: &mut Vec<u8>, basic_length: usize) {
+    let octets_length = tlv_length(basic_length);
+    let bytes_length = tlv_length(BASIC_RESPONSE_OID.len()) + tlv_length(octets_length);
+    let outer_length = 3 + tlv_length(tlv_length(bytes_length));
+    out.reserve_exact(tlv_length(outer_length));
+    push_header(out, tag::SEQUENCE, outer_length);
+    out.extend_from_slice(&[tag::ENUMERATED, 1, 0]);
+    push_header(out, tag::constructed(0), tlv_length(bytes_length));
+    push_header(out, tag::SEQUENCE, bytes_length);
+    push_tlv(out, tag::OID, BASIC_RESPONSE_OID);
+    push_header(out, tag::OCTET_STRING, octets_length);
+    push_header(out, tag::SEQUENCE, basic_length);
+}
+
 /// Octets of `[0] EXPLICIT CRLReason`.
 const REASON_LENGTH: usize = 5;
 
@@ -193,7 +206,7 @@ fn status_length(status: &CertificateStatus) -> usize {
     }
 }
 
-fn push_status(out: &mut Vec<u8>, status: &CertificateStatus) {
+pub(super) fn push_status(out: &mut Vec<u8>, status: &CertificateStatus) {
     match status {
         CertificateStatus::Good => out.extend_from_slice(&[tag::primitive(0), 0]),
         CertificateStatus::Revoked(revocation) => {
