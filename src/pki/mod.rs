@@ -13,6 +13,7 @@ pub mod der_encoding;
 pub mod der_reading;
 pub mod ecdsa;
 pub mod extension;
+pub mod ocsp_answer;
 pub mod ocsp_live;
 pub mod ocsp_request;
 pub mod ocsp_response;

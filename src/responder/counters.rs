@@ -29,6 +29,10 @@ events! {
     Good => "ocsp_answers", "good";
     /// Answered revoked.
     Revoked => "ocsp_answers", "revoked";
+    /// Answered unknown, signed.
+    Unknown => "ocsp_answers", "unknown";
+    /// Answered revoked for a serial that was never issued (rule O10).
+    NeverIssued => "ocsp_answers", "never-issued";
     /// Answered malformedRequest.
     MalformedRequest => "ocsp_answers", "malformedRequest";
     /// Answered unauthorized (rule O9).
@@ -41,6 +45,22 @@ events! {
     NotLoaded => "ocsp_withheld", "not-loaded";
     /// tryLater because the signed answer is past its nextUpdate, or not yet valid.
     NotCurrent => "ocsp_withheld", "not-current";
+    /// An answer was signed for the request.
+    LiveSigned => "ocsp_live", "signed";
+    /// An answer was being signed for another request that asked the same.
+    LiveShared => "ocsp_live", "shared";
+    /// An answer that was signed before and kept.
+    LiveCached => "ocsp_live", "cached";
+    /// No live answer: the issuer's signing budget was used up.
+    LiveBudget => "ocsp_live_dropped", "budget";
+    /// No live answer: too many questions were waiting.
+    LiveQueue => "ocsp_live_dropped", "queue";
+    /// No live answer: it did not come in time.
+    LiveLate => "ocsp_live_dropped", "late";
+    /// No live answer: signing or relaying failed.
+    LiveFailed => "ocsp_live_dropped", "failed";
+    /// No live answer: the registry has not been followed for a minute.
+    LiveBehind => "ocsp_live_dropped", "behind";
     /// A whole or partial CRL was sent.
     Crl => "documents", "crl";
     /// A CA certificate was sent.

@@ -11,6 +11,7 @@ pub mod follow;
 pub mod get_path;
 pub mod headers;
 pub mod listener;
+pub mod live;
 mod load;
 pub mod ocsp;
 mod plain;

@@ -58,6 +58,18 @@ impl Refusal {
 /// answered with the pre-signed NULL.
 pub fn answer(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
     let request = OcspRequest::from_der(request).map_err(|_| Refusal::Malformed)?;
+    answer_read(&request, map, issuer, now, body)
+}
+
+/// The same for a request that was read already.
+#[inline]
+pub fn answer_read(
+    request: &OcspRequest<'_>,
+    map: &StatusMap,
+    issuer: Option<&str>,
+    now: Timestamp,
+    body: &mut Vec<u8>,
+) -> Result<Definitive, Refusal> {
     if request.certificates != 1 || request.unknown_critical_extension {
         return Err(Refusal::Unauthorized);
     }

@@ -16,7 +16,7 @@ use super::get_path::{self, Buffer};
 use super::headers::{self, ETag};
 use super::plain_head::Head;
 use super::route::{GetRoute, PostRoute};
-use super::service::{Service, is_ocsp_request};
+use super::service::{Answer, Service, is_ocsp_request};
 
 /// More headers than OCSP clients and proxies send.
 const MAX_HEADERS: usize = 32;
@@ -109,7 +109,7 @@ impl Service {
         }
     }
 
-    /// `false`, and nothing is done, where the path is not that of an OCSP request.
+    /// `false`, and nothing is done, where the path is not that of an OCSP request, or the request may be for the live lane, which takes waiting.
     fn respond_plain(&self, request: &Plain<'_>, now: Timestamp, output: &mut Vec<u8>, body: &mut Vec<u8>) -> bool {
         let mut buffer = Buffer::default();
         let (der, issuer, conditions) = match request.asked {
@@ -129,13 +129,16 @@ impl Service {
         let answer = self.answer(der, issuer, now, body);
         let head = Head { now, close: request.close, cap: self.limits().max_cache_age };
         match answer {
-            Ok(definitive) if headers::is_unmodified(conditions.all(), &ETag::strong(&definitive.tag), definitive.this_update) => {
+            Answer::Live(_) => return false,
+            Answer::Definitive(definitive)
+                if headers::is_unmodified(conditions.all(), &ETag::strong(&definitive.tag), definitive.this_update) =>
+            {
                 self.count(Event::Http304);
                 head.not_modified(output, &definitive);
                 return true;
             }
-            Ok(definitive) => head.definitive(output, &definitive, body.len()),
-            Err(refusal) => {
+            Answer::Definitive(definitive) => head.definitive(output, &definitive, body.len()),
+            Answer::Refused(refusal) => {
                 body.extend_from_slice(refusal.status().response());
                 head.refused(output, body.len());
             }

@@ -10,15 +10,18 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue}
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::pki::Timestamp;
-use crate::pki::ocsp_request::MAX_REQUEST_BYTES;
+use crate::pki::ocsp_request::{MAX_REQUEST_BYTES, OcspRequest};
+use crate::pki::ocsp_response::ErrorStatus;
 
 use super::content::Content;
 use super::counters::{Event, ThreadCounters};
 use super::documents::DocumentKind;
 use super::get_path::{self, Buffer};
 use super::headers::{self, ETag, NO_STORE, Validity};
+use super::live::{Kinds, Lane};
 use super::ocsp::{self, Definitive, Refusal};
 use super::route::{GetRoute, PostRoute};
+use super::status_map::StatusMap;
 
 /// Bounds on what clients may take up, and on what caches may keep.
 ///
@@ -67,6 +70,19 @@ pub struct Service {
     counters: Arc<ThreadCounters>,
     limits: Limits,
     clock: fn() -> Timestamp,
+    live: Option<Arc<Lane>>,
+    /// What may be for the live lane: nothing where there is none.
+    live_kinds: Kinds,
+}
+
+/// What there is to say to a request without waiting.
+pub(super) enum Answer<'a> {
+    /// A signed response, which was appended to the body.
+    Definitive(Definitive),
+    /// A refusal.
+    Refused(Refusal),
+    /// Perhaps something, after the live lane was asked.
+    Live(OcspRequest<'a>),
 }
 
 pub(super) const OCSP_RESPONSE: &str = "application/ocsp-response";
@@ -77,13 +93,18 @@ const GREETING: &str = "Kakunin validation authority: OCSP by GET or POST here, 
 impl Service {
     /// Serves `content`, telling the time by `clock` and counting in `counters`, which belong to the calling thread.
     pub fn new(content: Arc<Content>, counters: Arc<ThreadCounters>, limits: Limits, clock: fn() -> Timestamp) -> Service {
-        Service { content, counters, limits, clock }
+        Service { content, counters, limits, clock, live: None, live_kinds: Kinds::default() }
+    }
+
+    /// Asks this lane what no pre-signed response answers.
+    pub fn with_live(self, lane: Option<Arc<Lane>>) -> Service {
+        Service { live_kinds: lane.as_ref().map(|lane| lane.kinds()).unwrap_or_default(), live: lane, ..self }
     }
 
     /// The response to any request.
     pub async fn respond<B: Body<Data = Bytes> + Unpin>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         let response = match *request.method() {
-            Method::GET | Method::HEAD => self.get(request.uri().path(), request.headers()),
+            Method::GET | Method::HEAD => self.get(request.uri().path(), request.headers()).await,
             Method::POST => self.post(request).await,
             Method::OPTIONS => options(request.uri().path()),
             _ => method_not_allowed(ALL_METHODS),
@@ -109,17 +130,21 @@ impl Service {
         &self.counters
     }
 
+    pub(super) fn status(&self) -> &StatusMap {
+        &self.content.status
+    }
+
     pub(super) fn has_issuer(&self, name: &str) -> bool {
         self.content.status.directory().has_issuer(name)
     }
 
-    fn get(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn get(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match GetRoute::of(path, |name| self.has_issuer(name)) {
             GetRoute::Ocsp { issuer, encoded } => match get_path::decode(encoded, &mut Buffer::default()) {
-                Ok(request) => self.ocsp(request, issuer, Some(headers)),
+                Ok(request) => self.ocsp(request, issuer, headers, true).await,
                 Err(_) => {
                     self.count_refusal(Refusal::Malformed);
-                    refused(Refusal::Malformed)
+                    refused(ErrorStatus::MalformedRequest)
                 }
             },
             GetRoute::Document(path) => self.document(path, headers),
@@ -139,7 +164,7 @@ impl Service {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Send application/ocsp-request.\n");
         }
         let status = match tokio::time::timeout(self.limits.body_read_timeout, read_body(body)).await {
-            Ok(Ok(request)) => return self.ocsp(&request, issuer, None),
+            Ok(Ok(request)) => return self.ocsp(&request, issuer, &head.headers, false).await,
             Ok(Err(BodyError::TooLong)) => StatusCode::PAYLOAD_TOO_LARGE,
             Ok(Err(BodyError::Broken)) => StatusCode::BAD_REQUEST,
             Err(_) => StatusCode::REQUEST_TIMEOUT,
@@ -149,39 +174,108 @@ impl Service {
         response
     }
 
-    /// `conditional`: the headers of a GET, which may make it conditional.
-    fn ocsp(&self, request: &[u8], issuer: Option<&str>, conditional: Option<&HeaderMap>) -> Response<Full<Bytes>> {
+    /// `conditional`: the request is a GET, which its headers may make conditional.
+    async fn ocsp(&self, request: &[u8], issuer: Option<&str>, headers: &HeaderMap, conditional: bool) -> Response<Full<Bytes>> {
         let (now, mut body) = (self.now(), Vec::new());
-        match self.answer(request, issuer, now, &mut body) {
+        match (self.answer(request, issuer, now, &mut body), &self.live) {
+            (Answer::Live(request), Some(lane)) => self.respond_live(lane, request, issuer, headers, conditional).await,
+            (Answer::Definitive(definitive), _) => self.definitive(&definitive, body, now, conditional.then_some(headers)),
+            (Answer::Refused(refusal), _) => refused(refusal.status()),
+            (Answer::Live(request), None) => self.respond_pre_signed(&request, issuer, now, conditional.then_some(headers)),
+        }
+    }
+
+    /// The pre-signed response, or the refusal in its place.
+    pub(super) fn respond_pre_signed(
+        &self,
+        request: &OcspRequest<'_>,
+        issuer: Option<&str>,
+        now: Timestamp,
+        conditional: Option<&HeaderMap>,
+    ) -> Response<Full<Bytes>> {
+        let mut body = Vec::new();
+        match self.answer_pre_signed(request, issuer, now, &mut body) {
             Ok(definitive) => {
-                let etag = ETag::strong(&definitive.tag);
-                let unmodified =
-                    conditional.is_some_and(|request| headers::is_unmodified(headers::conditions(request), &etag, definitive.this_update));
-                let mut response = if unmodified {
-                    let mut response = Response::new(Full::default());
-                    *response.status_mut() = StatusCode::NOT_MODIFIED;
-                    response
-                } else {
-                    ocsp_response(body.into())
-                };
-                validity(&definitive).write(response.headers_mut(), &etag, now, self.limits.max_cache_age);
-                response
+                self.count_definitive(&definitive);
+                self.definitive(&definitive, body, now, conditional)
             }
-            Err(refusal) => refused(refusal),
+            Err(refusal) => {
+                self.count_refusal(refusal);
+                refused(refusal.status())
+            }
         }
     }
 
-    /// Appends the signed response, or nothing, and counts either.
-    pub(super) fn answer(&self, request: &[u8], issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
-        let answer = ocsp::answer(request, &self.content.status, issuer, now, body);
-        match answer {
-            Ok(definitive) => self.count(if definitive.revoked { Event::Revoked } else { Event::Good }),
-            Err(refusal) => self.count_refusal(refusal),
-        }
-        answer
+    /// A pre-signed response; `conditional`: the headers of a GET.
+    pub(super) fn definitive(
+        &self,
+        definitive: &Definitive,
+        body: Vec<u8>,
+        now: Timestamp,
+        conditional: Option<&HeaderMap>,
+    ) -> Response<Full<Bytes>> {
+        self.stored(&validity(definitive), &ETag::strong(&definitive.tag), body.into(), now, conditional)
     }
 
-    fn count_refusal(&self, refusal: Refusal) {
+    /// A signed response that caches may keep.
+    pub(super) fn stored(
+        &self,
+        validity: &Validity,
+        etag: &ETag,
+        body: Bytes,
+        now: Timestamp,
+        conditional: Option<&HeaderMap>,
+    ) -> Response<Full<Bytes>> {
+        let unmodified =
+            conditional.is_some_and(|request| headers::is_unmodified(headers::conditions(request), etag, validity.this_update));
+        let mut response = if unmodified {
+            let mut response = Response::new(Full::default());
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            ocsp_response(body)
+        };
+        validity.write(response.headers_mut(), etag, now, self.limits.max_cache_age);
+        response
+    }
+
+    /// Appends the signed response, or nothing, and counts either; counts nothing of what is left to the live lane.
+    pub(super) fn answer<'a>(&self, request: &'a [u8], issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Answer<'a> {
+        let Ok(request) = OcspRequest::from_der(request) else {
+            self.count_refusal(Refusal::Malformed);
+            return Answer::Refused(Refusal::Malformed);
+        };
+        if self.live_kinds.claim(&request) {
+            return Answer::Live(request);
+        }
+        match self.answer_pre_signed(&request, issuer, now, body) {
+            Ok(definitive) => {
+                self.count_definitive(&definitive);
+                Answer::Definitive(definitive)
+            }
+            Err(refusal) if self.live_kinds.may_answer(&request, refusal) => Answer::Live(request),
+            Err(refusal) => {
+                self.count_refusal(refusal);
+                Answer::Refused(refusal)
+            }
+        }
+    }
+
+    fn answer_pre_signed(
+        &self,
+        request: &OcspRequest<'_>,
+        issuer: Option<&str>,
+        now: Timestamp,
+        body: &mut Vec<u8>,
+    ) -> Result<Definitive, Refusal> {
+        ocsp::answer_read(request, &self.content.status, issuer, now, body)
+    }
+
+    pub(super) fn count_definitive(&self, definitive: &Definitive) {
+        self.count(if definitive.revoked { Event::Revoked } else { Event::Good });
+    }
+
+    pub(super) fn count_refusal(&self, refusal: Refusal) {
         let events: &[Event] = match refusal {
             Refusal::Malformed => &[Event::MalformedRequest],
             Refusal::Unauthorized => &[Event::Unauthorized],
@@ -219,8 +313,13 @@ fn ocsp_response(body: Bytes) -> Response<Full<Bytes>> {
 }
 
 /// An OCSP error: well-formed HTTP all the same, so 200 (RFC 6960 A.2), but for no cache to keep (rule O13).
-fn refused(refusal: Refusal) -> Response<Full<Bytes>> {
-    let mut response = ocsp_response(Bytes::from_static(refusal.status().response()));
+pub(super) fn refused(status: ErrorStatus) -> Response<Full<Bytes>> {
+    not_stored(Bytes::from_static(status.response()))
+}
+
+/// An OCSP response for no cache to keep.
+pub(super) fn not_stored(body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = ocsp_response(body);
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response
 }
@@ -281,136 +380,4 @@ async fn read_body<B: Body<Data = Bytes> + Unpin>(mut body: B) -> Result<Bytes, 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{self, NOW, serial, time};
-    use super::*;
-    use crate::pki::HashAlgorithm;
-    use crate::pki::ocsp_request::encode_request;
-    use crate::pki::ocsp_response::ErrorStatus;
-    use hyper::header::{ETAG, EXPIRES, IF_NONE_MATCH, LAST_MODIFIED};
-
-    fn service() -> Service {
-        Service::new(Arc::new(testing::content()), Arc::default(), Limits::default(), || time(NOW))
-    }
-
-    fn ask(service: &Service, request: Request<Full<Bytes>>) -> (Response<()>, Bytes) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let (head, body) = service.respond(request).await.into_parts();
-            (Response::from_parts(head, ()), body.collect().await.unwrap().to_bytes())
-        })
-    }
-
-    fn get(path: &str) -> Request<Full<Bytes>> {
-        Request::get(path).body(Full::default()).unwrap()
-    }
-
-    fn post(path: &str, content_type: Option<&str>, body: Vec<u8>) -> Request<Full<Bytes>> {
-        let request = Request::post(path);
-        let request = if let Some(t) = content_type { request.header(CONTENT_TYPE, t) } else { request };
-        request.body(Full::from(body)).unwrap()
-    }
-
-    fn request(number: u64) -> Vec<u8> {
-        encode_request(&testing::hashes(HashAlgorithm::Sha1), &serial(number))
-    }
-
-    #[test]
-    fn o12_get_and_post_say_the_same_under_every_base() {
-        let service = service();
-        let encoded = get_path::encode(&request(5));
-        let (head, body) = ask(&service, get(&format!("/{encoded}")));
-        assert_eq!((head.status(), &head.headers()[CONTENT_TYPE]), (StatusCode::OK, &HeaderValue::from_static(OCSP_RESPONSE)));
-        assert!(body.len() > 200);
-        for path in [format!("/ocsp/{encoded}"), format!("/ocsp/test/{encoded}"), format!("//{encoded}")] {
-            assert_eq!(ask(&service, get(&path)).1, body, "{path}");
-        }
-        for path in ["/", "/ocsp", "/ocsp/test"] {
-            for content_type in [None, Some("application/ocsp-request"), Some("Application/OCSP-Request; charset=utf-8")] {
-                assert_eq!(ask(&service, post(path, content_type, request(5))).1, body, "{path}");
-            }
-        }
-        assert_eq!(service.counters.get(Event::Good), 13);
-        assert_eq!(ask(&service, get(&format!("/{}", get_path::encode(&request(testing::REVOKED))))).0.status(), 200);
-        assert_eq!(service.counters.get(Event::Revoked), 1);
-    }
-
-    #[test]
-    fn o13_an_answer_carries_its_times_and_a_conditional_get_is_304() {
-        let service = service();
-        let path = format!("/{}", get_path::encode(&request(5)));
-        let (head, _) = ask(&service, get(&path));
-        assert_eq!(head.headers()[LAST_MODIFIED], headers::http_date(time(testing::THIS_UPDATE))[..]);
-        assert_eq!(head.headers()[EXPIRES], headers::http_date(time(testing::NEXT_UPDATE))[..]);
-        assert_eq!(head.headers()[CACHE_CONTROL], "max-age=3600, public, no-transform, must-revalidate");
-        let mut again = get(&path);
-        again.headers_mut().insert(IF_NONE_MATCH, head.headers()[ETAG].clone());
-        let (unmodified, body) = ask(&service, again);
-        assert_eq!((unmodified.status(), body.len()), (StatusCode::NOT_MODIFIED, 0));
-        for name in [ETAG, EXPIRES, LAST_MODIFIED, CACHE_CONTROL] {
-            assert_eq!(unmodified.headers()[&name], head.headers()[&name]);
-        }
-        let mut posted = post("/", None, request(5));
-        posted.headers_mut().insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
-        assert_eq!(ask(&service, posted).0.status(), StatusCode::OK, "only a GET is conditional here");
-    }
-
-    #[test]
-    fn o1_o13_errors_are_http_200_and_not_stored() {
-        let service = service();
-        let is = |request, status: ErrorStatus| {
-            let (head, body) = ask(&service, request);
-            assert_eq!((head.status(), &body[..]), (StatusCode::OK, status.response()));
-            assert_eq!(
-                (&head.headers()[CONTENT_TYPE], &head.headers()[CACHE_CONTROL]),
-                (&HeaderValue::from_static(OCSP_RESPONSE), &NO_STORE)
-            );
-        };
-        is(get("/M!!!"), ErrorStatus::MalformedRequest);
-        is(get("/MAAA"), ErrorStatus::MalformedRequest);
-        is(post("/", None, vec![]), ErrorStatus::MalformedRequest);
-        is(post("/", None, request(1_000_000)), ErrorStatus::Unauthorized);
-        is(post("/ocsp/other", None, request(5)), ErrorStatus::Unauthorized);
-        let late = Service { clock: || time(testing::NEXT_UPDATE), ..service };
-        let (_, body) = ask(&late, post("/", None, request(5)));
-        assert_eq!(&body[..], ErrorStatus::TryLater.response());
-        assert_eq!((late.counters.get(Event::TryLater), late.counters.get(Event::NotCurrent)), (1, 1));
-        assert_eq!(ask(&late, get("/crl/test.crl")).0.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!((late.counters.get(Event::CrlWithheld), late.counters.get(Event::Http503)), (1, 1));
-    }
-
-    #[test]
-    fn what_is_not_for_us_gets_its_status_code() {
-        let service = service();
-        let status = |request| ask(&service, request).0.status().as_u16();
-        assert_eq!(status(post("/", Some("text/plain"), request(5))), 415);
-        assert_eq!(status(post("/", None, vec![0; MAX_REQUEST_BYTES + 1])), 413);
-        assert_eq!(status(post("/elsewhere", None, request(5))), 404);
-        assert_eq!(status(get("/favicon.ico")), 404);
-        assert_eq!(status(get("/crl/other.crl")), 404);
-        assert_eq!(status(get("/")), 200);
-        let (head, _) = ask(&service, Request::delete("/").body(Full::default()).unwrap());
-        assert_eq!((head.status().as_u16(), &head.headers()[ALLOW]), (405, &ALL_METHODS));
-        for (path, allowed) in [("/", ALL_METHODS), ("/ocsp", ALL_METHODS), ("*", ALL_METHODS), ("/crl/test.crl", READING_METHODS)] {
-            let (head, body) = ask(&service, Request::options(path).body(Full::default()).unwrap());
-            assert_eq!((head.status().as_u16(), &head.headers()[ALLOW], body.len()), (204, &allowed, 0), "{path}");
-        }
-        let (head, _) = ask(&service, post("/crl/test.crl", None, vec![]));
-        assert_eq!((head.status().as_u16(), &head.headers()[ALLOW]), (405, &READING_METHODS));
-    }
-
-    #[test]
-    fn c10_crls_and_ca_certificates_are_served() {
-        let service = service();
-        for (path, content_type) in [
-            ("/crl/test.crl", "application/pkix-crl"),
-            ("/crl/test/1.crl", "application/pkix-crl"),
-            ("/ca/test.cer", "application/pkix-cert"),
-        ] {
-            let (head, body) = ask(&service, get(path));
-            assert_eq!((head.status(), &head.headers()[CONTENT_TYPE]), (StatusCode::OK, &HeaderValue::from_static(content_type)));
-            assert!(!body.is_empty());
-        }
-        assert_eq!((service.counters.get(Event::Crl), service.counters.get(Event::CaCertificate)), (2, 1));
-    }
-}
+mod tests;

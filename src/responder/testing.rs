@@ -46,15 +46,29 @@ fn signing(now: u64, signer: u32) -> Signing {
 }
 
 fn blob(place: PackPlace, numbers: Range<u64>, signing: Signing, generation: u64) -> Vec<u8> {
+    blob_revoking(place, numbers, signing, generation, [REVOKED; 2])
+}
+
+fn blob_revoking(place: PackPlace, numbers: Range<u64>, signing: Signing, generation: u64, revoked: [u64; 2]) -> Vec<u8> {
     let mut builder = PackBuilder::new(place, generation, time(signing.next_update.unix() - 3600));
     for serial in numbers.map(serial).filter(|s| SlotHash::from(s).slot(place.slot.bits) == place.slot.slot) {
         let revocation = Revocation { at: time(1_700_000_000), reason: Some(RevocationReason::KeyCompromise) };
-        let revoked = serial == self::serial(REVOKED);
+        let revoked = revoked.map(self::serial).contains(&serial);
         let status = if revoked { CertificateStatus::Revoked(revocation) } else { CertificateStatus::Good };
         let raw_signature: Vec<u8> = (0..64).map(|i| serial.as_der_content()[0].wrapping_mul(31) ^ i | 1).collect();
         builder.push(&Entry { serial: serial.as_der_content(), status, signing, raw_signature: &raw_signature });
     }
     builder.build().unwrap()
+}
+
+/// The packs of a division, with one certificate more revoked.
+pub(super) fn table_revoking(status: &IssuerStatus, bits: u8, numbers: Range<u64>, revoked: u64) -> SlotTable {
+    let table = SlotTable::empty(bits);
+    for slot in (0..1 << bits).map(|slot| SlotRange { bits, slot }) {
+        let blob = blob_revoking(status.place(slot), numbers.clone(), signing(NOW, 0), 2, [REVOKED, revoked]);
+        table.insert(Arc::new(Pack::from_blob(blob, status.place(slot)).unwrap()));
+    }
+    table
 }
 
 pub(super) fn pack(status: &IssuerStatus, slot: SlotRange, numbers: Range<u64>) -> Pack {

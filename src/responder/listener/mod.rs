@@ -21,6 +21,7 @@ use crate::pki::Timestamp;
 
 use super::content::Content;
 use super::counters::Statistics;
+use super::live::Lane;
 use super::service::{Limits, Service};
 use super::stop::Stop;
 use thread::Thread;
@@ -59,6 +60,7 @@ pub struct Server {
     sockets: Vec<Vec<StdListener>>,
     addresses: Vec<SocketAddr>,
     limits: Limits,
+    live: Option<Arc<Lane>>,
 }
 
 /// A server that is running.
@@ -79,7 +81,7 @@ impl Server {
         if addresses.is_empty() {
             return Err(BindError::NoAddress);
         }
-        let mut server = Server { sockets: (0..threads.get()).map(|_| Vec::new()).collect(), addresses: Vec::new(), limits };
+        let mut server = Server { sockets: (0..threads.get()).map(|_| Vec::new()).collect(), addresses: Vec::new(), limits, live: None };
         for address in addresses {
             server.listen(*address).map_err(|source| match source.kind() {
                 io::ErrorKind::AddrInUse => BindError::InUse(*address),
@@ -124,6 +126,11 @@ impl Server {
         self.addresses[0]
     }
 
+    /// Asks this lane what no pre-signed response answers.
+    pub fn with_live(self, lane: Option<Arc<Lane>>) -> Server {
+        Server { live: lane, ..self }
+    }
+
     /// Serves `content` on threads of its own until the stop, then finishes what is in flight ([`Limits::drain_timeout`]).
     pub fn run(self, content: &Arc<Content>, stop: &Stop) -> io::Result<Running> {
         let statistics = Statistics::new(self.sockets.len());
@@ -131,7 +138,7 @@ impl Server {
         let mut threads = Vec::new();
         for (index, (sockets, counters)) in self.sockets.into_iter().zip(statistics.threads()).enumerate() {
             let thread = Arc::new(Thread {
-                service: Service::new(content.clone(), counters.clone(), self.limits, Timestamp::now),
+                service: Service::new(content.clone(), counters.clone(), self.limits, Timestamp::now).with_live(self.live.clone()),
                 counters: counters.clone(),
                 open: open.clone(),
                 limits: self.limits,
