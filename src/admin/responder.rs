@@ -118,6 +118,8 @@ fn help(family: &str) -> &'static str {
         "ocsp_answers" => "OCSP answers by what they say.",
         "ocsp_unauthorized" => "OCSP answers that were unauthorized, by why: only those that are monitored.",
         "ocsp_withheld" => "OCSP answers that were tryLater, by why.",
+        "ocsp_live" => "OCSP answers of the live lane by where they came from.",
+        "ocsp_live_dropped" => "Requests for the live lane that got no live answer, by why: they got the pre-signed one, or tryLater.",
         "documents" => "CRLs and CA certificates sent or withheld.",
         "http_responses" => "HTTP responses by status code.",
         _ => "Connections by what became of them.",

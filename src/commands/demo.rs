@@ -15,6 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::live::LiveLane;
 use super::output::{Output, progress};
 use super::service::{self, Service, Sockets};
 use super::setup;
@@ -93,11 +94,13 @@ impl Demo {
         let issuers = setup::open_signing(&config, registry.as_ref(), |_| true).all()?;
         population::ensure(&self.dir, &config, registry.as_ref(), plan)?;
 
+        let live = LiveLane::new(&config);
+        issuers.iter().for_each(|signing| live.add(signing));
         let metrics = SigningMetrics::default();
         let mut worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
         sign_with_progress(&mut worker, &metrics, plan)?;
-        let signer = BackgroundSigner::new(worker, metrics, &config, &registry, Vec::new());
-        let service = Service::start(sockets, registry.clone(), Some(signer))?;
+        let signer = BackgroundSigner::new(worker, metrics, &live, &config, &registry, Vec::new());
+        let service = Service::start(sockets, registry.clone(), Some(signer), live)?;
         service.wait_until_ready(Duration::from_secs(60))?;
 
         let counts = registry.counts(setup::find_issuer(registry.as_ref(), "issuing")?.id)?;

@@ -4,6 +4,7 @@ mod check;
 mod demo;
 mod import;
 mod list;
+mod live;
 mod output;
 mod revoke;
 mod serve;

@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
+use super::live::LiveLane;
 use super::output::Output;
 use super::service::{self, Service, Sockets};
 use super::signer::BackgroundSigner;
@@ -40,14 +41,15 @@ impl Serve {
             responder,
             admin: Admin::bind(config.admin.listen).with_context(|| format!("admin.listen: cannot listen on {}", config.admin.listen))?,
         };
+        let live = LiveLane::new(&config);
         let (registry, signer) = if self.roles.contains(&Role::Signer) {
             let registry = setup::open_registry(&config)?;
-            let signer = BackgroundSigner::open(&config, &registry)?;
+            let signer = BackgroundSigner::open(&config, &registry, &live)?;
             (registry, Some(signer))
         } else {
             (setup::open_registry_read_only(&config)?, None)
         };
-        let service = Service::start(sockets, registry, signer)?;
+        let service = Service::start(sockets, registry, signer, live)?;
         let mut output = Output::new();
         let ocsp = service.ocsp_url().map_or(String::new(), |url| format!("ocsp={url} "));
         output.line(format!("ready {ocsp}admin={}", service.admin_url()))?;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
+use super::live::LiveLane;
 use super::signer::BackgroundSigner;
 use crate::admin::{Admin, Part, ResponderPart};
 use crate::config::ResponderConfig;
@@ -38,6 +39,7 @@ pub(super) struct Service {
     responder: Option<Running>,
     admin: SocketAddr,
     threads: Vec<JoinHandle<()>>,
+    live: LiveLane,
     signals: Signals,
 }
 
@@ -70,10 +72,15 @@ pub(super) fn bind(config: &ResponderConfig) -> Result<Server> {
 
 impl Service {
     /// Starts what there are sockets and workers for. Relying parties are answered once the registry has been read.
-    pub(super) fn start(sockets: Sockets, registry: Arc<dyn Registry>, signer: Option<BackgroundSigner>) -> Result<Service> {
+    pub(super) fn start(
+        sockets: Sockets,
+        registry: Arc<dyn Registry>,
+        signer: Option<BackgroundSigner>,
+        live: LiveLane,
+    ) -> Result<Service> {
         let (stop, content) = (Stop::new(), Arc::new(Content::new()));
         let mut parts: Vec<Arc<dyn Part>> = Vec::new();
-        let mut threads = Vec::new();
+        let (mut threads, signs) = (Vec::new(), signer.is_some());
         if let Some(signer) = signer {
             parts.push(Arc::new(SigningPart(signer.metrics.clone())));
             let stop = stop.clone();
@@ -84,7 +91,11 @@ impl Service {
             Some(server) => {
                 threads.push(Follower::start(registry, content.clone(), stop.clone())?);
                 wait_until(&stop, Duration::from_secs(3600), || content.feed.is_loaded());
-                Some(server.run(&content, &stop)?)
+                let lane = live.start(&content, signs)?.map(|running| {
+                    threads.extend(running.threads);
+                    running.lane
+                });
+                Some(server.with_live(lane).run(&content, &stop)?)
             }
             None => None,
         };
@@ -95,7 +106,7 @@ impl Service {
         threads.push(sockets.admin.run(parts.into(), stop.clone())?);
         // From here on there is something to finish; before, a signal ends the process at once, which loses nothing.
         let signals = Signals::catch()?;
-        Ok(Service { stop, content, responder, admin, threads, signals })
+        Ok(Service { stop, content, responder, admin, threads, live, signals })
     }
 
     /// Waits until everything is loaded and fresh.
@@ -125,6 +136,7 @@ impl Service {
         if let Some(responder) = self.responder {
             responder.join();
         }
+        self.live.stop();
         let end = Instant::now() + LAST_SIGNATURES;
         for thread in self.threads {
             while !thread.is_finished() && Instant::now() < end {

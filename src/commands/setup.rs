@@ -80,17 +80,21 @@ pub(super) struct KeyRing<'a> {
     /// A token that could not be opened is not tried again: its PIN might be refused again.
     open: BTreeMap<String, Result<Pkcs11Token, TokenError>>,
     sessions: usize,
+    /// Sessions for the live lane, beside the others however many these are.
+    live_sessions: usize,
 }
 
 impl<'a> KeyRing<'a> {
     /// A ring over the tokens of a configuration, for the signing worker: a session for each of its threads, and for the one that signs what is urgent.
     pub(super) fn new(config: &'a Config) -> KeyRing<'a> {
-        KeyRing::with_sessions(config, config.signing.threads + 1)
+        let is_live = config.issuers.iter().any(|issuer| issuer.ocsp.live.is_on());
+        let live_sessions = if is_live { config.live.threads } else { 0 };
+        KeyRing { live_sessions, ..KeyRing::with_sessions(config, config.signing.threads + 1) }
     }
 
     /// The same with so many sessions, where a token's configuration does not say how many.
     pub(super) fn with_sessions(config: &'a Config, sessions: usize) -> KeyRing<'a> {
-        KeyRing { tokens: config.tokens_by_name(), open: BTreeMap::new(), sessions }
+        KeyRing { tokens: config.tokens_by_name(), open: BTreeMap::new(), sessions, live_sessions: 0 }
     }
 
     /// Opens a key; `spki` is that of its certificate.
@@ -108,7 +112,7 @@ impl<'a> KeyRing<'a> {
     fn token(&mut self, name: &str) -> Result<&Pkcs11Token> {
         if !self.open.contains_key(name) {
             let config = self.tokens.get(name).with_context(|| format!("no [[token]] named '{name}'"))?;
-            self.open.insert(name.to_owned(), open_token(config, self.sessions));
+            self.open.insert(name.to_owned(), open_token(config, config.sessions.unwrap_or(self.sessions) + self.live_sessions));
         }
         match &self.open[name] {
             Ok(token) => Ok(token),
@@ -123,7 +127,7 @@ fn open_token(config: &TokenConfig, sessions: usize) -> Result<Pkcs11Token, Toke
         (Some(file), _) => Pin::from_file(file)?,
         (None, variable) => Pin::from_env(variable.as_deref().unwrap_or_default())?,
     };
-    Pkcs11Token::open(&config.module, &config.label, pin, config.sessions.unwrap_or(sessions))
+    Pkcs11Token::open(&config.module, &config.label, pin, sessions)
 }
 
 fn decode_id(hex: &str) -> Result<Vec<u8>> {

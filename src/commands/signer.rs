@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
+use super::live::LiveLane;
 use super::setup::{self, Opened, Unopened};
 use crate::config::Config;
 use crate::pki::Timestamp;
@@ -21,6 +22,8 @@ const RETRY: Duration = Duration::from_secs(10);
 pub(super) struct BackgroundSigner {
     worker: Worker,
     pub(super) metrics: SigningMetrics,
+    /// Told of every issuer whose keys are opened.
+    live: LiveLane,
     config: Config,
     registry: Arc<dyn Registry>,
     unopened: Vec<Unopened>,
@@ -28,31 +31,33 @@ pub(super) struct BackgroundSigner {
 
 impl BackgroundSigner {
     /// A worker for every issuer of the configuration whose keys can be opened. Fails where there is none.
-    pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>) -> Result<BackgroundSigner> {
+    pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>, live: &LiveLane) -> Result<BackgroundSigner> {
         let Opened { issuers, unopened } = setup::open_signing(config, registry.as_ref(), |_| true);
         if issuers.is_empty() && !unopened.is_empty() {
             let all: Vec<String> = unopened.iter().map(Unopened::to_string).collect();
             bail!("no issuer can be signed for:\n  {}", all.join("\n  "));
         }
+        issuers.iter().for_each(|signing| live.add(signing));
         let metrics = SigningMetrics::default();
         let worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
-        Ok(BackgroundSigner::new(worker, metrics, config, registry, unopened))
+        Ok(BackgroundSigner::new(worker, metrics, live, config, registry, unopened))
     }
 
     /// Goes on with a worker that has worked already.
     pub(super) fn new(
         worker: Worker,
         metrics: SigningMetrics,
+        live: &LiveLane,
         config: &Config,
         registry: &Arc<dyn Registry>,
         unopened: Vec<Unopened>,
     ) -> BackgroundSigner {
-        BackgroundSigner { worker, metrics, config: config.clone(), registry: registry.clone(), unopened }
+        BackgroundSigner { worker, metrics, live: live.clone(), config: config.clone(), registry: registry.clone(), unopened }
     }
 
     /// Signs until the stop.
     pub(super) fn run(self, stop: &Stop) {
-        let BackgroundSigner { mut worker, metrics, config, registry, unopened } = self;
+        let BackgroundSigner { mut worker, metrics, live, config, registry, unopened } = self;
         std::thread::scope(|scope| {
             scope.spawn(|| worker.run(&|| stop.is_stopped(), &Timestamp::now));
             for failure in &unopened {
@@ -69,6 +74,7 @@ impl BackgroundSigner {
                 for signing in opened.issuers {
                     info!(issuer = signing.issuer.name, "its keys could be opened now");
                     metrics.failing_issuers.sub(1);
+                    live.add(&signing);
                     let late = Late { registry: registry.clone(), threads: config.signing.threads, metrics: metrics.clone() };
                     scope.spawn(move || late.sign(signing, stop));
                 }

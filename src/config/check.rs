@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig};
+use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig, live};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -58,6 +58,9 @@ pub fn bounds(config: &Config) -> Vec<Finding> {
         "an http:// URL of at most 512 characters without a trailing slash (C4)",
     );
     check_responder(&mut findings, &config.responder);
+    for (field, found, wanted) in live::out_of_bounds(&config.live) {
+        findings.unless(false, &format!("live.{field}"), found, wanted);
+    }
     findings.unless(THREADS.contains(&config.signing.threads), "signing.threads", config.signing.threads, "1 to 256");
     findings.unless(config.issuers.len() <= 10_000, "issuer", config.issuers.len(), "at most 10000 issuers");
     let mut names = BTreeSet::new();
@@ -125,6 +128,8 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
     findings.unless(plain && length_fits && !name.starts_with('.'), "name", name, "1 to 64 of a-z, 0-9, '-', '_', '.', not first a '.'");
     findings.unless(!issuer.ocsp.cert_id_hashes.is_empty(), "ocsp.cert_id_hashes", "none", "at least one of sha1, sha256, sha384, sha512");
     check_ocsp_timing(findings, issuer.ocsp.validity, issuer.ocsp.refresh);
+    let budget = issuer.ocsp.live.budget.get();
+    findings.unless(budget <= 1_000_000, "ocsp.live.budget", budget, "1 to 1000000");
     let (validity, refresh) = (issuer.crl.validity, issuer.crl.refresh);
     findings.unless_duration((HOUR..=366 * DAY).contains(&validity), "crl.validity", validity, "1h to 366d (T5)");
     findings.unless_duration(

@@ -4,6 +4,7 @@
 
 pub mod check;
 mod duration;
+mod live;
 mod responder;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use crate::pki::HashAlgorithm;
 use crate::registry::{IssuerMode, Publication};
 
+pub use live::{IssuerLiveConfig, LiveConfig, UnknownConfig};
 pub use responder::ResponderConfig;
 
 /// The greatest configuration file that is read.
@@ -70,6 +72,9 @@ pub struct Config {
     /// The signing worker.
     #[serde(default)]
     pub signing: SigningConfig,
+    /// The live lane.
+    #[serde(default)]
+    pub live: LiveConfig,
     /// PKCS#11 tokens that keys refer to.
     #[serde(default, rename = "token")]
     pub tokens: Vec<TokenConfig>,
@@ -210,6 +215,8 @@ pub struct OcspConfig {
     pub refresh: Duration,
     /// The CertID hashes for which every response is pre-signed: each costs its own signatures and memory. Default `["sha1", "sha256"]`.
     pub cert_id_hashes: BTreeSet<HashAlgorithm>,
+    /// What is answered live. Default: nothing.
+    pub live: IssuerLiveConfig,
 }
 
 impl Default for OcspConfig {
@@ -218,6 +225,7 @@ impl Default for OcspConfig {
             validity: days(7),
             refresh: Duration::from_secs(84 * 3600),
             cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]),
+            live: IssuerLiveConfig::default(),
         }
     }
 }
@@ -341,6 +349,7 @@ mod tests {
         assert_eq!((stated.crl.validity, stated.crl.refresh, stated.crl.partitions), (crl.validity, crl.refresh, crl.partitions));
         assert_eq!(config.admin.listen, AdminConfig::default().listen);
         assert_eq!(config.responder, ResponderConfig::default());
+        assert_eq!((&config.live, &stated.ocsp.live), (&LiveConfig::default(), &ocsp.live));
     }
 
     #[test]
