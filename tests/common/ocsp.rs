@@ -19,6 +19,8 @@ use super::http::{self, Connection, Reply};
 
 const SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.14.3.2.26");
 const SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.1");
+const SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.2");
+const SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.2.3");
 const NONCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.2");
 
 /// `unauthorized`: five octets, no signature (rule O1).
@@ -29,8 +31,11 @@ pub const UNAUTHORIZED: [u8; 5] = [0x30, 0x03, 0x0a, 0x01, 0x06];
 pub enum Hash {
     Sha1,
     Sha256,
+    Sha384,
+    Sha512,
 }
 
+/// Those that are pre-signed.
 pub const HASHES: [Hash; 2] = [Hash::Sha1, Hash::Sha256];
 
 impl Hash {
@@ -38,6 +43,8 @@ impl Hash {
         let algorithm = match self {
             Hash::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
             Hash::Sha256 => &digest::SHA256,
+            Hash::Sha384 => &digest::SHA384,
+            Hash::Sha512 => &digest::SHA512,
         };
         OctetString::new(digest::digest(algorithm, data).as_ref()).unwrap()
     }
@@ -47,6 +54,8 @@ impl Hash {
         match self {
             Hash::Sha1 => "-sha1",
             Hash::Sha256 => "-sha256",
+            Hash::Sha384 => "-sha384",
+            Hash::Sha512 => "-sha512",
         }
     }
 }
@@ -64,7 +73,12 @@ impl Asker {
     }
 
     pub fn cert_id(&self, serial: &str, hash: Hash) -> CertId {
-        let oid = if hash == Hash::Sha1 { SHA1 } else { SHA256 };
+        let oid = match hash {
+            Hash::Sha1 => SHA1,
+            Hash::Sha256 => SHA256,
+            Hash::Sha384 => SHA384,
+            Hash::Sha512 => SHA512,
+        };
         let tbs = &self.issuer.tbs_certificate;
         CertId {
             hash_algorithm: AlgorithmIdentifierOwned { oid, parameters: Some(Any::from(Null)) },
@@ -156,6 +170,13 @@ impl Answer {
         let basic = response_bytes.map(|octets| BasicOcspResponse::from_der(octets.response.as_bytes())).transpose()?;
         assert_eq!(basic.is_some(), status == OcspResponseStatus::Successful, "O1: errors carry no responseBytes");
         Ok(Answer { status, basic })
+    }
+
+    /// The nonce in responseExtensions.
+    pub fn nonce(&self) -> Option<Vec<u8>> {
+        let extensions = self.basic.as_ref()?.tbs_response_data.response_extensions.as_ref()?;
+        let nonce = extensions.iter().find(|extension| extension.extn_id == NONCE)?;
+        Some(OctetString::from_der(nonce.extn_value.as_bytes()).unwrap().into_bytes())
     }
 
     /// The only SingleResponse.

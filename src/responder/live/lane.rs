@@ -106,8 +106,9 @@ pub struct Lane {
 /// What replies need.
 #[derive(Debug)]
 struct Shared {
-    /// Questions that are being asked. As many as the source takes on.
-    flights: DashMap<Key, watch::Receiver<Flight>>,
+    /// Questions that are being asked, as many as the source takes on; and whether they were passed on to this node, for these must not wait for one that is
+    /// being passed on from here: it might be the same, come round.
+    flights: DashMap<(bool, Key), watch::Receiver<Flight>>,
     issued: Answers,
     unknown: Answers,
 }
@@ -116,7 +117,7 @@ struct Shared {
 #[derive(Debug)]
 pub struct Reply {
     shared: Arc<Shared>,
-    key: Key,
+    flight: (bool, Key),
     waiting: watch::Sender<Flight>,
     given: bool,
 }
@@ -169,7 +170,7 @@ impl Lane {
         if let Some(answered) = self.shared.kept(&question).and_then(|answers| answers.get(&key, &question, now)) {
             return LiveOutcome::Answered(answered, Origin::Cached);
         }
-        let (mut flight, reply) = self.shared.board(key);
+        let (mut flight, reply) = self.shared.board((relayed, key));
         let origin = if reply.is_some() { Origin::Signed } else { Origin::Shared };
         if let Some(reply) = reply {
             self.source.ask(&name, question, relayed, reply);
@@ -227,14 +228,14 @@ impl Shared {
     }
 
     /// Waits with others who ask the same, or is the first of them: then the reply is to be given.
-    fn board(self: &Arc<Shared>, key: Key) -> (watch::Receiver<Flight>, Option<Reply>) {
-        match self.flights.entry(key) {
-            Entry::Occupied(flight) => (flight.get().clone(), None),
+    fn board(self: &Arc<Shared>, flight: (bool, Key)) -> (watch::Receiver<Flight>, Option<Reply>) {
+        match self.flights.entry(flight) {
+            Entry::Occupied(present) => (present.get().clone(), None),
             Entry::Vacant(place) => {
-                let (waiting, flight) = watch::channel(None);
-                let key = place.key().clone();
-                place.insert(flight.clone());
-                (flight, Some(Reply { shared: self.clone(), key, waiting, given: false }))
+                let (waiting, landing) = watch::channel(None);
+                let flight = place.key().clone();
+                place.insert(landing.clone());
+                (landing, Some(Reply { shared: self.clone(), flight, waiting, given: false }))
             }
         }
     }
@@ -253,14 +254,14 @@ impl Reply {
         if let Ok(answered) = &answered
             && let Some(answers) = self.shared.kept(&answered.question)
         {
-            answers.insert(self.key.clone(), answered.clone(), now);
+            answers.insert(self.flight.1.clone(), answered.clone(), now);
         }
         self.land(answered);
     }
 
     fn land(&mut self, answer: Result<Arc<Answered>, Dropped>) {
         self.given = true;
-        self.shared.flights.remove(&self.key);
+        self.shared.flights.remove(&self.flight);
         self.waiting.send_replace(Some(answer));
     }
 }
