@@ -91,6 +91,10 @@ struct Sources {
 }
 
 impl Source for Sources {
+    fn answers_for(&self, issuer: &str, relayed: bool) -> bool {
+        self.signer.signs_for(issuer) || self.relay.as_ref().is_some_and(|relay| relay.answers_for(issuer, relayed))
+    }
+
     fn ask(&self, issuer: &str, question: Arc<Question>, relayed: bool, reply: Reply) {
         match &self.relay {
             Some(relay) if !relayed && !self.signer.signs_for(issuer) => relay.ask(issuer, question, relayed, reply),

@@ -28,6 +28,9 @@ const UNKNOWN_SHARE: usize = 4;
 
 /// Who answers questions.
 pub trait Source: Send + Sync {
+    /// Whether there is anybody to answer on behalf of the issuer of that name. Where there is nobody, everything is as without a live lane.
+    fn answers_for(&self, issuer: &str, relayed: bool) -> bool;
+
     /// Takes a question on, on behalf of the issuer of that name. Never blocks; the reply is given on any thread, at once or later. `relayed`: the question
     /// comes from another node, and is not to be passed on to a third.
     fn ask(&self, issuer: &str, question: Arc<Question>, relayed: bool, reply: Reply);
@@ -160,10 +163,11 @@ impl Lane {
         let (name, question) = match self.decide(request, issuer, clock()) {
             Decision::PreSigned => return LiveOutcome::PreSigned,
             Decision::Refused(refusal) => return LiveOutcome::Refused(refusal),
+            Decision::Live(name, _) if !self.source.answers_for(&name, relayed) => return LiveOutcome::PreSigned,
             Decision::Live(name, question) => (name, Arc::new(question)),
         };
         let now = clock();
-        if !self.content.feed.caught_up_at().is_some_and(|at| now.since(at) <= MAX_LAG) {
+        if self.content.feed.caught_up_at().is_none_or(|at| now.since(at) > MAX_LAG) {
             return LiveOutcome::Dropped(Dropped::Behind);
         }
         let key = key(&question);

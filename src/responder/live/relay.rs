@@ -75,6 +75,10 @@ impl Relay {
 }
 
 impl Source for Relay {
+    fn answers_for(&self, _issuer: &str, relayed: bool) -> bool {
+        !relayed
+    }
+
     fn ask(&self, _issuer: &str, question: Arc<Question>, _relayed: bool, reply: Reply) {
         if let Err(mpsc::error::TrySendError::Full(job) | mpsc::error::TrySendError::Closed(job)) =
             self.jobs.try_send(Job { question, reply })

@@ -166,9 +166,15 @@ fn another_issuers_url_and_unknown_issuers_are_not_answered_live() {
 
 /// Keeps what it is asked until it is told to answer.
 #[derive(Clone, Default)]
-struct Pending(Arc<Mutex<Vec<(Arc<Question>, Reply)>>>);
+struct Pending(Arc<Mutex<Vec<Waiting>>>);
+
+type Waiting = (Arc<Question>, Reply);
 
 impl Source for Pending {
+    fn answers_for(&self, _: &str, relayed: bool) -> bool {
+        !relayed
+    }
+
     fn ask(&self, issuer: &str, question: Arc<Question>, _: bool, reply: Reply) {
         assert_eq!(issuer, ISSUER);
         self.0.lock().unwrap().push((question, reply));
@@ -310,6 +316,16 @@ fn a_source_that_does_not_answer_is_waited_for_no_longer_than_the_bound() {
 }
 
 #[test]
+fn o9_without_anybody_to_ask_everything_is_as_without_the_lane() {
+    let world = world(Duration::from_secs(20));
+    let der = request(HashAlgorithm::Sha384, 5);
+    let request = OcspRequest::from_der(&der).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let outcome = runtime.block_on(world.lane.answer(&request, None, true, || time(NOW)));
+    assert!(matches!(outcome, LiveOutcome::PreSigned), "{outcome:?}");
+}
+
+#[test]
 fn c9_a_node_that_lags_behind_the_registry_says_nothing_new() {
     let world = world(Duration::from_secs(20));
     let der = request(HashAlgorithm::Sha384, 5);
@@ -327,6 +343,10 @@ fn o11_o13_headers_and_what_is_answered_instead() {
 
     struct Fixed(Option<Dropped>);
     impl Source for Fixed {
+        fn answers_for(&self, _: &str, _: bool) -> bool {
+            true
+        }
+
         fn ask(&self, _: &str, question: Arc<Question>, _: bool, reply: Reply) {
             let now = time(NOW);
             let answer =
