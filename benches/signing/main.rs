@@ -3,10 +3,12 @@
 //!
 //! Keys: P-256 and RSA-2048 on a SoftHSM2 token of its own, and the same in files.
 
+#[path = "../common/softhsm.rs"]
+mod softhsm;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,15 +20,8 @@ use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, KeyAlgorit
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CertificateRecord, IssuerMode, NewIssuer, OnConflict, Publication, Registry};
 use kakunin::signing::{IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
-use kakunin::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
-use kakunin::token::software::SoftwareKey;
 use kakunin::token::{Key, signatures_per_second};
 
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const TOKEN: &str = "bench";
-const PIN: &str = "271828";
-/// Set in the child process, which has a token of its own.
-const DIRECTORY: &str = "KAKUNIN_BENCH_DIRECTORY";
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, Parser)]
@@ -50,31 +45,7 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    match std::env::var_os(DIRECTORY) {
-        Some(directory) => measure_all(&options, Path::new(&directory)),
-        None => with_token(),
-    }
-}
-
-/// Runs this program again with an empty SoftHSM2 token of its own.
-fn with_token() -> Result<()> {
-    ensure!(Path::new(MODULE).exists(), "{MODULE} is missing: apt-get install softhsm2");
-    let directory = tempfile::tempdir()?;
-    let (settings, tokens) = (directory.path().join("softhsm2.conf"), directory.path().join("tokens"));
-    fs::create_dir(&tokens)?;
-    fs::write(&settings, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display()))?;
-    let arguments = ["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"];
-    run(Command::new("softhsm2-util").args(arguments).env("SOFTHSM2_CONF", &settings))?;
-    let mut child = Command::new(std::env::current_exe()?);
-    let status = child.args(std::env::args_os().skip(1)).env("SOFTHSM2_CONF", &settings).env(DIRECTORY, directory.path()).status()?;
-    ensure!(status.success(), "measuring failed: {status}");
-    Ok(())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output().with_context(|| format!("{command:?}"))?;
-    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
+    softhsm::with_token(|directory| measure_all(&options, directory))
 }
 
 /// One kind of key in one place.
@@ -98,20 +69,10 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn measure_all(options: &Options, directory: &Path) -> Result<()> {
-    let pin_file = directory.join("pin");
-    fs::write(&pin_file, format!("{PIN}\n"))?;
-    run(Command::new("chmod").arg("600").arg(&pin_file))?;
-    let token = Pkcs11Token::open(Path::new(MODULE), TOKEN, Pin::from_file(&pin_file)?, usize::from(options.threads) + 1)?;
+    let token = softhsm::open(directory, usize::from(options.threads) + 1)?;
     let mut all = Vec::new();
-    for (id, algorithm) in [("01", KeyAlgorithm::EcdsaP256), ("02", KeyAlgorithm::Rsa2048)] {
-        let file = directory.join(format!("{id}.pem"));
-        SoftwareKey::generate(algorithm)?.create_file(&file)?;
-        let name = file.display().to_string();
-        run(Command::new("softhsm2-util").args(["--import", &name, "--token", TOKEN, "--label", id, "--id", id, "--pin", PIN]))?;
-        let request = KeyRequest { label: Some(id.to_owned()), ..KeyRequest::default() };
-        let keys: [(&'static str, Key); 2] =
-            [("SoftHSM2", Arc::new(token.key(&request)?)), ("a file", Arc::new(SoftwareKey::open(&file, None)?))];
-        for (place, key) in keys {
+    for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048] {
+        for (place, key) in softhsm::keys(&token, directory, algorithm)? {
             all.push(measure(options, directory, place, &key)?);
         }
     }
