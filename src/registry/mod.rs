@@ -239,6 +239,19 @@ pub struct CrlRecord {
     pub der: Bytes,
 }
 
+/// What is known of a CRL without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CrlHead {
+    /// What it covers.
+    pub scope: CrlScope,
+    /// cRLNumber.
+    pub number: u64,
+    /// thisUpdate.
+    pub this_update: Timestamp,
+    /// nextUpdate.
+    pub next_update: Timestamp,
+}
+
 /// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.
 pub type CertificateStream<'a> = &'a mut dyn Iterator<Item = std::result::Result<CertificateRecord, BoxError>>;
 
@@ -345,6 +358,9 @@ pub trait Registry: Send + Sync {
 
     /// The newest CRL of one scope.
     fn latest_crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>>;
+
+    /// Every CRL that was ever published, by scope and number. Streams. The visitor must not call the registry.
+    fn visit_crls(&self, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Result<()>;
 
     /// The number that the next CRL of `scope` must have: greater than every number published for it and than every [`Registry::raise_crl_number`].
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64>;

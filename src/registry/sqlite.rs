@@ -18,7 +18,7 @@ use std::path::Path;
 use connection::Database;
 
 use super::{
-    AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlRecord, CrlScope, Issuer, IssuerId, NewIssuer, OnConflict,
+    AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, Issuer, IssuerId, NewIssuer, OnConflict,
     PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId,
 };
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
@@ -169,6 +169,10 @@ impl Registry for SqliteRegistry {
 
     fn latest_crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>> {
         self.0.read(|c| crls::latest_of(c, issuer, scope))
+    }
+
+    fn visit_crls(&self, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Result<()> {
+        self.0.read(|c| crls::visit(c, issuer, visit))
     }
 
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64> {

@@ -373,6 +373,10 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn visit_crls(&self, _: IssuerId, _: &mut dyn FnMut(CrlHead)) -> Result<()> {
+        not_for_reading()
+    }
+
     fn next_crl_number(&self, _: IssuerId, _: CrlScope) -> Result<u64> {
         not_for_reading()
     }

@@ -224,4 +224,8 @@ pub(in crate::registry) fn the_newest_crl_of_each_scope_is_the_latest(store: &dy
     let mut latest = registry.latest_crls(issuer).unwrap();
     latest.sort_by_key(|crl| crl.scope);
     assert_eq!(latest, (1..).zip(scopes).map(|(number, scope)| crl(scope, number)).collect::<Vec<_>>());
+    let mut heads = Vec::new();
+    registry.visit_crls(issuer, &mut |head| heads.push((head.scope, head.number))).unwrap();
+    let all = (1..).zip(scopes).flat_map(|(newest, scope)| (1..=newest).map(move |number| (scope, number)));
+    assert_eq!(heads, all.collect::<Vec<_>>(), "and every CRL ever published is known");
 }

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::Outcome;
 use super::values::{Number, number};
 use super::{feed, issuers};
-use crate::registry::{ChangeKind, CrlRecord, CrlScope, IssuerId, RegistryError};
+use crate::registry::{ChangeKind, CrlHead, CrlRecord, CrlScope, IssuerId, RegistryError};
 
 /// Jumps from scope to scope through the index, instead of reading every CRL ever issued.
 const LATEST: &str = "WITH RECURSIVE present (scope) AS (
@@ -40,6 +40,19 @@ pub(super) fn latest_of(connection: &Connection, issuer: IssuerId, scope: CrlSco
         "SELECT scope, number, this_update, next_update, refresh_at, der FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1",
     )?;
     Ok(statement.query_row(params![issuer, scope], crl).optional()?)
+}
+
+/// Every CRL ever published, by scope and number, without reading the CRLs themselves.
+pub(super) fn visit(connection: &Connection, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Outcome<()> {
+    issuers::require(connection, issuer)?;
+    let mut statement =
+        connection.prepare_cached("SELECT scope, number, this_update, next_update FROM crl WHERE issuer = ?1 ORDER BY scope, number")?;
+    let head =
+        |row: &Row<'_>| Ok(CrlHead { scope: row.get(0)?, number: number(row, 1)?, this_update: row.get(2)?, next_update: row.get(3)? });
+    for crl in statement.query_map([issuer], head)? {
+        visit(crl?);
+    }
+    Ok(())
 }
 
 /// See [`crate::registry::Registry::next_crl_number`].
