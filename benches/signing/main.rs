@@ -19,6 +19,7 @@ use kakunin::issuance::{RootOrder, Validity, random_serial, self_signed_root};
 use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, KeyAlgorithm, Serial, Timestamp};
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CertificateRecord, IssuerMode, NewIssuer, OnConflict, Publication, Registry};
+use kakunin::signing::gate::Profile;
 use kakunin::signing::{IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
 use kakunin::token::{Key, signatures_per_second};
 
@@ -128,13 +129,14 @@ impl Issuer {
             invalidity_date: None,
         };
         registry.add_certificates(issuer.id, &mut (0..certificates).map(|n| Ok(record(n))), OnConflict::Refuse, start)?;
-        let signer = describe_signer(key, &certificate, None)?;
+        let profile = Profile::default();
+        let signer = describe_signer(key, &certificate, None, &profile)?;
         let id = registry.register_signer(issuer.id, &signer)?;
         let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
         let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
         let crl_timing = Timing { validity: 7 * DAY, refresh: DAY };
         let base_url = "http://va.example".to_owned();
-        let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url };
+        let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url, profile };
         Ok(Issuer { registry, signing, start })
     }
 

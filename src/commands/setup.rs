@@ -151,14 +151,15 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
     if let Some(key) = &ca_key {
         crate::token::verify_pair(key.as_ref(), &ca.spki).context("key and certificate")?;
     }
+    let profile = config.profile();
     let responder = match (&config.responder, &ca_key) {
         (Some(delegated), _) => {
             let certificate = read_certificate(&delegated.certificate)?;
             let key = open(ring, &delegated.key, &certificate)?;
-            let signer = describe_signer(&key, ca, Some(&certificate)).context("responder")?;
+            let signer = describe_signer(&key, ca, Some(&certificate), &profile).context("responder")?;
             Some((key, signer, certificate))
         }
-        (None, Some(key)) => Some((key.clone(), describe_signer(key, ca, None)?, ca.clone())),
+        (None, Some(key)) => Some((key.clone(), describe_signer(key, ca, None, &profile)?, ca.clone())),
         (None, None) => None,
     };
     Ok(IssuerKeys { ca: ca_key, responder })
@@ -240,5 +241,6 @@ fn open_issuer(
         ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
         crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
         base_url: config.base_url.clone(),
+        profile: issuer_config.profile(),
     }))
 }

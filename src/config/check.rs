@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig, live};
+use crate::signing::gate::Programme;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -139,6 +140,34 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
         "1m or more, and less than crl.validity (T5)",
     );
     findings.unless(issuer.crl.partitions <= 65_536, "crl.partitions", issuer.crl.partitions, "0 to 65536");
+    check_programmes(findings, issuer);
+}
+
+/// The times that programmes want: what is configured otherwise, the gate would refuse to publish, or `verify` would find.
+fn check_programmes(findings: &mut Findings, issuer: &IssuerConfig) {
+    let profile = issuer.profile();
+    let (ocsp, crl) = (&issuer.ocsp, &issuer.crl);
+    if profile.has(Programme::Microsoft) {
+        findings.unless_duration(ocsp.validity <= 7 * DAY, "ocsp.validity", ocsp.validity, "at most 7d (T2, microsoft)");
+        let half = ocsp.validity / 2;
+        findings.unless_duration(ocsp.refresh <= half, "ocsp.refresh", ocsp.refresh, "at most half of ocsp.validity (T2, microsoft)");
+    }
+    if profile.has(Programme::BaselineRequirements) && crl.partitions > 0 {
+        findings.unless_duration(crl.validity <= 10 * DAY, "crl.validity", crl.validity, "at most 10d (T5, baseline-requirements)");
+        findings.unless_duration(crl.refresh <= 7 * DAY, "crl.refresh", crl.refresh, "at most 7d (T5, baseline-requirements)");
+    }
+    let limits = [
+        (Programme::Jpki, 72 * HOUR, DAY, "at most 72h (T6, jpki)", "at most 24h (T6, jpki)"),
+        (Programme::Etsi, 366 * DAY, DAY, "at most 366d (T6, etsi)", "at most 24h (T6, etsi)"),
+        (Programme::Fpki, 180 * HOUR, 18 * HOUR, "at most 180h (T6, fpki)", "at most 18h (T6, fpki)"),
+        (Programme::CodeSigning, 10 * DAY, 7 * DAY, "at most 10d (T6, code-signing)", "at most 7d (T6, code-signing)"),
+    ];
+    for (programme, validity, refresh, wanted_validity, wanted_refresh) in limits {
+        if profile.has(programme) {
+            findings.unless_duration(crl.validity <= validity, "crl.validity", crl.validity, wanted_validity);
+            findings.unless_duration(crl.refresh <= refresh, "crl.refresh", crl.refresh, wanted_refresh);
+        }
+    }
 }
 
 /// Rule T1, which is S3.6 too.

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::pki::HashAlgorithm;
 use crate::registry::{IssuerMode, Publication};
+use crate::signing::gate::{Profile, Programme};
 
 pub use live::{IssuerLiveConfig, LiveConfig, UnknownConfig};
 pub use responder::ResponderConfig;
@@ -173,6 +174,10 @@ pub struct IssuerConfig {
     /// `open` (the default), `run-off` or `closed`.
     #[serde(default = "open")]
     pub mode: IssuerMode,
+    /// The programmes whose rules apply to what is signed, beside the RFCs': `baseline-requirements`, `microsoft`, `code-signing`, `etsi`, `etsi-qualified`,
+    /// `jpki`, `fpki`. Default: none.
+    #[serde(default)]
+    pub programmes: BTreeSet<Programme>,
     /// The CA's key: signs CRLs, and OCSP responses where there is no `responder`. Not needed on a host that only answers.
     #[serde(default)]
     pub key: Option<KeyConfig>,
@@ -191,6 +196,11 @@ impl IssuerConfig {
     /// What the registry is told about it.
     pub fn publication(&self) -> Publication {
         Publication { cert_id_hashes: self.ocsp.cert_id_hashes.clone(), crl_partitions: self.crl.partitions }
+    }
+
+    /// The programmes whose rules the gate applies to it.
+    pub fn profile(&self) -> Profile {
+        Profile::new(self.programmes.iter().copied())
     }
 }
 
@@ -360,6 +370,11 @@ mod tests {
         assert!(message("base_url = ").contains("kakunin.toml"));
         let long = format!("{SMALL}\n[issuer.ocsp]\nvalidity = \"11d\"");
         assert!(message(&long).contains("11d") && message(&long).contains("T1"), "{}", message(&long));
+        for (programme, rule) in [("microsoft", "T2"), ("jpki", "T6"), ("fpki", "T6"), ("etsi-qualified", "T6"), ("code-signing", "T6")] {
+            let slow = SMALL.replace("name =", &format!("programmes = [\"{programme}\"]\nname ="))
+                + "\n[issuer.ocsp]\nvalidity = \"9d\"\n[issuer.crl]\nvalidity = \"12d\"\nrefresh = \"8d\"";
+            assert!(message(&slow).contains(rule), "{programme}: {}", message(&slow));
+        }
         let typo = format!("{SMALL}\n[issuer.crl]\nrefresh = \"often\"");
         assert!(message(&typo).contains("often"), "{}", message(&typo));
     }

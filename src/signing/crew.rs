@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::agenda::Task;
+use super::gate::NumberedCrl;
 use super::metrics::SigningMetrics;
 use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
@@ -170,8 +171,9 @@ impl Crew<'_> {
     fn publish_crl(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
         let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
         let now = (self.clock)();
-        let previous = self.registry.latest_crl(signing.issuer.id, scope)?.map(|c| c.this_update);
-        super::not_before(previous, now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
+        let previous = self.registry.latest_crl(signing.issuer.id, scope)?;
+        let previous = previous.map(|crl| NumberedCrl { number: crl.number, this_update: crl.this_update });
+        super::not_before(previous.map(|crl| crl.this_update), now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
         let record = crl::issue(self.registry, signing, key.as_ref(), scope, previous, now)?;
         self.registry.publish_crl(signing.issuer.id, &record)?;
         self.metrics.crls.inc();

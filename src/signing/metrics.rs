@@ -1,6 +1,6 @@
 //! What the signing worker counts.
 
-use prometheus::{IntCounter, IntGauge, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// Counters of one worker; cheap to clone, shared by its threads.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct SigningMetrics {
     pub crls: IntCounter,
     /// Attempts that failed: see the log for each.
     pub failures: IntCounter,
+    /// Rules that something signed here broke, by the rule's id (`rule`): it was not published. An alarm when it is not 0.
+    pub gate_findings: IntCounterVec,
     /// Workers that run: an alarm while it is 0.
     pub running: IntGauge,
     /// Issuers for which the last attempt failed, or whose keys cannot be opened: an alarm while it is not 0.
@@ -28,6 +30,11 @@ impl Default for SigningMetrics {
             packs: counter("kakunin_signing_packs_published_total", "Response packs published"),
             crls: counter("kakunin_signing_crls_published_total", "CRLs published"),
             failures: counter("kakunin_signing_failures_total", "Signing attempts that failed"),
+            gate_findings: IntCounterVec::new(
+                Opts::new("kakunin_signing_gate_findings_total", "Rules that something signed here broke: it was not published"),
+                &["rule"],
+            )
+            .expect("a constant, valid metric name and label"),
             running: gauge("kakunin_signing_running", "Signing workers that run"),
             failing_issuers: gauge("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed"),
         }
@@ -40,6 +47,7 @@ impl SigningMetrics {
         for counter in [&self.responses, &self.packs, &self.crls, &self.failures] {
             registry.register(Box::new(counter.clone()))?;
         }
+        registry.register(Box::new(self.gate_findings.clone()))?;
         registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.failing_issuers.clone()))
     }

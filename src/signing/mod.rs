@@ -22,6 +22,8 @@ use crate::pki::{CertificateInfo, Timestamp, crl as crl_encoder, ocsp_response};
 use crate::registry::{CrlScope, Issuer, RegistryError, Signer, SignerId, crl_path};
 use crate::token::{Key, TokenError, verify_pair};
 
+use gate::{IssuerFacts, Refusal};
+
 pub use worker::{Clock, PassReport, Stopped, Worker};
 
 /// How often and for how long something is signed.
@@ -57,8 +59,11 @@ pub enum SigningError {
     #[error(transparent)]
     CrlTooLong(#[from] crl_encoder::CrlTooLong),
     /// The gate refused what was signed.
-    #[error("refused by the gate, rule {0}")]
-    Gate(#[from] gate::Finding),
+    #[error("refused by the gate: {0}")]
+    Gate(#[from] gate::Refusal),
+    /// A certificate cannot be read by the gate.
+    #[error(transparent)]
+    Facts(#[from] gate::FactsError),
     /// The clock shows a time before what is published.
     #[error("{what} was signed at {published}, and the clock shows {now}: nothing is signed that would look older than what is published")]
     ClockWentBack {
@@ -101,6 +106,8 @@ pub struct IssuerSigning {
     pub crl_timing: Timing,
     /// The URL that distribution points begin with.
     pub base_url: String,
+    /// Which programmes' rules the gate applies.
+    pub profile: gate::Profile,
 }
 
 impl IssuerSigning {
@@ -120,14 +127,21 @@ pub fn partition_url(base_url: &str, issuer: &str, partition: u32) -> String {
     format!("{base_url}{}", crl_path(issuer, CrlScope::Partition(partition)))
 }
 
-/// What the registry is told of a response signer: the CA itself, or a delegate whose certificate is held against rules O7 and P1's essentials.
+/// What the registry is told of a response signer: the CA itself, or a delegate whose certificate the gate holds against rules O7, P1, P3 and P4.
 ///
 /// Makes a trial signature: a key that does not belong to its certificate is found here.
-pub fn describe_signer(key: &Key, ca: &CertificateInfo, delegate: Option<&CertificateInfo>) -> Result<Signer, SigningError> {
+pub fn describe_signer(
+    key: &Key,
+    ca: &CertificateInfo,
+    delegate: Option<&CertificateInfo>,
+    profile: &gate::Profile,
+) -> Result<Signer, SigningError> {
     let certificate = delegate.unwrap_or(ca);
     verify_pair(key.as_ref(), &certificate.spki)?;
     if let Some(delegate) = delegate {
-        gate::check_responder_certificate(delegate, ca)?;
+        let issuer = IssuerFacts::of(ca, profile.clone())?;
+        let findings = gate::check_responder_certificate(&delegate.der, &issuer);
+        Refusal::unless_clean(findings, || format!("responder certificate {}", delegate.subject_text))?;
     }
     Ok(Signer {
         key_hash: ocsp_response::responder_key_hash(&certificate.public_key_bits),

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::gate::{self, SignedResponse};
+use super::gate::sampling::{self, Look};
+use super::gate::{self, CertificateTruth, IssuerFacts, PreviousResponse, Refusal, ResponseContext, SignerFacts};
 use super::schedule::{self, Turn};
 use super::{IssuerSigning, ResponseSigner, SigningError, Stopped};
 use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
-use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotRange, Timestamp, ecdsa};
+use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotHash, SlotRange, Timestamp, ecdsa};
 use crate::registry::{PackHead, PackRecord, Registry};
 
 /// How much of a slot is signed.
@@ -60,9 +61,14 @@ pub fn sign_slot(
     super::not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
 
     let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
+    let issuer = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let signer = SlotSigner {
         signing,
         responder,
+        old: old.as_ref(),
+        signed_by: SignerFacts::new(&responder.signer, &issuer)?,
+        issuer,
+        cert_id_hash: job.cert_id_hash,
         template: ResponseTemplate::new(
             &hashes,
             &responder.signer.key_hash,
@@ -103,6 +109,12 @@ fn reusable<'a>(old: Option<&'a Pack>, extent: Extent, responder: &ResponseSigne
 struct SlotSigner<'a> {
     signing: &'a IssuerSigning,
     responder: &'a ResponseSigner,
+    /// What is published.
+    old: Option<&'a Pack>,
+    cert_id_hash: HashAlgorithm,
+    /// What the gate goes by.
+    issuer: IssuerFacts,
+    signed_by: SignerFacts,
     template: ResponseTemplate,
     fresh: Signing,
     stopped: Stopped<'a>,
@@ -140,7 +152,7 @@ impl SlotSigner<'_> {
         Ok(SignedPack { record: PackRecord { head, blob }, signatures })
     }
 
-    /// Signs one response. The gate sees the first of a slot, and every revocation.
+    /// Signs one response, and lets the gate see it where [`sampling`] says so.
     fn sign(&self, serial: &Serial, status: CertificateStatus, first: bool) -> Result<Vec<u8>, SigningError> {
         let single = SingleResponse {
             serial: serial.as_der_content(),
@@ -156,15 +168,36 @@ impl SlotSigner<'_> {
         } else {
             signature
         };
-        if first || status != CertificateStatus::Good {
-            let response = self.template.response(&single, &raw);
-            gate::check_response(
-                &SignedResponse { der: &response, meant: &single },
-                &self.signing.certificate,
-                self.responder,
-                self.signing.ocsp_timing,
-            )?;
-        }
+        self.pass_gate(&single, &raw, first)?;
         Ok(raw)
     }
+
+    fn pass_gate(&self, single: &SingleResponse<'_>, raw_signature: &[u8], first: bool) -> Result<(), Refusal> {
+        let hash = SlotHash::of_content(single.serial);
+        let published = self.old.and_then(|pack| pack.lookup(hash, single.serial));
+        let look = sampling::look(first, hash, single.status, published.map(|entry| entry.status), self.fresh.this_update);
+        if look == Look::None {
+            return Ok(());
+        }
+        let context = ResponseContext {
+            issuer: &self.issuer,
+            signer: &self.signed_by,
+            cert_id_hash: self.cert_id_hash,
+            serial: single.serial,
+            truth: Some(CertificateTruth { status: single.status, is_ca: false }),
+            previous: published.map(|e| PreviousResponse { this_update: e.signing.this_update, status: e.status }),
+            timing: Some(self.signing.ocsp_timing),
+            pre_produced: true,
+            verify_signature: look == Look::RulesAndSignature,
+            now: self.fresh.this_update,
+        };
+        let findings = gate::check_response(&self.template.response(single, raw_signature), &context);
+        Refusal::unless_clean(findings, || {
+            format!("OCSP response ({}) for serial {}", self.cert_id_hash.name(), serial_text(single.serial))
+        })
+    }
+}
+
+fn serial_text(content: &[u8]) -> String {
+    Serial::from_der_content(content).map_or_else(|e| e.to_string(), |serial| serial.to_string())
 }

@@ -17,18 +17,19 @@ use crate::token::software::SoftwareKey;
 
 mod stalls;
 
+const REGISTRY: &str = "registry.sqlite";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const OCSP: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
 const CRL: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: DAY };
 
-struct Bench {
-    _directory: TempDir,
-    registry: Arc<dyn Registry>,
-    ca: CaIssuer,
-    ca_key: Key,
+pub(super) struct Bench {
+    directory: TempDir,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) ca: CaIssuer,
+    pub(super) ca_key: Key,
     responder: Option<(Key, CertificateInfo)>,
-    start: Timestamp,
+    pub(super) start: Timestamp,
 }
 
 fn start() -> Timestamp {
@@ -37,7 +38,7 @@ fn start() -> Timestamp {
 
 impl Bench {
     /// A CA of 20 years whose OCSP responder's certificate lasts `responder_days`; 0 of them: the CA's key signs.
-    fn new(responder_days: u32) -> Bench {
+    pub(super) fn new(responder_days: u32) -> Bench {
         let (random, start) = (SystemRandom::new(), start());
         let ca_key: Key = Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
         let validity = |days: u32| Validity { not_before: start, not_after: start.saturating_add(DAY * days) };
@@ -52,17 +53,22 @@ impl Bench {
             (key.clone(), CertificateInfo::from_der(&responder_certificate(&ca, &order).unwrap()).unwrap())
         });
         let directory = tempfile::tempdir().unwrap();
-        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(&directory.path().join("registry.sqlite")).unwrap());
-        let bench = Bench { _directory: directory, registry, ca, ca_key, responder, start };
+        let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(&directory.path().join(REGISTRY)).unwrap());
+        let bench = Bench { directory, registry, ca, ca_key, responder, start };
         bench.register(&[HashAlgorithm::Sha1, HashAlgorithm::Sha256]);
         bench
     }
 
-    fn issuer(&self) -> Issuer {
+    /// A connection behind the registry's back.
+    pub(super) fn sql(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.directory.path().join(REGISTRY)).unwrap()
+    }
+
+    pub(super) fn issuer(&self) -> Issuer {
         self.registry.issuers().unwrap().remove(0)
     }
 
-    fn worker(&self) -> Worker {
+    pub(super) fn worker(&self) -> Worker {
         self.worker_of(self.signing())
     }
 
@@ -76,13 +82,13 @@ impl Bench {
         self.registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap();
     }
 
-    fn signing(&self) -> IssuerSigning {
+    pub(super) fn signing(&self) -> IssuerSigning {
         let (certificate, issuer) = (self.ca.certificate().clone(), self.issuer());
         let (key, delegate) = match &self.responder {
             Some((key, delegate)) => (key.clone(), Some(delegate)),
             None => (self.ca_key.clone(), None),
         };
-        let signer = describe_signer(&key, &certificate, delegate).unwrap();
+        let signer = describe_signer(&key, &certificate, delegate, &gate::Profile::default()).unwrap();
         let id = self.registry.register_signer(issuer.id, &signer).unwrap();
         let not_after = delegate.unwrap_or(&certificate).not_after;
         IssuerSigning {
@@ -93,10 +99,11 @@ impl Bench {
             ocsp_timing: OCSP,
             crl_timing: CRL,
             base_url: "http://va.example".into(),
+            profile: gate::Profile::default(),
         }
     }
 
-    fn add(&self, serials: std::ops::Range<u64>) {
+    pub(super) fn add(&self, serials: std::ops::Range<u64>) {
         let not_after = self.start.saturating_add(90 * DAY);
         let record = |n: u64| CertificateRecord {
             serial: serial(n),
@@ -109,7 +116,7 @@ impl Bench {
         self.registry.add_certificates(self.issuer().id, &mut serials.map(|n| Ok(record(n))), OnConflict::Refuse, self.start).unwrap();
     }
 
-    fn revoke(&self, n: u64, now: Timestamp) {
+    pub(super) fn revoke(&self, n: u64, now: Timestamp) {
         let revocation = Revocation { at: now, reason: Some(RevocationReason::Superseded) };
         self.registry.revoke(self.issuer().id, &serial(n), revocation, None, now).unwrap();
     }
@@ -151,11 +158,11 @@ impl Bench {
     }
 }
 
-fn serial(n: u64) -> Serial {
+pub(super) fn serial(n: u64) -> Serial {
     Serial::from_magnitude(&(n + 1_000_000).to_be_bytes()).unwrap()
 }
 
-fn pass(worker: &mut Worker, now: Timestamp) -> PassReport {
+pub(super) fn pass(worker: &mut Worker, now: Timestamp) -> PassReport {
     let report = worker.pass(&|| now);
     assert_eq!(report.failures, Vec::<String>::new());
     report
@@ -316,7 +323,12 @@ fn o15_c1_the_gate_publishes_no_signature_that_does_not_verify() {
     let (number, generation) = (bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation());
     bench.ca_key = Arc::new(BrokenKey(bench.ca_key.clone()));
     bench.revoke(1, bench.start);
-    let report = bench.worker().pass(&|| bench.start);
+    let metrics = metrics::SigningMetrics::default();
+    let mut worker = Worker::new(bench.registry.clone(), vec![bench.signing()], 2, metrics.clone()).unwrap();
+    let report = worker.pass(&|| bench.start);
+    for rule in ["O15", "C1"] {
+        assert!(metrics.gate_findings.with_label_values(&[rule]).get() > 0, "an alarm names {rule}");
+    }
     assert!(report.failures.iter().any(|f| f.contains("O15")) && report.failures.iter().any(|f| f.contains("C1")), "{:?}", report.failures);
     assert_eq!((report.packs, report.crls), (0, 0));
     assert_eq!((bench.crl_number(CrlScope::Full), bench.packs(HashAlgorithm::Sha1)[0].generation()), (number, generation));

@@ -10,6 +10,7 @@ use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
 use super::crew::{Crew, Job, Outcome, Published, Queue};
+use super::gate::Refusal;
 use super::lane::{self, Lane};
 use super::metrics::SigningMetrics;
 use super::{IssuerSigning, SigningError, growth};
@@ -347,7 +348,13 @@ impl Worker {
             Ok(Published::Pack { responses, .. }) => (report.responses, report.packs) = (report.responses + responses, report.packs + 1),
             Ok(Published::Crl { .. }) => report.crls += 1,
             Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
-            Err(failure) => report.failures.push(format!("issuer '{}', {:?}: {failure}", job.signing.issuer.name, job.task)),
+            Err(failure) => {
+                let issuer = &job.signing.issuer.name;
+                if let SigningError::Gate(refusal) = &failure {
+                    alarm(issuer, refusal, &self.metrics);
+                }
+                report.failures.push(format!("issuer '{issuer}', {:?}: {failure}", job.task));
+            }
         }
     }
 
@@ -366,6 +373,14 @@ impl Worker {
                 }
             }
         }
+    }
+}
+
+/// Something was signed that breaks a rule, which the encoder should never do: each rule in the log and in the metrics.
+fn alarm(issuer: &str, refusal: &Refusal, metrics: &SigningMetrics) {
+    for finding in &refusal.findings {
+        metrics.gate_findings.with_label_values(&[finding.rule]).inc();
+        error!(issuer, rule = finding.rule, artefact = refusal.artefact, "not published: {finding}");
     }
 }
 

@@ -113,12 +113,14 @@ listen = "{admin}"
 [[issuer]]
 name = "root"
 certificate = "root.pem"
+programmes = ["baseline-requirements", "microsoft"]
 key = {{ file = "keys/root.key.pem" }}
 
 # The issuing CA has delegated OCSP to a responder; its CRLs are partitioned.
 [[issuer]]
 name = "issuing"
 certificate = "issuing.pem"
+programmes = ["baseline-requirements", "microsoft"]
 key = {{ file = "keys/issuing.key.pem" }}
 
 [issuer.responder]
