@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::live::LiveLane;
-use super::output::{Output, progress};
+use super::output::{Output, progress, watch};
 use super::service::{self, Service, Sockets};
 use super::setup;
 use super::signer::BackgroundSigner;
@@ -139,19 +139,7 @@ impl Demo {
 /// Signs everything that is due, with a progress bar on a terminal.
 fn sign_with_progress(worker: &mut Worker, metrics: &SigningMetrics, plan: &Plan) -> Result<()> {
     let bar = progress(2 * plan.certificates, "signing responses");
-    let report = std::thread::scope(|scope| {
-        let (done, finished) = std::sync::mpsc::channel::<()>();
-        let (bar, metrics) = (&bar, &metrics);
-        scope.spawn(move || {
-            while let Err(std::sync::mpsc::RecvTimeoutError::Timeout) = finished.recv_timeout(Duration::from_millis(100)) {
-                bar.set_position(metrics.responses.get());
-            }
-        });
-        let report = worker.pass(&Timestamp::now);
-        drop(done);
-        report
-    });
-    bar.finish_and_clear();
+    let report = watch(&bar, &|| metrics.responses.get(), || worker.pass(&Timestamp::now));
     match &report.failures[..] {
         [] => Ok(()),
         failures => bail!("signing: {}", failures.join("; ")),

@@ -14,6 +14,7 @@ mod sign;
 mod signer;
 mod status;
 mod token;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -35,6 +36,7 @@ enum Command {
     Sign(sign::Sign),
     Check(check::Check),
     Status(status::Status),
+    Verify(verify::Verify),
     List(list::List),
     Revoke(revoke::Revoke),
     Import(import::Import),
@@ -64,6 +66,7 @@ impl Cli {
             Command::Sign(sign) => sign.run(),
             Command::Check(check) => check.run(),
             Command::Status(status) => status.run(),
+            Command::Verify(verify) => verify.run(),
             Command::List(list) => list.run(),
             Command::Revoke(revoke) => revoke.run(),
             Command::Import(import) => import.run(),

@@ -1,9 +1,14 @@
 //! Standard output: where a command's result goes. Everything else goes to standard error.
 
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+/// How often a bar moves.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Lines on standard output. A reader that has seen enough (`| head`) ends the command quietly.
 pub(super) struct Output(BufWriter<StdoutLock<'static>>);
@@ -36,6 +41,23 @@ pub(super) fn progress(length: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:20} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}");
     let bar = ProgressBar::new(length).with_message(what);
     style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Does something while the bar follows a count; then takes the bar away.
+pub(super) fn watch<T>(bar: &ProgressBar, count: &(dyn Fn() -> u64 + Sync), work: impl FnOnce() -> T) -> T {
+    let result = std::thread::scope(|scope| {
+        let (done, finished) = channel::<()>();
+        scope.spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = finished.recv_timeout(LOOK) {
+                bar.set_position(count());
+            }
+        });
+        let result = work();
+        drop(done);
+        result
+    });
+    bar.finish_and_clear();
+    result
 }
 
 fn quiet(error: io::Error) -> io::Result<()> {

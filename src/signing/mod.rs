@@ -1,7 +1,8 @@
 //! The signing worker: reads from the registry what is due, signs it, checks it, and publishes it to the registry.
 //!
 //! [`schedule`] decides, as a pure function of state and time; [`ocsp`] and [`crl`] make the artefacts; [`gate`] lets no artefact pass that it finds to break a rule;
-//! [`worker`] ties them to the registry and to threads; [`live`] answers questions while somebody waits. Nothing here knows HTTP or files.
+//! [`worker`] ties them to the registry and to threads; [`live`] answers questions while somebody waits; [`verify`] holds what is published against the gate
+//! again. Nothing here knows HTTP or files.
 
 mod agenda;
 mod crew;
@@ -13,6 +14,7 @@ pub mod live;
 pub mod metrics;
 pub mod ocsp;
 pub mod schedule;
+pub mod verify;
 pub mod worker;
 
 use std::time::Duration;
