@@ -188,6 +188,16 @@ impl Opened {
 }
 
 impl Unopened {
+    /// Whether it may be only a matter of time: a token that is absent or fails, a key that is not on it yet. Anything else is for the operator to mend.
+    pub(super) fn may_come_back(&self) -> bool {
+        let absent = |cause: &TokenError| match cause {
+            TokenError::TokenLabel { count, .. } | TokenError::KeyCount { count, .. } => *count == 0,
+            TokenError::Token { .. } | TokenError::Busy { .. } => true,
+            _ => false,
+        };
+        self.why.chain().any(|cause| cause.downcast_ref::<TokenError>().is_some_and(absent))
+    }
+
     /// Whether another try might lock the token.
     pub(super) fn pin_refused(&self) -> bool {
         let refused = |cause: &TokenError| matches!(cause, TokenError::WrongPin { .. } | TokenError::PinLocked { .. });

@@ -30,12 +30,13 @@ pub(super) struct BackgroundSigner {
 }
 
 impl BackgroundSigner {
-    /// A worker for every issuer of the configuration whose keys can be opened. Fails where there is none.
+    /// A worker for every issuer of the configuration whose keys can be opened. Fails where there is none, and where keys cannot be opened for a reason
+    /// other than that a token is away.
     pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>, live: &LiveLane) -> Result<BackgroundSigner> {
         let Opened { issuers, unopened } = setup::open_signing(config, registry.as_ref(), |_| true);
-        if issuers.is_empty() && !unopened.is_empty() {
+        if (issuers.is_empty() && !unopened.is_empty()) || !unopened.iter().all(Unopened::may_come_back) {
             let all: Vec<String> = unopened.iter().map(Unopened::to_string).collect();
-            bail!("no issuer can be signed for:\n  {}", all.join("\n  "));
+            bail!("cannot sign for every issuer:\n  {}", all.join("\n  "));
         }
         issuers.iter().for_each(|signing| live.add(signing));
         let metrics = SigningMetrics::default();

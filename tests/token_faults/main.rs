@@ -130,8 +130,8 @@ fn what_is_wrong_with_a_token_is_named() {
     write_secret(&world.path("demo/pin"), "000000\n");
     let said = world.refused(|text| text);
     assert!(said.to_lowercase().contains("pin"), "{said}");
-    let once = fail(&mut world.command(&["sign"], &["--once"]));
-    assert!(once.contains("issuer 'issuing'") && once.to_lowercase().contains("pin"), "{once}");
+    let refused = fail(&mut world.command(&["serve"], &[]));
+    assert!(refused.contains("issuer 'issuing'") && refused.to_lowercase().contains("pin"), "{refused}");
 }
 
 #[test]
