@@ -37,6 +37,7 @@ pub(crate) fn run(directory: &Path) -> Result<()> {
         ocsp_timing: timing,
         crl_timing: timing,
         base_url: "http://va.example".into(),
+        profile: Default::default(),
     };
     let at: Timestamp = now().saturating_add(DAY * u32::try_from(number)?);
     let report = Worker::new(registry, vec![signing], 1, Default::default())?.pass(&|| at);

@@ -120,13 +120,14 @@ fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<
         invalidity_date: None,
     };
     registry.add_certificates(issuer.id, &mut (0..CERTIFICATES).map(|n| Ok(record(n))), OnConflict::Refuse, now())?;
-    let signer = describe_signer(key, &certificate, None)?;
+    let signer = describe_signer(key, &certificate, None, &Default::default())?;
     let id = registry.register_signer(issuer.id, &signer)?;
     let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
     let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
     let crl_timing = Timing { validity: 7 * DAY, refresh: DAY };
     let base_url = "http://va.example".to_owned();
-    let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url };
+    let signing =
+        IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url, profile: Default::default() };
     let report = Worker::new(registry.clone(), vec![signing.clone()], 2, Default::default())?.pass(&now);
     ensure!(report.responses == CERTIFICATES && report.failures.is_empty(), "{report:?}");
     Ok((registry, signing))

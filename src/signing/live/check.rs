@@ -15,12 +15,17 @@ const EXTENDED_REVOKE: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.
 
 type Result<T> = std::result::Result<T, Finding>;
 
-fn require(holds: bool, rule: &'static str, what: &str) -> Result<()> {
-    if holds { Ok(()) } else { Err(Finding { rule, what: what.to_owned() }) }
+/// `fault`: what is there where the rule does not hold.
+fn require(holds: bool, rule: &'static str, fault: &str) -> Result<()> {
+    if holds { Ok(()) } else { Err(finding(rule, fault.to_owned())) }
 }
 
 fn unreadable(rule: &'static str, error: &der::Error) -> Finding {
-    Finding { rule, what: error.to_string() }
+    finding(rule, error.to_string())
+}
+
+pub(super) fn finding(rule: &'static str, found: String) -> Finding {
+    Finding { rule, what: "a live answer", found, wanted: "an answer to the question by the rules".to_owned() }
 }
 
 /// Holds an answer against its question and its signer.
@@ -28,7 +33,7 @@ pub(super) fn check(question: &Question, answer: &SignedAnswer, signer: &Respons
     let response = OcspResponse::from_der(&answer.der).map_err(|e| unreadable("O1", &e))?;
     require(response.response_status == OcspResponseStatus::Successful, "O1", "the status is not successful")?;
     let bytes = response.response_bytes.filter(|bytes| bytes.response_type == ID_PKIX_OCSP_BASIC);
-    let bytes = bytes.ok_or(Finding { rule: "O1", what: "no basic response".to_owned() })?;
+    let bytes = bytes.ok_or_else(|| finding("O1", "no basic response".to_owned()))?;
     let basic = BasicOcspResponse::from_der(bytes.response.as_bytes()).map_err(|e| unreadable("O1", &e))?;
     let data = &basic.tbs_response_data;
     let by_key = matches!(&data.responder_id, ResponderId::ByKey(hash) if hash.as_bytes() == signer.signer.key_hash);

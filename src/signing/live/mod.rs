@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::error;
 
-use super::gate::Finding;
+use super::gate::{Finding, Refusal};
 use super::{IssuerSigning, ResponseSigner, SigningError, Timing, schedule};
 use crate::pki::Timestamp;
 use crate::pki::ocsp_live::{LiveTemplate, Question, SignedAnswer, tag_of};
@@ -188,7 +188,7 @@ impl IssuerLane {
         let (next_update, due) = times(question.is_about_issued(), *timing, responder.not_after, now);
         if next_update <= now {
             let what = format!("the signer's certificate has ended at {}", responder.not_after);
-            return Err(Finding { rule: "T3", what }.into());
+            return Err(refused(check::finding("T3", what)));
         }
         let to_be_signed = self.template.to_be_signed(question, now, next_update);
         let signature = responder.key.sign(&to_be_signed)?;
@@ -198,10 +198,14 @@ impl IssuerLane {
         if sampled || !self.passed.load(Relaxed) {
             let checked = check::check(question, &answer, responder);
             self.passed.store(checked.is_ok(), Relaxed);
-            checked?;
+            checked.map_err(refused)?;
         }
         Ok(answer)
     }
+}
+
+fn refused(finding: Finding) -> SigningError {
+    Refusal { artefact: "live answer".to_owned(), findings: vec![finding] }.into()
 }
 
 /// nextUpdate of an answer that is signed now (rules T1, T3), and until when it may be given again: as long as a pre-signed one would be, and where its

@@ -32,7 +32,7 @@ fn ca(algorithm: KeyAlgorithm, left: Duration) -> (Key, CertificateInfo) {
 }
 
 fn signing(key: Key, certificate: &CertificateInfo, budget: u32) -> LiveSigning {
-    let signer = describe_signer(&key, certificate, None).unwrap();
+    let signer = describe_signer(&key, certificate, None, &Default::default()).unwrap();
     let responder = ResponseSigner { key, signer, id: SignerId(1), not_after: certificate.not_after };
     LiveSigning { name: "ca".into(), responder, timing: TIMING, budget: NonZeroU32::new(budget).unwrap() }
 }
@@ -149,7 +149,9 @@ fn t3_a_signer_whose_certificate_has_ended_signs_nothing() {
     let lane = IssuerLane::new(signing(key, &certificate, 100));
     let question = question(&certificate, &STATUSES[..1], None);
     assert!(lane.sign(&question, now()).is_ok());
-    assert!(matches!(lane.sign(&question, now().saturating_add(HOUR)), Err(SigningError::Gate(Finding { rule: "T3", .. }))));
+    assert!(
+        matches!(lane.sign(&question, now().saturating_add(HOUR)), Err(SigningError::Gate(refusal)) if refusal.findings[0].rule == "T3")
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::params;
 
 use super::*;
-use crate::pki::crl::{CrlEntries, CrlEntry, CrlHeader, UnsignedCrl};
+use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::{Revocation, RevocationReason, Timestamp};
 use crate::registry::CrlRecord;
 use crate::signing::gate::{Profile, Programme};
@@ -151,10 +151,10 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
     let bench = published();
     let (ca, scope) = (bench.ca.certificate(), CrlScope::Full);
     let before = bench.registry.latest_crl(bench.issuer().id, scope).unwrap().unwrap();
-    let mut entries = CrlEntries::default();
+    let mut entries = Vec::new();
     for n in [0, 1, 2, 2] {
         let revocation = Revocation { at: bench.start, reason: Some(RevocationReason::Superseded) };
-        entries.push(&CrlEntry { serial: serial(n), revocation, invalidity_date: None });
+        entries.push(CrlEntry { serial: serial(n), revocation, invalidity_date: None });
     }
     let header = CrlHeader {
         issuer: &ca.subject,
@@ -165,7 +165,9 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
         next_update: before.next_update,
         distribution_point: None,
     };
-    let unsigned = UnsignedCrl::new(&header, entries);
+    let mut crl = CrlEncoder::new(&header, entries.len() as u64);
+    entries.iter().for_each(|entry| crl.push(entry));
+    let unsigned = crl.finish().unwrap();
     let signature = bench.ca_key.sign(unsigned.to_be_signed()).unwrap();
     let record = CrlRecord { number: before.number + 1, der: unsigned.with_signature(&signature), ..before };
     bench.registry.publish_crl(bench.issuer().id, &record).unwrap();

@@ -118,7 +118,6 @@ fn every_broken_rule_is_found_and_no_other() {
     for ((rule, what, change), of_the_ca) in cases {
         let mut scene = Scene::new(of_the_ca);
         change(&mut scene);
-        println!("{rule}: {what}");
         assert_only(&scene.findings(), (rule, what));
     }
 }

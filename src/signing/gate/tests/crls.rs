@@ -180,7 +180,6 @@ fn every_broken_rule_is_found_and_no_other() {
     for (rule, what, change) in CASES {
         let mut scene = Scene::of(Coverage::All, None);
         change(&mut scene);
-        println!("{rule}: {what}");
         assert_only(&scene.findings(), (rule, what));
     }
 }

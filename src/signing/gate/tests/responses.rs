@@ -269,7 +269,6 @@ fn every_broken_rule_is_found_and_no_other() {
         let mut scene = Scene::new(CertificateStatus::Good);
         scene.octets = None;
         change(&mut scene);
-        println!("{rule}: {what}");
         assert_only(&scene.findings(), (rule, what));
     }
 }

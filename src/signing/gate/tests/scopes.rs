@@ -2,7 +2,7 @@
 
 use super::tree::{Node, extension, sign};
 use super::*;
-use crate::pki::crl::{CrlEntries, CrlEntry, CrlHeader, UnsignedCrl};
+use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::der_encoding::{constructed, integer_content, tag, tlv};
 use crate::pki::extension::IssuingDistributionPoint;
 use crate::pki::{CertificateStatus, Revocation, RevocationReason, Serial};
@@ -51,10 +51,10 @@ impl Scene {
     /// A complete CRL.
     pub(super) fn of(coverage: Coverage, distribution_point: Option<&'static str>) -> Scene {
         let world = World::new();
-        let (mut entries, mut truth) = (CrlEntries::default(), RevokedSet::default());
+        let (mut entries, mut truth) = (Vec::new(), RevokedSet::default());
         for record in records() {
             let CertificateStatus::Revoked(revocation) = record.status else { unreachable!() };
-            entries.push(&CrlEntry { serial: record.serial, revocation, invalidity_date: None });
+            entries.push(CrlEntry { serial: record.serial, revocation, invalidity_date: None });
             truth.note(&record);
         }
         let meant = MeantCrl { number: NUMBER, this_update: start(), next_update: next_update(start(), 7 * DAY, Timestamp::MAX) };
@@ -68,7 +68,9 @@ impl Scene {
             next_update: meant.next_update,
             distribution_point: distribution_point.map(|uri| IssuingDistributionPoint { uri: uri.to_owned(), only_user_certificates }),
         };
-        let list = Node::read(&UnsignedCrl::new(&header, entries).with_signature(&[]));
+        let mut crl = CrlEncoder::new(&header, entries.len() as u64);
+        entries.iter().for_each(|entry| crl.push(entry));
+        let list = Node::read(&crl.finish().unwrap().with_signature(&[]));
         let mut scene = Scene {
             world,
             list,
@@ -248,7 +250,6 @@ fn every_broken_rule_is_found_and_no_other() {
     for (rule, what, scene, change) in CASES {
         let mut scene = scene();
         change(&mut scene);
-        println!("{rule}: {what}");
         assert_only(&scene.findings(), (rule, what));
     }
 }
