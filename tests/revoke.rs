@@ -183,7 +183,9 @@ fn s4_4_what_was_acknowledged_survives_kill_9_of_the_service() {
 #[test]
 fn s4_4_s5_10_a_whole_ca_is_revoked_in_one_command() {
     let demo = Demo::start();
-    let all = ["--issuer", "issuing", "--all", "--reason", "cACompromise"];
+    let all = ["--issuer", "issuing", "--all", "--reason", "keyCompromise"];
+    let never = ["--issuer", "issuing", "--all", "--confirm", "issuing", "--reason", "cACompromise"];
+    assert!(fail(&mut with_config("revoke", &demo.config(), &never)).contains("C3"), "a reason that could not be published");
     let refused = fail(with_config("revoke", &demo.config(), &all).args(["--confirm", "root"]));
     assert!(refused.contains("--confirm: found 'root', wanted") && refused.contains("'issuing'"), "{refused}");
     fail(&mut with_config("revoke", &demo.config(), &all));

@@ -6,16 +6,18 @@ use serde::Serialize;
 
 use super::output::{Output, progress};
 use super::{ConfigFile, setup};
+use crate::config::Config;
 use crate::pki::status::ReasonError;
 use crate::pki::{Revocation, RevocationReason, Serial, Timestamp};
 use crate::registry::{Issuer, Registry, RevokeOutcome};
+use crate::signing::gate::IssuerFacts;
 
 /// Revoke a certificate, or all of an issuer, for ever
 #[derive(Debug, Args)]
 #[command(
     group = clap::ArgGroup::new("which").required(true).args(["serial", "all"]),
     after_help = "Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --serial 3fa1… --reason keyCompromise\n\
-    Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --all --confirm issuing --reason cACompromise\n\n\
+    Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --all --confirm issuing --reason keyCompromise\n\n\
     The revocation is durable when the command returns. A running `serve` publishes it at once; otherwise the next `sign --once` does."
 )]
 pub(super) struct Revoke {
@@ -76,13 +78,30 @@ impl Revoke {
         if at > now {
             bail!("--at: found {at}, wanted a time that is not in the future (it is {now})");
         }
-        let registry = setup::open_registry(&self.config.load()?)?;
+        let config = self.config.load()?;
+        self.check_reason(&config)?;
+        let registry = setup::open_registry(&config)?;
         let issuer = setup::find_issuer(registry.as_ref(), &self.issuer)?;
         let revocation = Revocation { at, reason: self.reason.0 };
         match self.serial {
             Some(serial) => self.one(registry.as_ref(), &issuer, serial, revocation, now),
             None => self.every(registry.as_ref(), &issuer, revocation, now),
         }
+    }
+
+    /// What could not be published is not recorded: it would keep everything else in its slot and on its CRL from being published.
+    fn check_reason(&self, config: &Config) -> Result<()> {
+        let Some(issuer) = config.issuer(&self.issuer) else { return Ok(()) };
+        let facts = IssuerFacts::of(&setup::read_certificate(&issuer.certificate)?, issuer.profile())?;
+        if !facts.allows_reason(self.reason.0) {
+            let found = self.reason.0.map_or("unspecified", RevocationReason::name);
+            bail!(
+                "--reason: found {found}, wanted unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or \
+                privilegeWithdrawn: issuer '{}' keeps the Baseline Requirements (C3)",
+                self.issuer
+            );
+        }
+        Ok(())
     }
 
     fn one(&self, registry: &dyn Registry, issuer: &Issuer, serial: Serial, revocation: Revocation, now: Timestamp) -> Result<()> {

@@ -4,9 +4,9 @@ use der::{Decode, Tag};
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::{BasicConstraints, KeyUsage, SubjectKeyIdentifier};
 
-use super::Profile;
 use super::shape::Tlv;
-use crate::pki::{CertificateInfo, HashAlgorithm, SignatureAlgorithm, Timestamp};
+use super::{Profile, Programme};
+use crate::pki::{CertificateInfo, HashAlgorithm, RevocationReason, SignatureAlgorithm, Timestamp};
 use crate::registry::Signer;
 
 /// A CA's certificate cannot be read.
@@ -37,6 +37,18 @@ pub struct IssuerFacts {
 }
 
 impl IssuerFacts {
+    /// Whether a certificate of this issuer may be revoked for this reason: not so where what says it could not be published (rule C3).
+    pub fn allows_reason(&self, reason: Option<RevocationReason>) -> bool {
+        use RevocationReason as R;
+        match reason {
+            _ if !self.profile.has(Programme::BaselineRequirements) => true,
+            None => true,
+            Some(R::CaCompromise) => !self.end_entities_only,
+            Some(R::KeyCompromise | R::AffiliationChanged | R::Superseded | R::CessationOfOperation | R::PrivilegeWithdrawn) => true,
+            Some(_) => false,
+        }
+    }
+
     /// Reads a CA's certificate (DER).
     pub fn new(certificate: &[u8], profile: Profile) -> Result<IssuerFacts, FactsError> {
         let failed = |e: der::Error| FactsError { what: "CA certificate", detail: e.to_string() };
