@@ -6,7 +6,7 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -14,59 +14,12 @@ use common::http::{self, Connection};
 use common::ocsp::{Answer, Asker, Hash, serial_of};
 use common::openssl_ca::{OpensslCa, P256, RSA, TakeOver};
 use common::peers::{Authority, Expected};
-use common::{PATIENCE, Service, run, succeed, succeed_with_all, text, tool, until, with_config};
+use common::{PATIENCE, Service, World, run, succeed, succeed_with_all, text, tool, until, with_config};
 use der::Decode;
-use tempfile::TempDir;
 use x509_ocsp::{CertStatus, OcspResponseStatus};
 
 /// Everything that can be answered live.
 const ALL: &str = "\n[issuer.ocsp.live]\nnonce = true\nother_hashes = true\nseveral = true\nunknown = \"unknown\"\nbudget = 1000\n";
-
-/// The directory of a demo that is over: its issuing CA comes last in the configuration, so that what is appended is about it.
-struct World(TempDir);
-
-impl World {
-    fn new(certificates: &str) -> World {
-        let world = World(tempfile::tempdir().unwrap());
-        Service::demo(&world.path(""), &["--certificates", certificates, "--revoked", "20"]).stop();
-        world
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join("demo").join(name)
-    }
-
-    /// Writes another configuration: the demo's with free ports, with `first` before its tables, and with `last` about the issuing CA.
-    fn config(&self, name: &str, first: &str, last: &str) -> PathBuf {
-        let text = fs::read_to_string(self.path("kakunin.toml")).unwrap();
-        let free = |line: &str| if line.starts_with("listen = ") { "listen = \"127.0.0.1:0\"".to_owned() } else { line.to_owned() };
-        let text: Vec<String> = text.lines().map(free).collect();
-        let path = self.path(name);
-        fs::write(&path, text.join("\n").replace("[registry]", &format!("{first}\n[registry]")) + last).unwrap();
-        path
-    }
-
-    fn serve(&self, config: &Path, arguments: &[&str]) -> Service {
-        Service::serve(&mut with_config("serve", config, arguments))
-    }
-
-    fn authority(&self, service: &Service) -> Authority {
-        let scratch = self.0.path().to_owned();
-        Authority { issuer: self.path("issuing.pem"), chain: self.path("chain.pem"), url: service.ocsp.clone(), scratch }
-    }
-
-    fn asker(&self) -> Asker {
-        Asker::new(&self.path("issuing.pem"))
-    }
-
-    fn good(&self) -> PathBuf {
-        self.path("certificates/good.pem")
-    }
-
-    fn revoked(&self) -> PathBuf {
-        self.path("certificates/revoked.pem")
-    }
-}
 
 /// What `openssl ocsp` says, which must succeed, with these arguments.
 fn openssl(authority: &Authority, arguments: &[&str]) -> String {

@@ -10,6 +10,7 @@ pub mod openssl_ca;
 pub mod peers;
 pub mod random;
 mod service;
+mod world;
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -19,6 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use service::{Process, Service, demo_command};
+pub use world::World;
 
 /// The longest time that anything may take: generous, since test machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(120);
