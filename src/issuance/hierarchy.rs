@@ -60,31 +60,51 @@ pub fn issuing_ca(parent: &Issuer, order: &Order<'_>, options: &CaOptions<'_>) -
         extensions::authority_key_identifier(&parent.certificate.key_identifier)?,
         extensions::links(&options.links)?,
     ];
-    below(parent, order, &extensions.concat())
+    let name = names::subject(order.subject)?;
+    below(parent, &Subject { name: &name, spki: order.spki, serial: order.serial, validity: order.validity }, &extensions.concat())
 }
 
 /// The DER certificate of an OCSP responder, exactly as rule P1 wants it: keyUsage critical digitalSignature, extKeyUsage OCSPSigning,
 /// id-pkix-ocsp-nocheck, AKI and SKI, and nothing else: no CRL or OCSP pointer, no subjectAltName, no policies.
 pub fn responder_certificate(issuer: &Issuer, order: &Order<'_>) -> Result<Vec<u8>, IssuanceError> {
+    responder_certificate_for(issuer, &names::subject(order.subject)?, order.spki, order.serial, order.validity)
+}
+
+/// The same for a subject in DER.
+pub(super) fn responder_certificate_for(
+    issuer: &Issuer,
+    subject: &[u8],
+    spki: &[u8],
+    serial: Serial,
+    validity: Validity,
+) -> Result<Vec<u8>, IssuanceError> {
     let extensions = [
         extensions::digital_signature()?,
         extensions::ocsp_signing()?,
         extensions::ocsp_no_check()?,
-        extensions::subject_key_identifier(order.spki)?,
+        extensions::subject_key_identifier(spki)?,
         extensions::authority_key_identifier(&issuer.certificate.key_identifier)?,
     ];
-    below(issuer, order, &extensions.concat())
+    below(issuer, &Subject { name: subject, spki, serial, validity }, &extensions.concat())
 }
 
-fn below(issuer: &Issuer, order: &Order<'_>, extensions: &[u8]) -> Result<Vec<u8>, IssuanceError> {
-    issuer.check_validity(&order.validity)?;
-    let subject = names::subject(order.subject)?;
+/// Whom a certificate is for, and when.
+struct Subject<'a> {
+    /// DER of the Name.
+    name: &'a [u8],
+    spki: &'a [u8],
+    serial: Serial,
+    validity: Validity,
+}
+
+fn below(issuer: &Issuer, subject: &Subject<'_>, extensions: &[u8]) -> Result<Vec<u8>, IssuanceError> {
+    issuer.check_validity(&subject.validity)?;
     let body = Body {
         issuer: &issuer.certificate.subject,
-        subject: &subject,
-        spki: order.spki,
-        serial: &order.serial,
-        validity: &order.validity,
+        subject: subject.name,
+        spki: subject.spki,
+        serial: &subject.serial,
+        validity: &subject.validity,
         extensions,
     };
     sign(&body, &*issuer.key)

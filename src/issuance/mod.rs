@@ -10,6 +10,7 @@ mod error;
 mod extensions;
 mod hierarchy;
 mod names;
+pub mod renewal;
 
 use aws_lc_rs::rand::SecureRandom;
 
