@@ -1,6 +1,6 @@
 //! Whether this node can answer for everything it is registered for. Reads the content only, and no clock.
 
-use crate::pki::{HashAlgorithm, Timestamp};
+use crate::pki::{CertificateInfo, HashAlgorithm, Timestamp};
 use crate::registry::{CrlScope, Issuer, IssuerMode};
 
 use super::content::Content;
@@ -16,17 +16,23 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Checks every issuer that is not closed: a current pack in every slot for every CertID hash, a current full CRL, and one for every partition.
+    /// Checks every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every CertID hash, a current full CRL, and
+    /// one for every partition.
     pub fn of(content: &Content, now: Timestamp) -> Readiness {
         let mut readiness = Readiness::default();
         if !content.feed.is_loaded() {
             readiness.reasons.push("the registry has not been read yet".to_owned());
         }
         for issuer in content.issuers().iter().filter(|issuer| issuer.mode != IssuerMode::Closed) {
+            let mut of_issuer = Readiness::default();
             for algorithm in &issuer.publication.cert_id_hashes {
-                readiness.check_packs(content, issuer, *algorithm, now);
+                of_issuer.check_packs(content, issuer, *algorithm, now);
             }
-            readiness.check_crls(content, issuer, now);
+            of_issuer.check_crls(content, issuer, now);
+            // The certificate is read only where it matters: there may be thousands of issuers.
+            if !of_issuer.is_ready() && !has_ended(issuer, now) {
+                readiness.reasons.append(&mut of_issuer.reasons);
+            }
         }
         readiness
     }
@@ -83,6 +89,11 @@ impl Readiness {
     }
 }
 
+/// Whether a CA has ended: nothing can be signed in its name any more (rule T3).
+fn has_ended(issuer: &Issuer, now: Timestamp) -> bool {
+    CertificateInfo::from_der(&issuer.certificate).is_ok_and(|certificate| certificate.not_after <= now)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{self, NEXT_UPDATE, NOW, time};
@@ -108,6 +119,14 @@ mod tests {
         assert!(readiness.reasons.len() == 1 && readiness.reasons[0].contains("are not loaded"), "{readiness:?}");
         status.replace_table(super::super::status_map::SlotTable::empty(0));
         assert!(Readiness::of(&content, time(NOW)).reasons[0].contains("not divided"));
+    }
+
+    #[test]
+    fn s4_7_a_ca_that_has_ended_is_no_reason() {
+        let content = testing::content();
+        let end = CertificateInfo::from_der(&content.issuers()[0].certificate).unwrap().not_after;
+        assert!(!Readiness::of(&content, end.saturating_sub(std::time::Duration::from_secs(1))).is_ready());
+        assert!(Readiness::of(&content, end).is_ready());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What the signing worker counts.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 /// Counters of one worker; cheap to clone, shared by its threads.
 #[derive(Clone, Debug)]
@@ -19,6 +19,8 @@ pub struct SigningMetrics {
     pub running: IntGauge,
     /// Issuers for which the last attempt failed, or whose keys cannot be opened: an alarm while it is not 0.
     pub failing_issuers: IntGauge,
+    /// When the certificate of an issuer's delegated OCSP responder ends, in seconds since 1970, by the issuer's name (`issuer`): an alarm when that is near.
+    pub responder_not_after: IntGaugeVec,
 }
 
 impl Default for SigningMetrics {
@@ -37,6 +39,11 @@ impl Default for SigningMetrics {
             .expect("a constant, valid metric name and label"),
             running: gauge("kakunin_signing_running", "Signing workers that run"),
             failing_issuers: gauge("kakunin_signing_failing_issuers", "Issuers whose last signing attempt failed"),
+            responder_not_after: IntGaugeVec::new(
+                Opts::new("kakunin_signing_responder_not_after_seconds", "When the certificate of an OCSP responder ends"),
+                &["issuer"],
+            )
+            .expect("a constant, valid metric name and label"),
         }
     }
 }
@@ -49,6 +56,7 @@ impl SigningMetrics {
         }
         registry.register(Box::new(self.gate_findings.clone()))?;
         registry.register(Box::new(self.running.clone()))?;
+        registry.register(Box::new(self.responder_not_after.clone()))?;
         registry.register(Box::new(self.failing_issuers.clone()))
     }
 }

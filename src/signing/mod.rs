@@ -26,7 +26,7 @@ use crate::token::{Key, TokenError, verify_pair};
 
 use gate::{IssuerFacts, Refusal};
 
-pub use worker::{Clock, PassReport, Stopped, Worker};
+pub use worker::{Clock, PassReport, SignerUpdates, Stopped, Worker};
 
 /// How often and for how long something is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub enum SigningError {
         /// What is wrong with it.
         source: PackError,
     },
+    /// The signer's certificate has ended.
+    #[error("the certificate of the OCSP signer ended at {0}: nothing can be signed with it any more (rule T3)")]
+    SignerEnded(Timestamp),
     /// The program ends.
     #[error("interrupted: the program ends")]
     Stopped,

@@ -60,6 +60,9 @@ pub fn sign_slot(
     let newest = old.as_ref().and_then(|pack| pack.signings().map(|s| s.this_update).max());
     super::not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
 
+    if responder.not_after <= now {
+        return Err(SigningError::SignerEnded(responder.not_after));
+    }
     let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
     let issuer = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let signer = SlotSigner {

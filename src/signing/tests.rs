@@ -15,6 +15,7 @@ use crate::registry::{CertificateRecord, CrlScope, IssuerMode, NewIssuer, OnConf
 use crate::token::SigningKey;
 use crate::token::software::SoftwareKey;
 
+mod signers;
 mod stalls;
 
 const REGISTRY: &str = "registry.sqlite";

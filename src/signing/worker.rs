@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::time::Duration;
 
 use prometheus::IntGauge;
@@ -13,7 +13,7 @@ use super::crew::{Crew, Job, Outcome, Published, Queue};
 use super::gate::Refusal;
 use super::lane::{self, Lane};
 use super::metrics::SigningMetrics;
-use super::{IssuerSigning, SigningError, growth};
+use super::{IssuerSigning, ResponseSigner, SigningError, growth};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
@@ -51,6 +51,20 @@ pub struct Worker {
     failing: i64,
     /// When the slots of an issuer could not be divided.
     growth_failed: BTreeMap<usize, Timestamp>,
+    /// Who signs from now on, and where such news come from.
+    updates: Receiver<(IssuerId, ResponseSigner)>,
+    updates_from: SignerUpdates,
+}
+
+/// Tells a worker, while it works, who signs OCSP responses from now on: the same key with another certificate.
+#[derive(Clone, Debug)]
+pub struct SignerUpdates(Sender<(IssuerId, ResponseSigner)>);
+
+impl SignerUpdates {
+    /// `responder` signs for the issuer from now on. Nothing comes of it where the worker has ended, or never signed responses for that issuer.
+    pub fn replace(&self, issuer: IssuerId, responder: ResponseSigner) {
+        let _ = self.0.send((issuer, responder));
+    }
 }
 
 /// What one pass did.
@@ -101,6 +115,7 @@ impl Worker {
         threads: usize,
         metrics: SigningMetrics,
     ) -> Result<Worker, SigningError> {
+        let (updates_from, updates) = channel();
         let tokens: BTreeSet<String> = issuers.iter().flat_map(IssuerSigning::keys).map(|key| key.token().to_owned()).collect();
         let mut worker = Worker {
             registry,
@@ -113,9 +128,21 @@ impl Worker {
             lanes_made: 0,
             failing: 0,
             growth_failed: BTreeMap::new(),
+            updates,
+            updates_from: SignerUpdates(updates_from),
         };
         (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
         Ok(worker)
+    }
+
+    /// What it signs for.
+    pub fn issuers(&self) -> impl Iterator<Item = &IssuerSigning> {
+        self.issuers.iter().map(Arc::as_ref)
+    }
+
+    /// Where to tell it who signs from now on.
+    pub fn updates(&self) -> SignerUpdates {
+        self.updates_from.clone()
     }
 
     /// Signs until `stopped`.
@@ -181,6 +208,7 @@ impl Worker {
     fn step(&mut self, crews: &mut Crews<'_>, clock: Clock<'_>, patience: Patience) -> (PassReport, bool) {
         let mut report = PassReport::default();
         let now = clock();
+        self.take_updates();
         if let Err(failure) = self.catch_up(now, &mut report) {
             report.failures.push(failure.to_string());
         }
@@ -198,6 +226,16 @@ impl Worker {
         self.metrics.failing_issuers.add(failing.len() as i64 - self.failing);
         self.failing = failing.len() as i64;
         (report, working)
+    }
+
+    /// What is signed already stays as it is until its turn comes.
+    fn take_updates(&mut self) {
+        for (issuer, responder) in self.updates.try_iter() {
+            let signing = self.issuers.iter_mut().find(|signing| signing.issuer.id == issuer && signing.responder.is_some());
+            if let Some(signing) = signing {
+                Arc::make_mut(signing).responder = Some(responder);
+            }
+        }
     }
 
     /// Gives each crew as many jobs as keep it busy: what is urgent, and what is due.
@@ -229,7 +267,10 @@ impl Worker {
         limit: usize,
         named: impl Fn(&Agenda, Timestamp, usize) -> Vec<Task>,
     ) -> Vec<(usize, Task)> {
+        // A CA that has ended has no certificate left that is valid, and nothing to say of any (rule T3).
+        let has_ended = |lane: &Lane| self.issuers[lane.issuer].certificate.not_after <= now;
         let may_work = |lane: &Lane| match patience {
+            _ if has_ended(lane) => false,
             Patience::Background => lane.agenda.may_work(now),
             Patience::OnePass => !lane.agenda.is_hopeless(),
         };
