@@ -2,10 +2,12 @@
 
 mod check;
 mod demo;
+mod durable_file;
 mod import;
 mod list;
 mod live;
 mod output;
+mod responder_certificates;
 mod revoke;
 mod serve;
 mod service;

@@ -8,9 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use tracing::error;
 
+use super::responder_certificates::{pick_up, renew_where_due};
 use crate::config::{Config, IssuerConfig, KeyConfig, TokenConfig};
-use crate::pki::{CertificateInfo, SignatureAlgorithm};
+use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
 use crate::signing::{IssuerSigning, ResponseSigner, Timing, describe_signer};
@@ -243,7 +245,7 @@ fn open_issuer(
         }
         None => None,
     };
-    Ok(Some(IssuerSigning {
+    let mut signing = IssuerSigning {
         issuer,
         certificate,
         responder,
@@ -252,5 +254,16 @@ fn open_issuer(
         crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
         base_url: config.base_url.clone(),
         profile: issuer_config.profile(),
-    }))
+    };
+    let now = Timestamp::now();
+    if let Some(delegated) = &issuer_config.responder {
+        let renewed = renew_where_due(issuer_config, registry, &signing, now);
+        match renewed.and_then(|_| pick_up(delegated, registry, &signing, now)) {
+            Ok(None) => {}
+            Ok(responder) => signing.responder = responder,
+            // The certificate at hand may still do; where it does not, the gate says so.
+            Err(failure) => error!("issuer '{}': the OCSP responder's certificate: {failure:#}", issuer_config.name),
+        }
+    }
+    Ok(Some(signing))
 }

@@ -7,15 +7,16 @@ use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::live::LiveLane;
+use super::responder_certificates::{ResponderCertificates, Watched};
 use super::setup::{self, Opened, Unopened};
 use crate::config::Config;
 use crate::pki::Timestamp;
 use crate::registry::Registry;
 use crate::responder::Stop;
+use crate::signing::Worker;
 use crate::signing::metrics::SigningMetrics;
-use crate::signing::{IssuerSigning, Worker};
 
-/// How often keys that could not be opened are tried again.
+/// How often keys that could not be opened are tried again, and the certificates of responders looked at.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// A signing worker to run in the background.
@@ -59,6 +60,10 @@ impl BackgroundSigner {
     /// Signs until the stop.
     pub(super) fn run(self, stop: &Stop) {
         let BackgroundSigner { mut worker, metrics, live, config, registry, unopened } = self;
+        let updates = worker.updates();
+        let watched = worker.issuers().map(|signing| Watched::new(signing.clone(), updates.clone())).collect();
+        let mut certificates =
+            ResponderCertificates { config: &config, registry: registry.as_ref(), live: &live, metrics: &metrics, watched };
         std::thread::scope(|scope| {
             scope.spawn(|| worker.run(&|| stop.is_stopped(), &Timestamp::now));
             for failure in &unopened {
@@ -69,34 +74,31 @@ impl BackgroundSigner {
             for issuer in given_up {
                 warn!("issuer '{}': its PIN is not tried again before the next start, so that the token is not locked", issuer.name);
             }
-            while !waiting.is_empty() && stop.sleep(RETRY) {
+            loop {
+                certificates.look(Timestamp::now());
+                if !stop.sleep(RETRY) {
+                    break;
+                }
+                if waiting.is_empty() {
+                    continue;
+                }
                 let opened = setup::open_signing(&config, registry.as_ref(), |name| waiting.iter().any(|issuer| issuer.name == name));
                 waiting = opened.unopened.into_iter().filter(|issuer| !issuer.pin_refused()).collect();
                 for signing in opened.issuers {
                     info!(issuer = signing.issuer.name, "its keys could be opened now");
                     metrics.failing_issuers.sub(1);
                     live.add(&signing);
-                    let late = Late { registry: registry.clone(), threads: config.signing.threads, metrics: metrics.clone() };
-                    scope.spawn(move || late.sign(signing, stop));
+                    match Worker::new(registry.clone(), vec![signing.clone()], config.signing.threads, metrics.clone()) {
+                        Ok(mut worker) => {
+                            certificates.watched.push(Watched::new(signing, worker.updates()));
+                            scope.spawn(move || worker.run(&|| stop.is_stopped(), &Timestamp::now));
+                        }
+                        Err(failure) => {
+                            error!("issuer '{}': {failure}: nothing is signed for it before the next start", signing.issuer.name)
+                        }
+                    }
                 }
             }
         });
-    }
-}
-
-/// What an issuer needs whose keys were opened later than the others'.
-struct Late {
-    registry: Arc<dyn Registry>,
-    threads: usize,
-    metrics: SigningMetrics,
-}
-
-impl Late {
-    fn sign(self, signing: IssuerSigning, stop: &Stop) {
-        let name = signing.issuer.name.clone();
-        match Worker::new(self.registry, vec![signing], self.threads, self.metrics) {
-            Ok(mut worker) => worker.run(&|| stop.is_stopped(), &Timestamp::now),
-            Err(failure) => error!("issuer '{name}': {failure}: nothing is signed for it before the next start"),
-        }
     }
 }

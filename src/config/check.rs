@@ -131,6 +131,9 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
     check_ocsp_timing(findings, issuer.ocsp.validity, issuer.ocsp.refresh);
     let budget = issuer.ocsp.live.budget.get();
     findings.unless(budget <= 1_000_000, "ocsp.live.budget", budget, "1 to 1000000");
+    if let Some(before) = issuer.responder.as_ref().and_then(|responder| responder.renew_before) {
+        findings.unless_duration(before >= issuer.ocsp.validity, "responder.renew_before", before, "at least ocsp.validity (T3)");
+    }
     let (validity, refresh) = (issuer.crl.validity, issuer.crl.refresh);
     findings.unless_duration((HOUR..=366 * DAY).contains(&validity), "crl.validity", validity, "1h to 366d (T5)");
     findings.unless_duration(

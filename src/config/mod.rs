@@ -208,10 +208,16 @@ impl IssuerConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DelegatedResponderConfig {
-    /// Its certificate, PEM, issued by the CA (rule P1).
+    /// Its certificate, PEM, issued by the CA (rule P1). A new one for the same key is picked up from there while the service runs.
     pub certificate: PathBuf,
     /// Its key.
     pub key: KeyConfig,
+    /// Whether the certificate is renewed here before it ends, where the CA's `key` is at hand: the file is written anew. Default: true.
+    #[serde(default = "yes")]
+    pub renew: bool,
+    /// How long before its end; at least `ocsp.validity`. Default: a third of its validity, and at least twice `ocsp.validity` (rule T3).
+    #[serde(default, with = "duration::optional")]
+    pub renew_before: Option<Duration>,
 }
 
 /// `[issuer.ocsp]`.
@@ -271,6 +277,10 @@ fn local(port: u16) -> SocketAddr {
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn open() -> IssuerMode {

@@ -1,7 +1,6 @@
 //! The files of a demo: each is written whole or not at all. Nothing that a user may have changed is written again.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::PARTITIONS;
+use crate::commands::durable_file;
 use crate::pki::KeyAlgorithm;
 
 /// What a demo is to hold, kept beside it so that an interrupted one can be finished.
@@ -50,7 +50,7 @@ pub(super) fn read_plan(dir: &Path) -> Result<Option<Plan>> {
 /// Notes what the demo is to hold, in its directory, which is made where it is missing.
 pub(super) fn write_plan(dir: &Path, plan: &Plan) -> Result<()> {
     create_directory(dir)?;
-    write(&dir.join(PLAN), serde_json::to_string_pretty(plan)?.as_bytes())
+    durable_file::write(&dir.join(PLAN), serde_json::to_string_pretty(plan)?.as_bytes())
 }
 
 /// Refuses a directory that holds something which a demo would write and no demo has: it is somebody else's.
@@ -71,25 +71,12 @@ fn create_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("--dir: {}: cannot make the directory", path.display()))
 }
 
-/// Writes a file durably: under another name first, so that nobody ever sees half of it.
-pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
-    let write = || {
-        let pending = path.with_extension("pending");
-        let mut file = File::create(&pending)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&pending, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().with_context(|| format!("{}", path.display()))
-}
-
 /// Writes the configuration, where there is none yet: what a user changed in it stays.
 pub(super) fn ensure_config(path: &Path, plan: &Plan) -> Result<()> {
     if path.exists() {
         return Ok(());
     }
-    write(path, config(plan).as_bytes())
+    durable_file::write(path, config(plan).as_bytes())
 }
 
 fn config(plan: &Plan) -> String {

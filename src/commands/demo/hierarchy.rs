@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use aws_lc_rs::rand::SystemRandom;
 
-use super::files::{self, Plan};
+use super::files::Plan;
+use crate::commands::durable_file;
 use crate::commands::setup::read_certificate;
 use crate::issuance::{
     CaOptions, Issuer, Links, Order, RootOrder, Validity, issuing_ca, random_serial, responder_certificate, self_signed_root,
@@ -63,7 +64,7 @@ pub(super) fn ensure(dir: &Path, plan: &Plan, now: Timestamp) -> Result<()> {
         Ok(responder_certificate(&issuing, &order)?)
     })?;
     let path = dir.join("chain.pem");
-    if path.exists() { Ok(()) } else { files::write(&path, chain.as_bytes()) }
+    if path.exists() { Ok(()) } else { durable_file::write(&path, chain.as_bytes()) }
 }
 
 /// A CA of the demo, to issue with.
@@ -91,7 +92,7 @@ fn ensure_key(dir: &Path, plan: &Plan, name: &str) -> Result<Key> {
 fn ensure_certificate(path: &Path, make: impl FnOnce() -> Result<Vec<u8>>) -> Result<CertificateInfo> {
     if !path.exists() {
         let der = make().with_context(|| format!("{}", path.display()))?;
-        files::write(path, crate::pki::certificate::certificate_pem(&der).as_bytes())?;
+        durable_file::write(path, crate::pki::certificate::certificate_pem(&der).as_bytes())?;
     }
     read_certificate(path)
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use aws_lc_rs::rand::SystemRandom;
 
-use super::files::{self, Plan};
+use super::files::Plan;
+use crate::commands::durable_file;
 use crate::commands::setup::read_certificate;
 use crate::issuance::{EndEntityTemplate, Validity, batch};
 use crate::pki::KeyAlgorithm;
@@ -63,7 +64,7 @@ pub(super) fn ensure(
             let key = ensure_key(&sample.key(dir))?;
             let host = format!("{}.demo.example", sample.name);
             let issued = batch::prepare(&templates[0], 0, &host, &key, validity, &SystemRandom::new())?;
-            files::write(&pending, certificate_pem(&issued.der).as_bytes())?;
+            durable_file::write(&pending, certificate_pem(&issued.der).as_bytes())?;
             registry.add_certificates(issuer, &mut std::iter::once(Ok(issued.record)), OnConflict::Refuse, validity.not_before)?;
         }
         fs::rename(&pending, &path).with_context(|| format!("{}", path.display()))?;
