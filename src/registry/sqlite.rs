@@ -109,15 +109,15 @@ impl Registry for SqliteRegistry {
     }
 
     fn last_change(&self) -> Result<u64> {
-        self.0.read(feed::last)
+        self.0.read_once(feed::last)
     }
 
     fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>> {
-        self.0.read(|c| feed::after(c, sequence, limit))
+        self.0.read_once(|c| feed::after(c, sequence, limit))
     }
 
     fn watermark(&self, consumer: &str) -> Result<u64> {
-        self.0.read(|c| feed::watermark(c, consumer))
+        self.0.read_once(|c| feed::watermark(c, consumer))
     }
 
     fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()> {

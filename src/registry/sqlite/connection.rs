@@ -91,10 +91,19 @@ impl Database {
 
     /// Runs `work` on one snapshot. Never waits for a writer.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        self.with_reader(|reader| work(&*reader.unchecked_transaction()?))
+    }
+
+    /// The same for a single statement, which is a snapshot by itself: beginning and ending a transaction costs more than a look at the feed.
+    pub(super) fn read_once<T>(&self, statement: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        self.with_reader(statement)
+    }
+
+    fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let idle = lock(&self.readers).pop();
         let run = || {
             let reader = idle.map_or_else(|| open_reader(&self.path), Ok)?;
-            let value = work(&*reader.unchecked_transaction()?)?;
+            let value = work(&reader)?;
             Ok((reader, value))
         };
         let (reader, value) = run().map_err(|f: Fault| f.explain(&self.path))?;
@@ -232,6 +241,7 @@ fn configure_writer(connection: &Connection) -> Outcome<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    keep_plans(connection)?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;
     Ok(())
@@ -243,8 +253,16 @@ fn open_reader(path: &Path) -> Outcome<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "cell_size_check", true)?;
+    keep_plans(&connection)?;
     connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     Ok(connection)
+}
+
+/// A statement is planned once, whatever values are bound to it: otherwise SQLite reads its text anew whenever a value is bound that its plan might depend on,
+/// which was half of a look at the feed.
+fn keep_plans(connection: &Connection) -> Outcome<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
