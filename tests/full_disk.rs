@@ -1,0 +1,82 @@
+//! The disk fills up while there is something to sign: what is published goes on being answered, the error says what is the matter, and everything is caught up
+//! with once there is room, without anybody's help.
+//!
+//! The disk is a file system of 24 MB that a child process mounts for itself alone (`unshare`, of util-linux).
+
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::ocsp::{Hash, serial_of};
+use common::peers::Expected;
+use common::{PATIENCE, Process, Service, World, counts, fail, http, succeed, tool, until, with_config};
+
+const DISK: &str = "KAKUNIN_TEST_SMALL_DISK";
+
+/// Runs `body` in a child process that has temporary files on a file system of 24 MB.
+fn on_a_small_disk(test: &str, body: impl Fn()) {
+    if std::env::var_os(DISK).is_some() {
+        return body();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"mount -t tmpfs -o size=24m none "$TMPDIR" && exec "$0" --exact "$1" --nocapture"#;
+    let mut command = tool("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).arg(test);
+    let said = succeed(command.env("TMPDIR", directory.path()).env(DISK, "1"));
+    assert!(said.contains("1 passed"), "{said}");
+    println!("{said}");
+}
+
+/// Takes all the room that is left on the disk.
+fn fill(directory: &Path) -> PathBuf {
+    let ballast = directory.join("ballast");
+    let full = File::create(&ballast).and_then(|mut file| io::copy(&mut io::repeat(7), &mut file)).unwrap_err();
+    assert_eq!(full.kind(), ErrorKind::StorageFull);
+    ballast
+}
+
+#[test]
+fn s4_4_a_disk_that_fills_up_while_signing_is_waited_for() {
+    on_a_small_disk("s4_4_a_disk_that_fills_up_while_signing_is_waited_for", || {
+        let world = World::new("500");
+        let config = world.config("apart.toml", "", "");
+        let responder = Service::serve(&mut with_config("serve", &config, &["--roles", "responder"]));
+        let (good, serial, authority) = (world.good(), serial_of(&world.good()), world.authority(&responder));
+        let (before, revoke) = (counts(&config, "issuing"), ["--issuer", "issuing", "--serial", &serial, "--reason", "superseded"]);
+
+        let ballast = fill(&world.path(""));
+        let said = fail(&mut with_config("revoke", &config, &revoke));
+        assert!(said.contains("no room on the disk"), "{said}");
+        assert_eq!(counts(&config, "issuing"), before, "what was not acknowledged was not done");
+        fs::remove_file(&ballast).unwrap();
+        succeed(&mut with_config("revoke", &config, &revoke));
+
+        let ballast = fill(&world.path(""));
+        let signer = Process::start(&mut with_config("serve", &config, &["--roles", "signer"]));
+        let admin = signer.line(PATIENCE).unwrap().split("admin=").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+        until(PATIENCE, "the error", || signer.stderr().contains("no room on the disk").then_some(()));
+        let metrics = http::get(&admin, "/metrics", &[]).text();
+        assert!(metrics.contains("kakunin_signing_failing_issuers 1"), "{metrics}");
+        // The service goes on with what is published.
+        authority.openssl_agrees(&good, Hash::Sha1, false, Expected::Good);
+        authority.openssl_agrees(&world.revoked(), Hash::Sha256, false, Expected::Revoked("keyCompromise"));
+        assert!(fs::read(world.path("kakunin.toml")).is_ok());
+
+        fs::remove_file(&ballast).unwrap();
+        let asker = world.asker();
+        until(PATIENCE, "the revocation", || asker.ask(&responder.ocsp, &serial, Hash::Sha256).is_revoked().then_some(()));
+        until(PATIENCE, "the end of the alarm", || {
+            http::get(&admin, "/metrics", &[]).text().contains("kakunin_signing_failing_issuers 0").then_some(())
+        });
+        authority.openssl_agrees(&good, Hash::Sha1, false, Expected::Revoked("superseded"));
+        assert!(!signer.stderr().contains("panicked"), "{}", signer.stderr());
+        std::thread::sleep(Duration::from_millis(100));
+        succeed(&mut with_config("verify", &config, &["--signatures", "all"]));
+        responder.stop();
+    });
+}
