@@ -9,6 +9,7 @@
 //! - **The feed is in commit order**: a consumer that has read up to a sequence number never misses a change with a smaller one.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use bytes::Bytes;
 
@@ -335,8 +336,14 @@ pub trait Registry: Send + Sync {
     /// One pack.
     fn pack(&self, issuer: IssuerId, cert_id_hash: HashAlgorithm, slot: u32) -> Result<Option<PackRecord>>;
 
-    /// Every pack of an issuer, one at a time. The visitor must not call the registry.
-    fn visit_packs(&self, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Result<()>;
+    /// The packs of some slots, in order, one at a time. The visitor must not call the registry.
+    fn visit_packs(
+        &self,
+        issuer: IssuerId,
+        cert_id_hash: HashAlgorithm,
+        slots: Range<u32>,
+        visit: &mut dyn FnMut(PackRecord),
+    ) -> Result<()>;
 
     /// Publishes packs of one CertID hash. `slot_bits` must be the issuer's, and each generation exactly one more than the one it replaces (1 where there is
     /// none); otherwise nothing is published and the call fails with [`RegistryError::Stale`]: read again, sign again.

@@ -13,6 +13,7 @@ mod packs;
 mod revoke_all;
 mod values;
 
+use std::ops::Range;
 use std::path::Path;
 
 use connection::Database;
@@ -144,8 +145,14 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| packs::one(c, issuer, cert_id_hash, slot))
     }
 
-    fn visit_packs(&self, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Result<()> {
-        self.0.read(|c| packs::visit(c, issuer, visit))
+    fn visit_packs(
+        &self,
+        issuer: IssuerId,
+        cert_id_hash: HashAlgorithm,
+        slots: Range<u32>,
+        visit: &mut dyn FnMut(PackRecord),
+    ) -> Result<()> {
+        self.0.read(|c| packs::visit(c, issuer, cert_id_hash, slots, visit))
     }
 
     fn publish_packs(&self, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Result<()> {

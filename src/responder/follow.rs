@@ -156,6 +156,7 @@ mod tests {
     use super::super::ocsp::{Definitive, Refusal, answer};
     use super::super::testing::{self, FakeRegistry, HASHES, NOW, serial, time};
     use super::*;
+    use crate::pki::SlotHash;
     use crate::pki::ocsp_request::encode_request;
     use crate::registry::crl_path;
     use crate::registry::{CrlScope, Issuer};
@@ -227,6 +228,23 @@ mod tests {
         assert!(world.knows_all(0..100));
         assert_eq!(Readiness::of(&world.content, time(NOW)), Readiness::default());
         assert_eq!(world.content.feed.packs_refused(), 0);
+    }
+
+    /// 2^9 slots are loaded in two parts.
+    #[test]
+    fn a_large_issuer_is_loaded_as_any_other() {
+        for before in [false, true] {
+            let mut world = world();
+            if before {
+                world.follow();
+            }
+            world.registry.regroup(9, 0..100);
+            world.registry.damage(HashAlgorithm::Sha1, SlotHash::from(&serial(5)).slot(9));
+            world.follow();
+            assert!(world.content.feed.packs_loaded() >= 1023 && world.content.feed.packs_refused() > 0);
+            assert!((0..100).filter(|n| *n != 5).all(|n| world.asked(n).is_ok()));
+            assert_eq!(world.knows_all(0..100), before, "the damaged pack is made from the old one where there is one");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Brings issuers, signers, packs and CRLs from the registry into the content. Everything is checked before it is taken into use; what fails its check is
 //! refused by name, and what was served before stays. Loading again what is loaded already costs little: this is also how a node is set right.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -9,7 +10,7 @@ use tracing::{debug, error};
 use crate::pack::Pack;
 use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
-use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, PackRecord, Registry, RegistryError, Signer, SignerId};
+use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, Registry, RegistryError, Signer, SignerId};
 
 use super::content::Content;
 use super::documents::{Document, DocumentKind, certificate_path};
@@ -17,6 +18,11 @@ use super::status_map::{IssuerStatus, SlotTable, Templates};
 use crate::registry::crl_path;
 
 type Result<T> = std::result::Result<T, RegistryError>;
+
+/// A thread loads 2^8 slots at a time, a hundred thousand certificates and more. An issuer that has more slots is loaded by several.
+const PART_BITS: u8 = 8;
+/// As many threads load at most, each with a connection to the registry and the memory that this takes.
+const MAX_THREADS: usize = 16;
 
 /// The way from a registry to a content.
 #[derive(Clone, Copy)]
@@ -26,23 +32,11 @@ pub(super) struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    /// Everything of every issuer; issuers in parallel.
+    /// Everything of every issuer: the small ones in parallel, those of many slots one after the other and each in parallel.
     pub(super) fn everything(&self) -> Result<()> {
-        let issuers = self.registry.issuers()?;
-        let workers = std::thread::available_parallelism().map_or(1, usize::from).min(issuers.len());
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(issuer) = issuers.get(next.fetch_add(1, Relaxed)) {
-                self.issuer(issuer)?;
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let others: Vec<_> = (1..workers).map(|_| scope.spawn(work)).collect();
-            let mine = work();
-            let panicked = || RegistryError::Engine("a loading thread panicked".into());
-            others.into_iter().map(|other| other.join().unwrap_or_else(|_| Err(panicked()))).fold(mine, Result::and)
-        })
+        let (large, small): (Vec<_>, Vec<_>) = self.registry.issuers()?.into_iter().partition(|issuer| issuer.slot_bits > PART_BITS);
+        let large = large.iter().map(|issuer| self.issuer(issuer)).fold(Ok(()), Result::and);
+        large.and(in_parallel(&small, |issuer| self.issuer(issuer)).map(drop))
     }
 
     /// Everything of one issuer.
@@ -110,28 +104,35 @@ impl Loader<'_> {
     /// Replaces whole tables, as at the start and after growth. Returns which packs were not usable as they came.
     fn load_tables(&self, issuer: &Issuer, statuses: &[Arc<IssuerStatus>]) -> Result<Vec<(HashAlgorithm, u32)>> {
         let bits = issuer.slot_bits;
-        let tables: Vec<_> = statuses.iter().map(|status| (status, SlotTable::empty(bits))).collect();
+        let mut unusable = Vec::new();
+        for status in statuses {
+            let table = SlotTable::empty(bits);
+            let again = in_parallel(&parts(bits), |slots| self.load_slots(status, &table, slots.clone()))?.concat();
+            let old = status.table();
+            for slot in again {
+                if let Some(pack) = narrowed(status, &old, SlotRange { bits, slot }) {
+                    table.insert(pack);
+                }
+                unusable.push((status.hashes().algorithm, slot));
+            }
+            status.replace_table(table);
+        }
+        Ok(unusable)
+    }
+
+    /// Puts the packs of some slots into a table. Returns the slots of those that are not usable as they came.
+    fn load_slots(&self, status: &IssuerStatus, table: &SlotTable, slots: Range<u32>) -> Result<Vec<u32>> {
         let mut again = Vec::new();
-        self.registry.visit_packs(issuer.id, &mut |record: PackRecord| {
-            let (algorithm, slot) = (record.head.cert_id_hash, record.head.slot);
-            let Some((status, table)) = tables.iter().find(|(s, _)| s.hashes().algorithm == algorithm) else { return };
-            match Pack::from_blob(record.blob, status.place(SlotRange { bits, slot })) {
+        self.registry.visit_packs(status.issuer(), status.hashes().algorithm, slots, &mut |record| {
+            let slot = record.head.slot;
+            match Pack::from_blob(record.blob, status.place(SlotRange { bits: table.bits(), slot })) {
                 Ok(pack) if knows_signers(status, &pack) => {
                     self.content.feed.pack_loaded();
                     table.insert(Arc::new(pack));
                 }
-                _ => again.push((algorithm, slot)),
+                _ => again.push(slot),
             }
         })?;
-        for (status, table) in tables {
-            let old = status.table();
-            for (_, slot) in again.iter().filter(|(algorithm, _)| *algorithm == status.hashes().algorithm) {
-                if let Some(pack) = narrowed(status, &old, SlotRange { bits, slot: *slot }) {
-                    table.insert(pack);
-                }
-            }
-            status.replace_table(table);
-        }
         Ok(again)
     }
 
@@ -206,6 +207,31 @@ impl Loader<'_> {
             self.content.documents.publish(documents);
         }
     }
+}
+
+/// Does `work` for each of `items`, on as many threads as there are cores. Returns what came of it, in no order, or the first failure.
+fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + Sync) -> Result<Vec<T>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(items.len());
+    let next = AtomicUsize::new(0);
+    let some = || std::iter::from_fn(|| Some(work(items.get(next.fetch_add(1, Relaxed))?))).collect::<Result<Vec<T>>>();
+    std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        let mut outcome = some();
+        for other in others {
+            let theirs = other.join().unwrap_or_else(|_| Err(RegistryError::Engine("a loading thread panicked".into())));
+            outcome = outcome.and_then(|mut all| {
+                all.extend(theirs?);
+                Ok(all)
+            });
+        }
+        outcome
+    })
+}
+
+/// All slots in parts, each of which is loaded at once.
+fn parts(bits: u8) -> Vec<Range<u32>> {
+    let (count, slots) = (1 << bits.saturating_sub(PART_BITS), 1 << bits.min(PART_BITS));
+    (0..count).map(|part| part * slots..(part + 1) * slots).collect()
 }
 
 fn check(issuer: &Issuer) -> std::result::Result<CertificateInfo, String> {

@@ -304,8 +304,8 @@ impl Registry for FakeRegistry {
         Ok(self.read()?.packs.get(&(cert_id_hash, slot)).cloned())
     }
 
-    fn visit_packs(&self, _: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Result<()> {
-        self.read()?.packs.values().cloned().for_each(visit);
+    fn visit_packs(&self, _: IssuerId, hash: HashAlgorithm, slots: Range<u32>, visit: &mut dyn FnMut(PackRecord)) -> Result<()> {
+        self.read()?.packs.range((hash, slots.start)..(hash, slots.end)).for_each(|(_, pack)| visit(pack.clone()));
         Ok(())
     }
 

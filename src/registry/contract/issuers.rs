@@ -60,7 +60,7 @@ pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn 
         ("signers", registry.signers(no).map(drop)),
         ("pack_heads", registry.pack_heads(no).map(drop)),
         ("pack", registry.pack(no, hash, 0).map(drop)),
-        ("visit_packs", registry.visit_packs(no, &mut |_| ())),
+        ("visit_packs", registry.visit_packs(no, hash, 0..1, &mut |_| ())),
         ("publish_packs", registry.publish_packs(no, 0, &[])),
         ("regroup_packs", registry.regroup_packs(no, 0, 1, 0, &mut std::iter::empty())),
         ("publish_crl", registry.publish_crl(no, &crl)),

@@ -23,9 +23,14 @@ pub(super) fn crl(scope: CrlScope, number: u64) -> CrlRecord {
 
 fn packs(registry: &dyn Registry, issuer: IssuerId) -> Vec<PackRecord> {
     let mut found = Vec::new();
-    registry.visit_packs(issuer, &mut |pack| found.push(pack)).unwrap();
+    for hash in [SHA1, SHA256] {
+        // In two parts, of which the second is open-ended.
+        for slots in [0..2, 2..u32::MAX] {
+            registry.visit_packs(issuer, hash, slots, &mut |pack| found.push(pack)).unwrap();
+        }
+    }
+    assert!(found.is_sorted_by_key(|pack| (pack.head.cert_id_hash, pack.head.slot)));
     let mut heads = registry.pack_heads(issuer).unwrap();
-    found.sort_by_key(|pack| (pack.head.cert_id_hash, pack.head.slot));
     heads.sort_by_key(|head| (head.cert_id_hash, head.slot));
     assert_eq!(heads, found.iter().map(|pack| pack.head).collect::<Vec<_>>(), "heads are those of the packs");
     for pack in &found {

@@ -1,5 +1,7 @@
 //! Response packs: one opaque blob for each issuer, CertID hash and slot.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::{Fault, Outcome};
@@ -58,15 +60,26 @@ pub(super) fn one(connection: &Connection, issuer: IssuerId, hash: HashAlgorithm
     Ok(statement.query_row(params![issuer, hash, slot], pack).optional()?)
 }
 
-/// Every pack of an issuer, by CertID hash and slot, one at a time.
-pub(super) fn visit(connection: &Connection, issuer: IssuerId, visit: &mut dyn FnMut(PackRecord)) -> Outcome<()> {
+/// See [`crate::registry::Registry::visit_packs`]. The end of the range is found here: SQLite would read every pack twice, to compare its key with the bound.
+pub(super) fn visit(
+    connection: &Connection,
+    issuer: IssuerId,
+    hash: HashAlgorithm,
+    slots: Range<u32>,
+    visit: &mut dyn FnMut(PackRecord),
+) -> Outcome<()> {
     issuers::require(connection, issuer)?;
     let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob FROM response_pack
-         WHERE issuer = ?1 ORDER BY cert_id_hash, slot",
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob, issuer FROM response_pack
+         WHERE (issuer, cert_id_hash, slot) >= (?1, ?2, ?3) ORDER BY issuer, cert_id_hash, slot",
     )?;
-    for pack in statement.query_map([issuer], pack)? {
-        visit(pack?);
+    let mut rows = statement.query(params![issuer, hash, slots.start])?;
+    while let Some(row) = rows.next()? {
+        let head = head(row)?;
+        if row.get::<_, IssuerId>(6)? != issuer || head.cert_id_hash != hash || head.slot >= slots.end {
+            break;
+        }
+        visit(PackRecord { head, blob: row.get(5)? });
     }
     Ok(())
 }
