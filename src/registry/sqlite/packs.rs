@@ -90,8 +90,9 @@ pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, 
     let Some(hash) = packs.first().map(|pack| pack.head.cert_id_hash) else {
         return Ok(());
     };
-    let mut generation =
-        connection.prepare_cached("SELECT generation FROM response_pack WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3")?;
+    let mut generation = connection.prepare_cached(
+        "SELECT generation FROM response_pack INDEXED BY response_pack_head WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3",
+    )?;
     for pack in packs {
         let head = &pack.head;
         check_slot(slot_bits, head.slot)?;
