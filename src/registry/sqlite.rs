@@ -69,7 +69,7 @@ impl Registry for SqliteRegistry {
         on_conflict: OnConflict,
         now: Timestamp,
     ) -> Result<AddReport> {
-        self.0.write(|c| certificates::add(c, issuer, records, on_conflict, now))
+        self.0.write_in_bulk(|c| certificates::add(c, issuer, records, on_conflict, now))
     }
 
     fn revoke(
@@ -84,7 +84,7 @@ impl Registry for SqliteRegistry {
     }
 
     fn revoke_all(&self, issuer: IssuerId, revocation: Revocation, now: Timestamp, progress: &mut dyn FnMut(u64)) -> Result<u64> {
-        self.0.write(|c| revoke_all::revoke_all(c, issuer, revocation, now, progress))
+        self.0.write_in_bulk(|c| revoke_all::revoke_all(c, issuer, revocation, now, progress))
     }
 
     fn certificate(&self, issuer: IssuerId, serial: &Serial) -> Result<Option<CertificateRecord>> {
@@ -167,7 +167,7 @@ impl Registry for SqliteRegistry {
         generations: u64,
         packs: &mut dyn Iterator<Item = Result<PackRecord>>,
     ) -> Result<()> {
-        self.0.write(|c| packs::regroup(c, issuer, from_bits, to_bits, generations, packs))
+        self.0.write_in_bulk(|c| packs::regroup(c, issuer, from_bits, to_bits, generations, packs))
     }
 
     fn latest_crls(&self, issuer: IssuerId) -> Result<Vec<CrlRecord>> {

@@ -24,8 +24,10 @@ mod embedded {
 pub(super) const APPLICATION_ID: i32 = 0x4b41_4b55;
 /// How long a writer waits for a writer in another process.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Page cache of the writer, taken as needed: bulk inserts hit pages at random, and a page that leaves the cache early is written twice.
-const WRITER_CACHE_KIB: i32 = 256 * 1024;
+/// Page cache of the writer, which it keeps: more than a publication touches.
+const WRITER_CACHE_KIB: i32 = 32 * 1024;
+/// The same during bulk inserts, taken as needed: they hit pages at random, and a page that leaves the cache early is written twice.
+const BULK_CACHE_KIB: i32 = 256 * 1024;
 /// Page cache of each reader.
 const READER_CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log is cut back to this after a bulk insert has made it grow.
@@ -116,14 +118,22 @@ impl Database {
 
     /// Runs `work` in one transaction that is committed, durably, when it returns `Ok`, and undone otherwise.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
-        let mut writer = self.writer.as_ref().map(lock).ok_or_else(|| RegistryError::ReadOnly(self.path.clone()))?;
-        let run = || {
-            let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let value = work(&transaction)?;
-            transaction.commit()?;
-            Ok(value)
-        };
-        run().map_err(|f: Fault| f.explain(&self.path))
+        let mut writer = self.locked_writer()?;
+        transact(&mut writer, work).map_err(|f| f.explain(&self.path))
+    }
+
+    /// The same for work that touches many pages: it has more of them in memory, for as long as it takes.
+    pub(super) fn write_in_bulk<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let mut writer = self.locked_writer()?;
+        // A cache of another size than wanted is no reason to fail.
+        let _ = set_cache(&writer, BULK_CACHE_KIB);
+        let outcome = transact(&mut writer, work);
+        let _ = set_cache(&writer, WRITER_CACHE_KIB);
+        outcome.map_err(|f| f.explain(&self.path))
+    }
+
+    fn locked_writer(&self) -> Result<MutexGuard<'_, Connection>> {
+        self.writer.as_ref().map(lock).ok_or_else(|| RegistryError::ReadOnly(self.path.clone()))
     }
 
     /// The writer, for tests that make it fail.
@@ -141,6 +151,13 @@ impl Drop for Database {
             let _ = writer.busy_timeout(Duration::ZERO).and_then(|()| truncate_log(&writer));
         }
     }
+}
+
+fn transact<T>(writer: &mut Connection, work: impl FnOnce(&Connection) -> Outcome<T>) -> Outcome<T> {
+    let transaction = writer.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let value = work(&transaction)?;
+    transaction.commit()?;
+    Ok(value)
 }
 
 /// What a panic in a caller's visitor or stream leaves behind is a rolled-back transaction: the connection is as good as before.
@@ -242,7 +259,7 @@ fn configure_writer(connection: &Connection) -> Outcome<()> {
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     keep_plans(connection)?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    set_cache(connection, WRITER_CACHE_KIB)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;
     Ok(())
 }
@@ -254,7 +271,7 @@ fn open_reader(path: &Path) -> Outcome<Connection> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     keep_plans(&connection)?;
-    connection.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    set_cache(&connection, READER_CACHE_KIB)?;
     Ok(connection)
 }
 
@@ -263,6 +280,10 @@ fn open_reader(path: &Path) -> Outcome<Connection> {
 fn keep_plans(connection: &Connection) -> Outcome<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
+}
+
+fn set_cache(connection: &Connection, kib: i32) -> Outcome<()> {
+    Ok(connection.pragma_update(None, "cache_size", -kib)?)
 }
 
 fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {

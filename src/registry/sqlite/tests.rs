@@ -79,6 +79,24 @@ fn refused(path: &Path) -> RegistryError {
 }
 
 #[test]
+fn the_memory_of_bulk_work_is_given_back() {
+    let store = TempStore::new();
+    let registry = store.registry();
+    let issuer = register(&registry);
+    let cache = || registry.0.writer().pragma_query_value(None, "cache_size", |row| row.get::<_, i32>(0)).unwrap();
+    let before = cache();
+    for outcome in [true, false] {
+        let _ = registry.0.write_in_bulk(|c| {
+            let during: i32 = c.pragma_query_value(None, "cache_size", |row| row.get(0))?;
+            // In KiB, as negative numbers.
+            assert!(during < before && before < 0);
+            if outcome { Ok(()) } else { issuers::require(c, IssuerId(issuer.0 + 1)) }
+        });
+        assert_eq!(cache(), before);
+    }
+}
+
+#[test]
 fn a_registry_is_created_once_for_its_owner_only() {
     let store = TempStore::new();
     assert_eq!(std::fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);
