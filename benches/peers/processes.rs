@@ -93,6 +93,11 @@ impl Process {
         bail!("a program has ended without being ready: see {}", log.display())
     }
 
+    /// Its id: `setpriv` and `taskset` become the program.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU time so far, with that of its children.
     pub(crate) fn cpu(&self, ticks_per_second: f64) -> Result<Cpu> {
         let mut cpu = Cpu::default();
@@ -114,7 +119,7 @@ impl Process {
             // The name, which may hold anything, ends with the last parenthesis.
             let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().map(str::to_owned);
             let fields: Vec<String> = fields.collect();
-            if pid == self.child.id() || fields.get(PARENT).and_then(|parent| parent.parse().ok()) == Some(self.child.id()) {
+            if pid == self.id() || fields.get(PARENT).and_then(|parent| parent.parse().ok()) == Some(self.id()) {
                 family.push((entry.path(), fields));
             }
         }
