@@ -250,3 +250,19 @@ fn c10_octets_that_are_no_crl_are_a_finding_and_no_panic() {
         assert_ne!(scene.check(&changed), [], "octet {index}");
     }
 }
+
+#[test]
+fn c1_an_extension_that_occurs_twice_is_found_among_many() {
+    let with_many = || {
+        let mut scene = Scene::of(Coverage::All, None);
+        let many = (0..=255).map(|n: u8| extension(&[0x2a, 0x81 + (n >> 7), n & 0x7f], false, vec![5, 0]));
+        scene.extensions().parts().extend(many);
+        scene
+    };
+    assert_eq!(with_many().findings(), []);
+    let mut scene = with_many();
+    scene.extensions().parts().push(extension(&[0x2a, 0x82, 7], false, vec![]));
+    let findings = scene.findings();
+    assert_only(&findings, ("C1", "no extension occurs twice"));
+    assert_eq!(findings[0].found, "two with OID octets 2a8207");
+}
