@@ -97,9 +97,7 @@ impl<'a> Time<'a> {
         match self.at {
             Some(at) if self.tlv.tag == wanted_tag(at) => None,
             Some(at) => differs(format!("{} {at}", self.tlv.tag), wanted_tag(at)),
-            None => {
-                differs(format!("'{}'", String::from_utf8_lossy(self.tlv.value)), "UTCTime YYMMDDHHMMSSZ, from 2050 on YYYYMMDDHHMMSSZ")
-            }
+            None => differs(format!("'{}'", self.tlv.value.escape_ascii()), "UTCTime YYMMDDHHMMSSZ, from 2050 on YYYYMMDDHHMMSSZ"),
         }
     }
 }

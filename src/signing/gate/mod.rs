@@ -63,6 +63,9 @@ pub use revoked_set::RevokedSet;
 use crl::{Crl, Entry};
 use response::Response;
 
+/// What a finding shows of the value found.
+const MAX_FOUND_CHARACTERS: usize = 300;
+
 /// A broken rule of `RULES.md`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, thiserror::Error)]
 #[error("{rule} ({what}): found {found}, wanted {wanted}")]
@@ -79,7 +82,7 @@ pub struct Finding {
 
 impl Finding {
     pub(in crate::signing) fn new(rule: &'static str, what: &'static str, difference: Difference) -> Finding {
-        Finding { rule, what, found: difference.found, wanted: difference.wanted }
+        Finding { rule, what, found: shortened(difference.found), wanted: difference.wanted }
     }
 }
 
@@ -228,6 +231,15 @@ fn same_octets(found: &[u8], wanted: &[u8]) -> Verdict {
         0..=32 => differs(hex(found), hex(wanted)),
         _ => differs(format!("from octet {same} on {}", hex(&found[same..])), hex(&wanted[same..])),
     }
+}
+
+/// A value that was found, as far as people read it: it may be as long as what it was found in.
+fn shortened(mut found: String) -> String {
+    if let Some((end, _)) = found.char_indices().nth(MAX_FOUND_CHARACTERS) {
+        found.truncate(end);
+        found.push('…');
+    }
+    found
 }
 
 /// Octets for people: hexadecimal, the first 32 of them.

@@ -79,7 +79,7 @@ impl<'a> Time<'a> {
     pub(super) fn form(&self) -> Verdict {
         match self.at {
             Some(_) => None,
-            None => differs(format!("'{}'", String::from_utf8_lossy(self.tlv.value)), "YYYYMMDDHHMMSSZ"),
+            None => differs(format!("'{}'", self.tlv.value.escape_ascii()), "YYYYMMDDHHMMSSZ"),
         }
     }
 }

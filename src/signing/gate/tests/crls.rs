@@ -1,6 +1,6 @@
 //! CRLs: the whole and its entries.
 
-use super::scopes::Scene;
+use super::scopes::{Scene, full_name};
 use super::tree::{Node, extension, other_algorithm};
 use super::*;
 use crate::pki::der_encoding::{tag, tlv};
@@ -265,4 +265,20 @@ fn c1_an_extension_that_occurs_twice_is_found_among_many() {
     let findings = scene.findings();
     assert_only(&findings, ("C1", "no extension occurs twice"));
     assert_eq!(findings[0].found, "two with OID octets 2a8207");
+}
+
+#[test]
+fn a_finding_shows_little_of_what_is_found_and_on_one_line() {
+    let mut scene = Scene::of(Coverage::EndEntities, Some("http://crl.example/0.crl"));
+    *scene.list.at(THIS_UPDATE) = Node::Leaf(tag::UTC_TIME, b"\n".repeat(100_000));
+    scene.entry_extension(oid::INVALIDITY_DATE, false, &[7; 100_000]);
+    *scene.list.at(ISSUER) = Node::Leaf(tag::SEQUENCE, vec![7; 100_000]);
+    let point = format!("http://{}", "x".repeat(100_000));
+    scene.set_point(&[&full_name(&point)]);
+    let findings = scene.findings();
+    assert!(findings.len() >= 4, "{findings:?}");
+    for finding in findings {
+        let text = finding.to_string();
+        assert!(text.chars().count() < 600 && !text.contains('\n'), "{} characters: {text}", text.chars().count());
+    }
 }

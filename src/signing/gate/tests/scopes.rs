@@ -125,7 +125,7 @@ impl Scene {
     }
 
     /// Replaces the issuingDistributionPoint's content.
-    fn set_point(&mut self, parts: &[&[u8]]) {
+    pub(super) fn set_point(&mut self, parts: &[&[u8]]) {
         self.point().set_value(constructed(tag::SEQUENCE, parts));
     }
 
@@ -184,7 +184,7 @@ impl Scene {
 }
 
 /// `distributionPoint [0] { fullName [0] { uri } }`.
-fn full_name(uri: &str) -> Vec<u8> {
+pub(super) fn full_name(uri: &str) -> Vec<u8> {
     let name = constructed(tag::constructed(0), &[&tlv(tag::primitive(6), uri.as_bytes())]);
     constructed(tag::constructed(0), &[&name])
 }
