@@ -1,8 +1,8 @@
 //! The read path: OCSP answers, CRLs and CA certificates over HTTP, from memory.
 //!
 //! Holds no key, writes nothing, and asks no database while it answers: [`follow`] keeps [`Content`] like the registry, [`ocsp::answer`] and [`documents`]
-//! answer from it; [`live`] asks somebody who signs, where nothing is pre-signed. [`service`] dresses that as HTTP of any kind, `plain` as what is nearly always
-//! asked, and [`listener`] owns sockets and threads. Imports `pki`, `pack` and `registry` only; a test holds that.
+//! answer from it; [`live`] asks somebody who signs, where nothing is pre-signed. [`service`] dresses that as HTTP of any kind, [`plain`] as what is nearly
+//! always asked, and [`listener`] owns sockets and threads. Imports `pki`, `pack` and `registry` only; a test holds that.
 
 mod content;
 mod counters;
@@ -14,7 +14,7 @@ pub mod listener;
 pub mod live;
 mod load;
 pub mod ocsp;
-mod plain;
+pub mod plain;
 mod plain_head;
 mod readiness;
 mod route;

@@ -21,22 +21,22 @@ use super::service::{Answer, Service, is_ocsp_request};
 /// More headers than OCSP clients and proxies send.
 const MAX_HEADERS: usize = 32;
 /// A request whose headers are longer is not plain.
-const MAX_HEAD_BYTES: usize = 8192;
+pub const MAX_HEAD_BYTES: usize = 8192;
 /// No further request is answered while so many octets are waiting to be sent.
-const MAX_WAITING_BYTES: usize = 16 * 1024;
+pub const MAX_WAITING_BYTES: usize = 16 * 1024;
 
 /// How a buffer of requests was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Progress {
+pub struct Progress {
     /// Octets at the beginning of the buffer that are answered.
-    pub(super) consumed: usize,
+    pub consumed: usize,
     /// What is to be done about the rest.
-    pub(super) next: Next,
+    pub next: Next,
 }
 
 /// What comes after the answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub enum Next {
     /// The rest is the beginning of a request, or nothing: it takes more octets to tell.
     Read,
     /// The rest may hold a whole request: send what is waiting, and come again.
@@ -84,7 +84,7 @@ struct Asking<'b> {
 
 impl Service {
     /// Answers the plain requests that `input` begins with, at most `left` of them (and takes them off it), by appending to `output`.
-    pub(super) fn answer_plain(&self, input: &[u8], output: &mut Vec<u8>, body: &mut Vec<u8>, left: &mut u32) -> Progress {
+    pub fn answer_plain(&self, input: &[u8], output: &mut Vec<u8>, body: &mut Vec<u8>, left: &mut u32) -> Progress {
         let (now, mut consumed) = (self.now(), 0);
         loop {
             let next = match read(&input[consumed..]) {
