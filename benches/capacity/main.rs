@@ -8,11 +8,10 @@ mod answers;
 mod cold_start;
 mod content;
 #[path = "../peers/load.rs"]
-#[allow(dead_code)]
 mod load;
 mod machine;
 #[path = "../peers/processes.rs"]
-#[allow(dead_code)]
+#[expect(dead_code, reason = "the peers need more of it")]
 mod processes;
 mod registry;
 mod report;
