@@ -83,7 +83,7 @@ impl PackBuilder {
         let count = self.entries.len();
         let longest = self.entries.iter().map(|e| e.serial_length).max().unwrap_or(0);
         let variable = self.entries.iter().any(|e| e.serial_length != longest);
-        let directory_bits = (count / 8).checked_ilog2().map_or(0, |bits| (bits + 1) as u8).min(MAX_DIRECTORY_BITS);
+        let directory_bits = (count / 2).checked_ilog2().map_or(0, |bits| (bits + 1) as u8).min(MAX_DIRECTORY_BITS);
         let slot = self.place.slot;
 
         let per_certificate = 1 + usize::from(longest) + usize::from(variable) + usize::from(signature_length);
@@ -100,7 +100,7 @@ impl PackBuilder {
         let serial_form = if variable { VARIABLE_SERIALS | longest } else { longest };
         out.extend_from_slice(&[serial_form, slot.bits, directory_bits, signings.len() as u8, 0, 0, 0, 0, 0, 0]);
         self.push_tables(&mut out, signings, directory_bits);
-        self.push_columns(&mut out, signings, usize::from(longest), variable);
+        self.push_records(&mut out, signings, usize::from(longest), variable);
         let checksum = xxhash_rust::xxh3::xxh3_64(&out[CHECKED_FROM..]);
         out[8..16].copy_from_slice(&checksum.to_le_bytes());
         out
@@ -132,19 +132,15 @@ impl PackBuilder {
         }
     }
 
-    fn push_columns(&self, out: &mut Vec<u8>, signings: &[Signing], longest: usize, variable: bool) {
-        for entry in &self.entries {
-            let index = signings.binary_search(&entry.signing).expect("the table holds every signing") as u8;
-            let revoked = matches!(entry.status, CertificateStatus::Revoked(_));
-            out.push(if revoked { REVOKED_MARK | index } else { index });
-        }
+    fn push_records(&self, out: &mut Vec<u8>, signings: &[Signing], longest: usize, variable: bool) {
         for entry in &self.entries {
             if variable {
                 out.push(entry.serial_length);
             }
             out.extend_from_slice(&entry.serial[..longest]);
-        }
-        for entry in &self.entries {
+            let index = signings.binary_search(&entry.signing).expect("the table holds every signing") as u8;
+            let revoked = matches!(entry.status, CertificateStatus::Revoked(_));
+            out.push(if revoked { REVOKED_MARK | index } else { index });
             let (at, length) = (entry.signature.0 as usize, usize::from(entry.signature.1));
             out.extend_from_slice(&self.signatures[at..at + length]);
         }

@@ -1,7 +1,7 @@
-//! The octets of an encoded pack, version 1. All numbers are little-endian.
+//! The octets of an encoded pack, version 2. All numbers are little-endian.
 //!
 //! ```text
-//!  0  magic "KKNPACK1"                         8
+//!  0  magic "KKNPACK2"                         8
 //!  8  xxh3_64 of everything after this field   8
 //! 16  issuer tag                               8
 //! 24  generation                               8
@@ -18,29 +18,31 @@
 //! 64  signings:    thisUpdate 8, nextUpdate 8, signer 4, zero 4
 //!     revocations: time 8, index 4, reason 1 (0: unspecified), zero 3, in the order of index
 //!     directory:   2^bits + 1 of 2: the first entry of each bucket, and the number of entries
-//!     marks:       1 a certificate: 0x80 revoked | index of its signing
-//!     serials:     one column a certificate, in the order of (hash, serial)
-//!     signatures:  one a certificate
+//!     records:     one a certificate, in the order of (hash, serial):
+//!                  serial column, mark 1 (0x80 revoked | index of its signing), signature
 //! ```
+//!
+//! A look-up among gigabytes waits for memory and for little else, so what it needs lies side by side: one place in the directory, and from there the one or
+//! two records of a bucket.
 
 use super::{CertificateStatus, Entry, MAX_CERTIFICATES, MAX_SIGNINGS, PackPlace, Signing};
 use crate::pki::{Revocation, RevocationReason, Serial, SlotHash, SlotRange, Timestamp};
 
-pub(super) const MAGIC: [u8; 8] = *b"KKNPACK1";
+pub(super) const MAGIC: [u8; 8] = *b"KKNPACK2";
 pub(super) const HEADER_BYTES: usize = 64;
 pub(super) const CHECKED_FROM: usize = 16;
 pub(super) const SIGNING_BYTES: usize = 24;
 pub(super) const REVOCATION_BYTES: usize = 16;
 pub(super) const REVOKED_MARK: u8 = 0x80;
 pub(super) const VARIABLE_SERIALS: u8 = 0x80;
-/// At most 2^13 buckets of ~8: enough for [`MAX_CERTIFICATES`].
-pub(super) const MAX_DIRECTORY_BITS: u8 = 13;
+/// At most 2^15 buckets of one or two: enough for [`MAX_CERTIFICATES`].
+pub(super) const MAX_DIRECTORY_BITS: u8 = 15;
 
 /// Why an encoded pack is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackError {
     /// Not a pack, or one of another version.
-    #[error("not a response pack of version 1")]
+    #[error("not a response pack of version 2")]
     Magic,
     /// The octets are not those that were written.
     #[error("checksum is {found:016x}, wanted {wanted:016x}: the pack is damaged")]
@@ -82,9 +84,7 @@ pub(super) struct Layout {
     directory_bits: u8,
     signings: u8,
     directory: u32,
-    marks: u32,
-    serials: u32,
-    signatures: u32,
+    records: u32,
 }
 
 fn u16_at(blob: &[u8], at: usize) -> u16 {
@@ -147,10 +147,8 @@ impl Layout {
         }
         let serial_stride = longest + usize::from(variable_serials);
         let directory = HEADER_BYTES + signings * SIGNING_BYTES + revoked * REVOCATION_BYTES;
-        let marks = directory + 2 * ((1 << directory_bits) + 1);
-        let serials = marks + count;
-        let signatures = serials + count * serial_stride;
-        let length = signatures + count * signature_length;
+        let records = directory + 2 * ((1 << directory_bits) + 1);
+        let length = records + count * (serial_stride + 1 + signature_length);
         if blob.len() != length {
             return Err(field("octets of the pack", blob.len(), length));
         }
@@ -166,9 +164,7 @@ impl Layout {
             directory_bits,
             signings: signings as u8,
             directory: directory as u32,
-            marks: marks as u32,
-            serials: serials as u32,
-            signatures: signatures as u32,
+            records: records as u32,
         })
     }
 
@@ -179,7 +175,9 @@ impl Layout {
             time_at(blob, at + 8)?;
         }
         let mut revocations = 0;
-        for (index, mark) in blob[self.marks as usize..self.serials as usize].iter().enumerate() {
+        for index in 0..self.count() {
+            let record = self.record(blob, index);
+            let mark = record[usize::from(self.serial_stride)];
             if mark & !REVOKED_MARK >= self.signings {
                 return Err(field("index of a signing", (mark & !REVOKED_MARK).into(), format!("below {}", self.signings)));
             }
@@ -187,17 +185,12 @@ impl Layout {
                 self.check_revocation(blob, revocations, index)?;
                 revocations += 1;
             }
+            if self.variable_serials && (record[0] == 0 || record[0] >= self.serial_stride) {
+                return Err(field("octets of a serial", record[0].into(), format!("1 to {}", self.serial_stride - 1)));
+            }
         }
         if revocations != self.revoked() {
             return Err(field("certificates marked revoked", revocations, self.revoked));
-        }
-        if self.variable_serials {
-            for index in 0..self.count() {
-                let length = blob[self.serials as usize + index * usize::from(self.serial_stride)];
-                if length == 0 || length >= self.serial_stride {
-                    return Err(field("octets of a serial", length.into(), format!("1 to {}", self.serial_stride - 1)));
-                }
-            }
         }
         self.check_directory(blob)
     }
@@ -235,25 +228,28 @@ impl Layout {
         usize::from(u16_at(blob, at))..usize::from(u16_at(blob, at + 2))
     }
 
+    /// Serial column, mark and signature of one certificate.
+    #[inline]
+    fn record<'a>(&self, blob: &'a [u8], index: usize) -> &'a [u8] {
+        let length = usize::from(self.serial_stride) + 1 + usize::from(self.signature_length);
+        let at = self.records as usize + index * length;
+        &blob[at..at + length]
+    }
+
     #[inline]
     pub(super) fn serial<'a>(&self, blob: &'a [u8], index: usize) -> &'a [u8] {
-        let stride = usize::from(self.serial_stride);
-        let at = self.serials as usize + index * stride;
-        if self.variable_serials { &blob[at + 1..at + 1 + usize::from(blob[at])] } else { &blob[at..at + stride] }
+        let record = self.record(blob, index);
+        if self.variable_serials { &record[1..1 + usize::from(record[0])] } else { &record[..usize::from(self.serial_stride)] }
     }
 
     pub(super) fn entry<'a>(&self, blob: &'a [u8], index: usize) -> Entry<'a> {
-        let mark = blob[self.marks as usize + index];
+        let (mark, raw_signature) = match self.record(blob, index)[usize::from(self.serial_stride)..] {
+            [mark, ref signature @ ..] => (mark, signature),
+            [] => unreachable!("a record is longer than its serial column"),
+        };
         let status =
             if mark & REVOKED_MARK == 0 { CertificateStatus::Good } else { CertificateStatus::Revoked(self.revocation(blob, index)) };
-        let signature_length = usize::from(self.signature_length);
-        let at = self.signatures as usize + index * signature_length;
-        Entry {
-            serial: self.serial(blob, index),
-            status,
-            signing: self.signing(blob, usize::from(mark & !REVOKED_MARK)),
-            raw_signature: &blob[at..at + signature_length],
-        }
+        Entry { serial: self.serial(blob, index), status, signing: self.signing(blob, usize::from(mark & !REVOKED_MARK)), raw_signature }
     }
 
     pub(super) fn signing(&self, blob: &[u8], index: usize) -> Signing {

@@ -84,7 +84,7 @@ impl Pack {
         Ok(Pack { blob, layout })
     }
 
-    /// The response for a serial (content octets) whose hash is `hash`. Touches the directory, one bucket of ~8 serials, and the entry.
+    /// The response for a serial (content octets) whose hash is `hash`. Touches the directory and the one or two records of a bucket.
     #[inline]
     pub fn lookup(&self, hash: SlotHash, serial: &[u8]) -> Option<Entry<'_>> {
         let index = self.layout.bucket(&self.blob, hash).find(|index| self.layout.serial(&self.blob, *index) == serial)?;

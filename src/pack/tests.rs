@@ -126,7 +126,7 @@ fn a_pack_in_another_place_is_refused() {
     assert!(matches!(Pack::from_blob(blob.clone(), place(3, 6)), Err(PackError::Place(_))));
     let other = IssuerHashes { algorithm: HashAlgorithm::Sha256, name_hash: vec![1; 32], key_hash: vec![2; 32] };
     assert!(matches!(Pack::from_blob(blob.clone(), PackPlace::new(&other, SlotRange { bits: 3, slot: 5 })), Err(PackError::Place(_))));
-    assert_eq!(Pack::from_blob(&b"KKNPACK2"[..], place(3, 5)).unwrap_err(), PackError::Magic);
+    assert_eq!(Pack::from_blob(&b"KKNPACK1"[..], place(3, 5)).unwrap_err(), PackError::Magic);
 }
 
 #[test]
