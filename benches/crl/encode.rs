@@ -30,7 +30,10 @@ pub(crate) fn measure(entries: &[CrlEntry]) -> Result<Sample> {
         number: 1,
         this_update: now(),
         next_update: now().saturating_add(Duration::from_secs(86_400)),
+        base: None,
         distribution_point: None,
+        freshest: None,
+        expired_since: None,
     };
     let start = Instant::now();
     let mut encoder = CrlEncoder::new(&header, entries.len() as u64);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::der_encoding::{constructed, header_length, push_header, push_tlv, tag, tlv};
+use super::der_encoding::{header_length, push_header, push_tlv, tag, tlv};
 use super::extension::{self, IssuingDistributionPoint};
 use super::{Revocation, RevocationReason, Serial, SignatureAlgorithm, Timestamp};
 
@@ -32,8 +32,14 @@ pub struct CrlHeader<'a> {
     pub this_update: Timestamp,
     /// nextUpdate (rule C1: always present).
     pub next_update: Timestamp,
-    /// The scope of a partition; `None` for the full CRL (rule C4).
+    /// deltaCRLIndicator of a delta: the number of its base (rule C5).
+    pub base: Option<u64>,
+    /// issuingDistributionPoint; `None` for a CRL that covers everything (rule C4).
     pub distribution_point: Option<IssuingDistributionPoint>,
+    /// freshestCRL of a complete CRL: the URL of its delta (rule C5).
+    pub freshest: Option<String>,
+    /// expiredCertsOnCRL: entries of certificates that expired since then are kept (rule C6).
+    pub expired_since: Option<Timestamp>,
 }
 
 /// A CRL to which entries are being appended.
@@ -203,10 +209,16 @@ fn push_cut<const N: usize>(out: &mut Vec<u8>, piece: &[u8; N], length: usize) {
 }
 
 fn extensions(header: &CrlHeader<'_>) -> Vec<u8> {
-    let point = header.distribution_point.as_ref().map(extension::issuing_distribution_point).unwrap_or_default();
-    let aki = extension::authority_key_identifier(header.authority_key_identifier);
-    let list = constructed(tag::SEQUENCE, &[&aki, &extension::crl_number(header.number), &point]);
-    tlv(tag::constructed(0), &list)
+    let list = [
+        Some(extension::authority_key_identifier(header.authority_key_identifier)),
+        Some(extension::crl_number(header.number)),
+        header.base.map(extension::delta_crl_indicator),
+        header.distribution_point.as_ref().map(extension::issuing_distribution_point),
+        header.freshest.as_deref().map(extension::freshest_crl),
+        header.expired_since.map(extension::expired_certs_on_crl),
+    ];
+    let list: Vec<u8> = list.into_iter().flatten().flatten().collect();
+    tlv(tag::constructed(0), &tlv(tag::SEQUENCE, &list))
 }
 
 /// The same octets as [`extension::reason_code`], without an allocation per entry.
@@ -294,8 +306,12 @@ mod tests {
     use der::{Decode, Encode};
     use proptest::prelude::*;
     use x509_cert::crl::CertificateList;
+    use x509_cert::ext::pkix::crl::CrlDistributionPoints;
+    use x509_cert::ext::pkix::crl::dp::DistributionPoint;
     use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
     use x509_cert::ext::pkix::{AuthorityKeyIdentifier, CrlNumber, CrlReason, IssuingDistributionPoint as OwnedPoint};
+
+    use crate::pki::extension::Contents;
 
     const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/responder.der");
 
@@ -332,11 +348,12 @@ mod tests {
         }
 
         #[test]
-        fn c1_c2_c3_c4_the_oracle_reads_what_was_meant_and_writes_the_same(
+        fn c1_c2_c3_c4_c5_c6_the_oracle_reads_what_was_meant_and_writes_the_same(
             entries in prop_oneof![proptest::collection::vec(entry_strategy(), 0..20), proptest::collection::vec(entry_strategy(), 300..320)],
             times in (0..=Timestamp::MAX.unix(), 0..=Timestamp::MAX.unix()),
             number: u64,
-            partition: bool,
+            contents in proptest::option::of(proptest::sample::select(vec![Contents::All, Contents::UserCertificates, Contents::CaCertificates])),
+            others: (Option<u64>, bool, bool),
             algorithm in 0usize..6,
             expected in 0u64..40,
         ) {
@@ -349,7 +366,10 @@ mod tests {
                 number,
                 this_update: Timestamp::from_unix(times.0).unwrap(),
                 next_update: Timestamp::from_unix(times.1).unwrap(),
-                distribution_point: partition.then_some(IssuingDistributionPoint { uri: uri.clone(), only_user_certificates: true }),
+                base: others.0,
+                distribution_point: contents.map(|contents| IssuingDistributionPoint { uri: uri.clone(), contents }),
+                freshest: others.1.then(|| uri.clone()),
+                expired_since: others.2.then(|| Timestamp::from_unix(times.0).unwrap()),
             };
             let mut encoder = CrlEncoder::new(&header, expected);
             entries.iter().for_each(|e| encoder.push(e));
@@ -393,17 +413,26 @@ mod tests {
             let significant = &expected[expected.iter().position(|b| *b != 0).unwrap_or(7)..];
             prop_assert_eq!(read.0.as_bytes(), significant);
             let point = find("2.5.29.28");
-            prop_assert_eq!(point.is_some(), partition);
-            if let Some(point) = point {
+            prop_assert_eq!(point.is_some(), contents.is_some());
+            let full_name = Some(DistributionPointName::FullName(vec![GeneralName::UniformResourceIdentifier(Ia5String::new(&uri).unwrap())]));
+            if let (Some(point), Some(contents)) = (point, contents) {
                 prop_assert!(point.critical);
                 let owned = OwnedPoint::from_der(point.extn_value.as_bytes()).unwrap();
-                prop_assert!(owned.only_contains_user_certs && !owned.only_contains_ca_certs);
-                let names = match owned.distribution_point {
-                    Some(DistributionPointName::FullName(names)) => names,
-                    other => return Err(TestCaseError::fail(format!("{other:?}"))),
-                };
-                prop_assert_eq!(names, vec![GeneralName::UniformResourceIdentifier(Ia5String::new(&uri).unwrap())]);
+                prop_assert_eq!(owned.only_contains_user_certs, contents == Contents::UserCertificates);
+                prop_assert_eq!(owned.only_contains_ca_certs, contents == Contents::CaCertificates);
+                prop_assert_eq!(owned.distribution_point, full_name.clone());
             }
+
+            let (base, freshest, expired) = (find("2.5.29.27"), find("2.5.29.46"), find("2.5.29.60"));
+            prop_assert_eq!((base.is_some(), freshest.is_some(), expired.is_some()), (others.0.is_some(), others.1, others.2));
+            prop_assert!(base.is_none_or(|e| e.critical) && freshest.is_none_or(|e| !e.critical) && expired.is_none_or(|e| !e.critical));
+            prop_assert_eq!(base.map(|e| e.extn_value.as_bytes().to_vec()), others.0.map(|n| n.to_der().unwrap()));
+            if let Some(freshest) = freshest {
+                let points = CrlDistributionPoints::from_der(freshest.extn_value.as_bytes()).unwrap().0;
+                prop_assert_eq!(points, vec![DistributionPoint { distribution_point: full_name, reasons: None, crl_issuer: None }]);
+            }
+            let since = expired.map(|e| Timestamp::from(GeneralizedTime::from_der(e.extn_value.as_bytes()).unwrap().to_date_time()));
+            prop_assert_eq!(since, header.expired_since);
         }
     }
 }

@@ -214,7 +214,10 @@ mod tests {
             number: 5,
             this_update: Timestamp::from_unix(1_800_000_000).unwrap(),
             next_update: Timestamp::from_unix(1_800_086_400).unwrap(),
+            base: Some(4),
             distribution_point: None,
+            freshest: None,
+            expired_since: None,
         };
         let mut encoder = CrlEncoder::new(&header, 0);
         for (n, at) in times.iter().enumerate() {

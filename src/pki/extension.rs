@@ -6,16 +6,30 @@ use super::{RevocationReason, Timestamp};
 const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
 const CRL_NUMBER: &[u8] = &[0x55, 0x1d, 0x14];
 const ISSUING_DISTRIBUTION_POINT: &[u8] = &[0x55, 0x1d, 0x1c];
+const DELTA_CRL_INDICATOR: &[u8] = &[0x55, 0x1d, 0x1b];
+const FRESHEST_CRL: &[u8] = &[0x55, 0x1d, 0x2e];
+const EXPIRED_CERTS_ON_CRL: &[u8] = &[0x55, 0x1d, 0x3c];
 const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
 const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 0x18];
+
+/// Whose certificates a CRL contains (RFC 5280 5.2.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// Everybody's.
+    All,
+    /// onlyContainsUserCerts: those of end entities.
+    UserCertificates,
+    /// onlyContainsCACerts: those of CAs.
+    CaCertificates,
+}
 
 /// Which certificates a CRL with an issuingDistributionPoint covers (RFC 5280 5.2.5, rule C4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuingDistributionPoint {
     /// The http URI, byte-identical to the certificates' cRLDistributionPoints.
     pub uri: String,
-    /// onlyContainsUserCerts: the scope is end-entity certificates.
-    pub only_user_certificates: bool,
+    /// Whose certificates it contains.
+    pub contents: Contents,
 }
 
 fn extension(oid: &[u8], critical: bool, value: &[u8]) -> Vec<u8> {
@@ -33,12 +47,37 @@ pub fn crl_number(number: u64) -> Vec<u8> {
     extension(CRL_NUMBER, false, &tlv(tag::INTEGER, &integer_content(number)))
 }
 
+/// deltaCRLIndicator, critical: the number of the base (rule C5).
+pub fn delta_crl_indicator(base: u64) -> Vec<u8> {
+    extension(DELTA_CRL_INDICATOR, true, &tlv(tag::INTEGER, &integer_content(base)))
+}
+
+/// freshestCRL, non-critical: where the delta of a complete CRL is (RFC 5280 5.2.6, rule C5).
+pub fn freshest_crl(uri: &str) -> Vec<u8> {
+    let point = constructed(tag::SEQUENCE, &[&distribution_point_name(uri)]);
+    extension(FRESHEST_CRL, false, &constructed(tag::SEQUENCE, &[&point]))
+}
+
+/// expiredCertsOnCRL, non-critical: entries of certificates that expired at `since` or later are kept (X.509 9.5.2.12, rule C6).
+pub fn expired_certs_on_crl(since: Timestamp) -> Vec<u8> {
+    extension(EXPIRED_CERTS_ON_CRL, false, &tlv(tag::GENERALIZED_TIME, &since.generalized()))
+}
+
+/// `[0]` DistributionPointName with `[0]` fullName of one URI.
+fn distribution_point_name(uri: &str) -> Vec<u8> {
+    let full_name = constructed(tag::constructed(0), &[&tlv(tag::primitive(6), uri.as_bytes())]);
+    constructed(tag::constructed(0), &[&full_name])
+}
+
 /// issuingDistributionPoint, critical (rule C4).
 pub fn issuing_distribution_point(point: &IssuingDistributionPoint) -> Vec<u8> {
-    let full_name = constructed(tag::constructed(0), &[&tlv(tag::primitive(6), point.uri.as_bytes())]);
-    let distribution_point = constructed(tag::constructed(0), &[&full_name]);
-    let only_user: &[u8] = if point.only_user_certificates { &[tag::primitive(1), 1, 0xff] } else { &[] };
-    extension(ISSUING_DISTRIBUTION_POINT, true, &constructed(tag::SEQUENCE, &[&distribution_point, only_user]))
+    let distribution_point = distribution_point_name(&point.uri);
+    let only: &[u8] = match point.contents {
+        Contents::All => &[],
+        Contents::UserCertificates => &[tag::primitive(1), 1, 0xff],
+        Contents::CaCertificates => &[tag::primitive(2), 1, 0xff],
+    };
+    extension(ISSUING_DISTRIBUTION_POINT, true, &constructed(tag::SEQUENCE, &[&distribution_point, only]))
 }
 
 /// reasonCode of a CRL entry, never critical (rule C3).

@@ -5,7 +5,7 @@ use super::schedule::{self, Turn};
 use super::{IssuerSigning, SigningError};
 use crate::pki::Timestamp;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
-use crate::pki::extension::IssuingDistributionPoint;
+use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::pki::{CertificateStatus, Revocation};
 use crate::registry::{CertificateRecord, CrlRecord, CrlScope, Registry};
 use crate::token::SigningKey;
@@ -31,7 +31,10 @@ pub fn issue(
         number,
         this_update: now,
         next_update,
+        base: None,
         distribution_point: distribution_point.clone(),
+        freshest: None,
+        expired_since: None,
     };
     let mut crl = CrlEncoder::new(&header, registry.counts(signing.issuer.id)?.revoked);
     let mut truth = RevokedSet::default();
@@ -89,7 +92,7 @@ pub fn coverage(scope: CrlScope) -> Coverage {
 fn distribution_point(signing: &IssuerSigning, scope: CrlScope) -> Option<IssuingDistributionPoint> {
     match scope {
         CrlScope::Full => None,
-        CrlScope::Partition(n) => Some(IssuingDistributionPoint { uri: signing.partition_url(n), only_user_certificates: true }),
+        CrlScope::Partition(n) => Some(IssuingDistributionPoint { uri: signing.partition_url(n), contents: Contents::UserCertificates }),
     }
 }
 

@@ -4,7 +4,7 @@ use der::asn1::{BitString, GeneralizedTime};
 use der::{Decode, Encode};
 use kakunin::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use kakunin::pki::der_encoding::{constructed, tag, tlv};
-use kakunin::pki::extension::IssuingDistributionPoint;
+use kakunin::pki::extension::{Contents, IssuingDistributionPoint};
 use kakunin::pki::{CertificateInfo, Revocation, RevocationReason, Serial, SignatureAlgorithm, Timestamp};
 use std::time::Duration;
 use x509_cert::certificate::Version;
@@ -26,7 +26,10 @@ fn crl(entries: u32, at: Timestamp, uri: Option<&str>) -> Vec<u8> {
         number: 4,
         this_update: time(THIS_UPDATE),
         next_update: time(THIS_UPDATE + 7200),
-        distribution_point: uri.map(|uri| IssuingDistributionPoint { uri: uri.to_owned(), only_user_certificates: true }),
+        base: None,
+        distribution_point: uri.map(|uri| IssuingDistributionPoint { uri: uri.to_owned(), contents: Contents::UserCertificates }),
+        freshest: None,
+        expired_since: None,
     };
     let mut encoder = CrlEncoder::new(&header, entries.into());
     for number in 0..entries {

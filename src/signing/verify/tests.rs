@@ -163,7 +163,10 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
         number: before.number + 1,
         this_update: bench.start,
         next_update: before.next_update,
+        base: None,
         distribution_point: None,
+        freshest: None,
+        expired_since: None,
     };
     let mut crl = CrlEncoder::new(&header, entries.len() as u64);
     entries.iter().for_each(|entry| crl.push(entry));

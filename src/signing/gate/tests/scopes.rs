@@ -4,7 +4,7 @@ use super::tree::{Node, extension, sign};
 use super::*;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::der_encoding::{constructed, integer_content, tag, tlv};
-use crate::pki::extension::IssuingDistributionPoint;
+use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::pki::{CertificateStatus, Revocation, RevocationReason, Serial};
 use crate::registry::CertificateRecord;
 use crate::signing::schedule::next_update;
@@ -58,7 +58,11 @@ impl Scene {
             truth.note(&record);
         }
         let meant = MeantCrl { number: NUMBER, this_update: start(), next_update: next_update(start(), 7 * DAY, Timestamp::MAX) };
-        let only_user_certificates = coverage == Coverage::EndEntities;
+        let contents = match coverage {
+            Coverage::All => Contents::All,
+            Coverage::EndEntities => Contents::UserCertificates,
+            Coverage::Cas => Contents::CaCertificates,
+        };
         let header = CrlHeader {
             issuer: &world.ca.subject,
             authority_key_identifier: &world.ca.key_identifier,
@@ -66,12 +70,15 @@ impl Scene {
             number: meant.number,
             this_update: meant.this_update,
             next_update: meant.next_update,
-            distribution_point: distribution_point.map(|uri| IssuingDistributionPoint { uri: uri.to_owned(), only_user_certificates }),
+            base: None,
+            distribution_point: distribution_point.map(|uri| IssuingDistributionPoint { uri: uri.to_owned(), contents }),
+            freshest: None,
+            expired_since: None,
         };
         let mut crl = CrlEncoder::new(&header, entries.len() as u64);
         entries.iter().for_each(|entry| crl.push(entry));
         let list = Node::read(&crl.finish().unwrap().with_signature(&[]));
-        let mut scene = Scene {
+        Scene {
             world,
             list,
             appended: vec![],
@@ -88,11 +95,7 @@ impl Scene {
             profile: vec![],
             now: start(),
             spoils_signature: false,
-        };
-        if coverage == Coverage::Cas {
-            scene.set_point(&[&full_name(distribution_point.unwrap_or(URI)), &flag(2)]);
         }
-        scene
     }
 
     fn partition() -> Scene {
