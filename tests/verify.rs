@@ -112,17 +112,17 @@ fn c1_c10_a_crl_with_a_flipped_octet_is_found_wherever_it_is() {
     let demo = Demo::small();
     let connection = demo.sql();
     let (id, der): (i64, Vec<u8>) = connection
-        .query_row("SELECT id, der FROM crl ORDER BY length(der) DESC LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row("SELECT rowid, der FROM crl_chunk ORDER BY length(der) DESC LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
     // In a length, in the issuer's name, in an entry, in the signature.
     for (at, rule) in [(2, "C10"), (60, "C1"), (der.len() / 2, "C1"), (der.len() - 1, "C1")] {
         let mut flipped = der.clone();
         flipped[at] ^= 1;
-        connection.execute("UPDATE crl SET der = ?2 WHERE id = ?1", params![id, flipped]).unwrap();
+        connection.execute("UPDATE crl_chunk SET der = ?2 WHERE rowid = ?1", params![id, flipped]).unwrap();
         let broken = demo.broken();
         assert!(broken.contains(&rule.to_owned()), "octet {at}: {broken:?}");
     }
-    connection.execute("UPDATE crl SET der = ?2 WHERE id = ?1", params![id, der]).unwrap();
+    connection.execute("UPDATE crl_chunk SET der = ?2 WHERE rowid = ?1", params![id, der]).unwrap();
     assert_eq!(demo.verify(&[]).1, 0);
 }
 

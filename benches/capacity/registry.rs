@@ -65,7 +65,7 @@ pub(crate) fn build(world: &World) -> Result<Built> {
     let registry = SqliteRegistry::create(&world.registry())?;
     let (now, signing) = found(world, &registry)?;
     let empty_crl = crl::issue(&registry, &signing, signing.crl_key.as_deref().context("the CA has a key")?, CrlScope::Full, None, now)?;
-    registry.publish_crl(signing.issuer.id, &empty_crl)?;
+    registry.publish_crls(signing.issuer.id, &[empty_crl])?;
     let bits = SlotRange::bits_for(world.certificates);
     registry.regroup_packs(signing.issuer.id, 0, bits, 0, &mut std::iter::empty())?;
     publish(world, &registry, &signing, bits, now)?;
@@ -91,7 +91,7 @@ fn found(world: &World, registry: &dyn Registry) -> Result<(Timestamp, IssuerSig
         Order { subject: "CN=Capacity OCSP Responder,O=Kakunin,C=JP", spki, serial: random_serial(&random)?, validity: validity(1) };
     let responder = CertificateInfo::from_der(&responder_certificate(&Issuer::new(ca.clone(), ca_key.clone())?, &order)?)?;
 
-    let publication = Publication { cert_id_hashes: [HASH].into(), crl_partitions: 0 };
+    let publication = Publication { cert_id_hashes: [HASH].into(), crl_partitions: 0, crl_extras: Default::default() };
     let id =
         registry.register_issuer(&NewIssuer { name: NAME.into(), certificate: ca.der.clone(), mode: IssuerMode::Open, publication })?;
     let key: Key = Arc::new(responder_key);

@@ -114,6 +114,7 @@ fn register(world: &World, registry: &dyn Registry, signing: &IssuerSigning, cho
         serial: world::serial(number),
         not_before: None,
         not_after,
+        is_ca: false,
         partition: None,
         status: world::status(number),
         invalidity_date: None,

@@ -113,12 +113,13 @@ impl World {
 
     fn fill_registry(&self, certificate: Vec<u8>, count: u64) -> Result<()> {
         let registry = SqliteRegistry::create(&self.path("registry.sqlite"))?;
-        let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha256].into(), crl_partitions: 0 };
+        let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha256].into(), crl_partitions: 0, crl_extras: Default::default() };
         let issuer = registry.register_issuer(&NewIssuer { name: "bench".into(), certificate, mode: IssuerMode::Open, publication })?;
         let record = |entry: CrlEntry| CertificateRecord {
             serial: entry.serial,
             not_before: None,
             not_after: not_after(),
+            is_ca: false,
             partition: None,
             status: CertificateStatus::Revoked(entry.revocation),
             invalidity_date: None,

@@ -107,7 +107,7 @@ impl Drop for World {
 /// Registers the CA with its certificates, and signs and publishes their status.
 fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<dyn Registry>, IssuerSigning)> {
     let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(path)?);
-    let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha1].into(), crl_partitions: 0 };
+    let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha1].into(), crl_partitions: 0, crl_extras: Default::default() };
     let der = certificate.der.clone();
     registry.register_issuer(&NewIssuer { name: "ca".into(), certificate: der, mode: IssuerMode::Open, publication })?;
     let issuer = registry.issuers()?.remove(0);
@@ -115,6 +115,7 @@ fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<
         serial: serial(number),
         not_before: None,
         not_after: certificate.not_after,
+        is_ca: false,
         partition: None,
         status: CertificateStatus::Good,
         invalidity_date: None,

@@ -112,7 +112,11 @@ impl Issuer {
         let certificate = CertificateInfo::from_der(&self_signed_root(&order, key.as_ref())?)?;
         let path = directory.join(format!("{}-{place}.sqlite", key.key_algorithm()));
         let registry: Arc<dyn Registry> = Arc::new(SqliteRegistry::create(&path)?);
-        let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha1, HashAlgorithm::Sha256].into(), crl_partitions: 0 };
+        let publication = Publication {
+            cert_id_hashes: [HashAlgorithm::Sha1, HashAlgorithm::Sha256].into(),
+            crl_partitions: 0,
+            crl_extras: Default::default(),
+        };
         registry.register_issuer(&NewIssuer {
             name: "ca".into(),
             certificate: certificate.der.clone(),
@@ -124,6 +128,7 @@ impl Issuer {
             serial: Serial::from_magnitude(&(u64::from(n) + (1 << 40)).to_be_bytes()).expect("eight octets fit"),
             not_before: Some(start),
             not_after: validity.not_after,
+            is_ca: false,
             partition: None,
             status: CertificateStatus::Good,
             invalidity_date: None,

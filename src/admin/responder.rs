@@ -88,8 +88,8 @@ impl ResponderPart {
             let DocumentKind::Crl { issuer, scope, number, next_update } = document.kind else { continue };
             let Some(issuer) = self.content.issuer(issuer) else { continue };
             let scope = match scope {
-                CrlScope::Full => "full".to_owned(),
                 CrlScope::Partition(n) => n.to_string(),
+                other => other.to_string(),
             };
             numbers.with_label_values(&[&issuer.name, &scope]).set(number as i64);
             expiries.with_label_values(&[&issuer.name, &scope]).set(next_update.unix() as i64);

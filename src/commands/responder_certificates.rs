@@ -31,6 +31,7 @@ pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, si
         serial,
         not_before: Some(validity.not_before),
         not_after: validity.not_after,
+        is_ca: false,
         partition: None,
         status: CertificateStatus::Good,
         invalidity_date: None,

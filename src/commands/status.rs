@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output::Output;
 use super::{ConfigFile, setup};
 use crate::pki::Timestamp;
-use crate::registry::{Counts, CrlRecord, CrlScope, Issuer, IssuerMode, PackHead, Registry};
+use crate::registry::{Counts, CrlHead, Issuer, IssuerMode, PackHead, Registry};
 
 /// Show counts, freshness and next deadlines of every issuer
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ struct OcspReport {
 struct CrlReport {
     scope: String,
     number: u64,
-    bytes: usize,
+    entries: u64,
     fresh: bool,
     this_update: Timestamp,
     next_update: Timestamp,
@@ -75,7 +75,7 @@ impl Status {
 impl IssuerReport {
     fn of(registry: &dyn Registry, issuer: &Issuer, now: Timestamp) -> Result<IssuerReport> {
         let heads = registry.pack_heads(issuer.id)?;
-        let mut crls = registry.latest_crls(issuer.id)?;
+        let mut crls = registry.crl_heads(issuer.id)?;
         crls.sort_by_key(|crl| crl.scope);
         Ok(IssuerReport {
             name: issuer.name.clone(),
@@ -97,8 +97,8 @@ impl IssuerReport {
             .line(format!("  OCSP {state}: {} of {} packs, signed since {signed}, valid until {until}", ocsp.packs, ocsp.packs_wanted))?;
         for crl in &self.crls {
             let state = if crl.fresh { "fresh" } else { "NOT FRESH" };
-            let (number, bytes, until, next) = (crl.number, crl.bytes, crl.next_update, crl.refresh_at);
-            output.line(format!("  CRL {} {state}: number {number}, {bytes} bytes, valid until {until}, next at {next}", crl.scope))?;
+            let (number, entries, until, next) = (crl.number, crl.entries, crl.next_update, crl.refresh_at);
+            output.line(format!("  CRL {} {state}: number {number}, {entries} entries, valid until {until}, next at {next}", crl.scope))?;
         }
         Ok(())
     }
@@ -119,14 +119,11 @@ impl OcspReport {
 }
 
 impl CrlReport {
-    fn of(crl: &CrlRecord, now: Timestamp) -> CrlReport {
+    fn of(crl: &CrlHead, now: Timestamp) -> CrlReport {
         CrlReport {
-            scope: match crl.scope {
-                CrlScope::Full => "full".to_owned(),
-                CrlScope::Partition(n) => format!("partition {n}"),
-            },
+            scope: crl.scope.to_string(),
             number: crl.number,
-            bytes: crl.der.len(),
+            entries: crl.entries,
             fresh: crl.next_update > now,
             this_update: crl.this_update,
             next_update: crl.next_update,

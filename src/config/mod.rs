@@ -195,7 +195,11 @@ pub struct IssuerConfig {
 impl IssuerConfig {
     /// What the registry is told about it.
     pub fn publication(&self) -> Publication {
-        Publication { cert_id_hashes: self.ocsp.cert_id_hashes.clone(), crl_partitions: self.crl.partitions }
+        Publication {
+            cert_id_hashes: self.ocsp.cert_id_hashes.clone(),
+            crl_partitions: self.crl.partitions,
+            crl_extras: Default::default(),
+        }
     }
 
     /// The programmes whose rules the gate applies to it.

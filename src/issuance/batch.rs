@@ -64,6 +64,7 @@ pub fn prepare(
         serial,
         not_before: Some(validity.not_before),
         not_after: validity.not_after,
+        is_ca: false,
         partition: Some(partition),
         status: CertificateStatus::Good,
         invalidity_date: None,

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::pki::RevocationReason;
+use crate::pki::extension::Contents;
 
 pub(super) mod certificates;
 pub(super) mod feed;
@@ -43,11 +44,14 @@ macro_rules! registry_contract {
             certificates: a_slot_that_does_not_exist_is_refused;
             certificates: c6_an_entry_stays_until_it_was_on_a_crl_after_expiry;
             certificates: a_crl_scope_lists_its_own_revoked_certificates;
+            certificates: c4_ca_certificates_stand_on_an_arl_and_on_no_partition;
+            certificates: c5_a_delta_lists_what_was_recorded_since_its_base;
             feed: every_call_tells_the_feed_what_it_changed;
             feed: a_large_batch_reaches_the_feed_whole;
             feed: racing_writers_and_a_polling_consumer_miss_nothing;
             feed: a_watermark_never_goes_back_and_survives_reopening;
-            feed: pruning_forgets_and_never_reuses_a_number;
+            feed: pruning_forgets_tells_and_never_reuses_a_number;
+            feed: every_stored_watermark_is_listed;
             publishing: packs_read_back_and_survive_reopening;
             publishing: a_pack_replaces_exactly_the_generation_before;
             publishing: racing_publishers_of_a_slot_never_overwrite_each_other;
@@ -56,6 +60,10 @@ macro_rules! registry_contract {
             publishing: c2_racing_publishers_never_share_a_crl_number;
             publishing: c2_a_raised_number_is_never_lowered;
             publishing: the_newest_crl_of_each_scope_is_the_latest;
+            publishing: c2_a_complete_crl_and_its_delta_share_one_sequence;
+            publishing: c2_pruning_crls_keeps_what_is_needed_and_gives_no_number_again;
+            publishing: c5_a_superseded_crl_is_found_by_its_number_until_it_is_forgotten;
+            publishing: a_great_crl_is_kept_whole;
             model: any_history_agrees_with_a_simple_model;
         }
     };
@@ -87,6 +95,7 @@ fn good(n: u64) -> CertificateRecord {
         serial: serial(n),
         not_before: Some(time(DAY)),
         not_after: time(100 * DAY),
+        is_ca: false,
         partition: None,
         status: CertificateStatus::Good,
         invalidity_date: None,
@@ -102,7 +111,11 @@ fn revoked(n: u64, at: u64) -> CertificateRecord {
 }
 
 fn new_issuer(name: &str) -> NewIssuer {
-    let publication = Publication { cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]), crl_partitions: 4 };
+    let publication = Publication {
+        cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]),
+        crl_partitions: 4,
+        crl_extras: CrlExtras::default(),
+    };
     NewIssuer { name: name.into(), certificate: format!("the certificate of {name}").into_bytes(), mode: IssuerMode::Open, publication }
 }
 
@@ -127,13 +140,21 @@ fn slot(registry: &dyn Registry, issuer: IssuerId, slot: SlotRange) -> Vec<Certi
     found
 }
 
-fn on_crl(registry: &dyn Registry, issuer: IssuerId, scope: CrlScope, since: u64) -> BTreeSet<Serial> {
-    let mut found = BTreeSet::new();
-    let mut visit = |record: CertificateRecord| {
-        assert_ne!(record.status, CertificateStatus::Good);
-        assert!(found.insert(record.serial), "{record:?} came twice");
+/// Everything that the CRL of a scope can list: of everybody for the full one, of end entities for a partition, of CAs for an ARL.
+fn selection(scope: CrlScope) -> CrlSelection {
+    let contents = match scope {
+        CrlScope::Authorities => Contents::CaCertificates,
+        CrlScope::Full | CrlScope::FullDelta => Contents::All,
+        CrlScope::Partition(_) | CrlScope::PartitionDelta(_) => Contents::UserCertificates,
     };
-    registry.visit_revoked(issuer, scope, time(since), &mut visit).unwrap();
+    CrlSelection { scope, contents, not_after_from: time(0), or_recorded_after: 0, changed: None }
+}
+
+fn on_crl(registry: &dyn Registry, issuer: IssuerId, selection: &CrlSelection) -> BTreeSet<Serial> {
+    let mut found = BTreeSet::new();
+    let mut visit = |entry: &CrlEntry| assert!(found.insert(entry.serial), "{entry:?} came twice");
+    let reflected = registry.visit_revoked(issuer, selection, &mut visit).unwrap();
+    assert_eq!(reflected, registry.last_change().unwrap());
     found
 }
 

@@ -72,6 +72,14 @@ pub enum RegistryError {
         /// The one that was expected.
         expected: u64,
     },
+    /// Changes that were asked for have been forgotten.
+    #[error("changes up to {pruned} have been forgotten, and those after {asked} were asked for: the state is to be read anew")]
+    FeedPruned {
+        /// After which change.
+        asked: u64,
+        /// Up to which change the feed has been forgotten.
+        pruned: u64,
+    },
     /// A value outside what the registry can hold.
     #[error("{field}: found {found}, wanted {wanted}")]
     OutOfRange {

@@ -11,15 +11,16 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use bytes::Bytes;
-
+use crate::pki::crl::CrlEntry;
 use crate::pki::{CertificateStatus, HashAlgorithm, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
 
 #[cfg(test)]
 mod contract;
+mod crl;
 mod error;
 pub mod sqlite;
 
+pub use crl::{ChangeRange, CrlExtras, CrlHead, CrlRecord, CrlScope, CrlSelection, crl_path, partition_list_path};
 pub use error::{BoxError, RegistryError};
 
 /// Result of a registry call.
@@ -48,6 +49,8 @@ pub struct Publication {
     pub cert_id_hashes: BTreeSet<HashAlgorithm>,
     /// CRL partitions, numbered from 0; 0 of them: the full CRL only.
     pub crl_partitions: u32,
+    /// Which CRLs there are beside these.
+    pub crl_extras: CrlExtras,
 }
 
 /// An issuer to register.
@@ -89,6 +92,8 @@ pub struct CertificateRecord {
     pub not_before: Option<Timestamp>,
     /// Last instant of validity.
     pub not_after: Timestamp,
+    /// Whether it is a CA's: then it stands on the ARL, where the issuer has one, and on no partition.
+    pub is_ca: bool,
     /// The CRL partition written into its CRL distribution point; `None`: listed in the full CRL only.
     pub partition: Option<u32>,
     /// Good or revoked.
@@ -155,15 +160,44 @@ pub enum ChangeKind {
     Issuer,
     /// Certificates with these hashes were added as good.
     Certificates(Vec<SlotHash>),
-    /// Certificates with these hashes became revoked or were added as revoked, or are revoked and were found to be in a CRL partition; with the partition
-    /// of each.
-    Revocations(Vec<(SlotHash, Option<u32>)>),
+    /// Certificates with these hashes became revoked or were added as revoked, or are revoked and were found to be in a CRL partition; with the place of
+    /// each.
+    Revocations(Vec<(SlotHash, CrlPlace)>),
     /// Packs were published for one CertID hash in these slots (of the `slot_bits` that were in force).
     Packs(HashAlgorithm, Vec<u32>),
     /// A CRL was published.
     Crl(CrlScope),
     /// A signer was added.
     Signer,
+}
+
+/// On which CRL a certificate's revocation stands, beside the full one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CrlPlace {
+    /// None: an end entity's without a partition.
+    Nowhere,
+    /// The partition's.
+    Partition(u32),
+    /// The ARL, where the issuer has one; then not the full CRL.
+    Authorities,
+}
+
+impl CrlPlace {
+    /// Where a certificate stands.
+    pub const fn of(is_ca: bool, partition: Option<u32>) -> CrlPlace {
+        match partition {
+            _ if is_ca => CrlPlace::Authorities,
+            Some(n) => CrlPlace::Partition(n),
+            None => CrlPlace::Nowhere,
+        }
+    }
+}
+
+impl CertificateRecord {
+    /// On which CRL it would stand.
+    pub const fn crl_place(&self) -> CrlPlace {
+        CrlPlace::of(self.is_ca, self.partition)
+    }
 }
 
 /// Names a registered response signer.
@@ -203,54 +237,6 @@ pub struct PackRecord {
     pub head: PackHead,
     /// The encoded pack: opaque to the registry.
     pub blob: Vec<u8>,
-}
-
-/// What a CRL covers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum CrlScope {
-    /// Every revoked certificate of the issuer.
-    Full,
-    /// The certificates whose distribution point names this partition.
-    Partition(u32),
-}
-
-/// The path of an issuer's CRL: `/crl/{issuer}.crl`, `/crl/{issuer}/{partition}.crl`. Who serves it and who writes it into
-/// certificates and CRLs agree on it octet for octet (rule C4).
-pub fn crl_path(issuer: &str, scope: CrlScope) -> String {
-    match scope {
-        CrlScope::Full => format!("/crl/{issuer}.crl"),
-        CrlScope::Partition(n) => format!("/crl/{issuer}/{n}.crl"),
-    }
-}
-
-/// A CRL, ready to be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CrlRecord {
-    /// What it covers.
-    pub scope: CrlScope,
-    /// cRLNumber (rule C2).
-    pub number: u64,
-    /// thisUpdate.
-    pub this_update: Timestamp,
-    /// nextUpdate: not to be served from then on.
-    pub next_update: Timestamp,
-    /// When the next one is planned: caches need not ask before.
-    pub refresh_at: Timestamp,
-    /// The signed CRL.
-    pub der: Bytes,
-}
-
-/// What is known of a CRL without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CrlHead {
-    /// What it covers.
-    pub scope: CrlScope,
-    /// cRLNumber.
-    pub number: u64,
-    /// thisUpdate.
-    pub this_update: Timestamp,
-    /// nextUpdate.
-    pub next_update: Timestamp,
 }
 
 /// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.
@@ -296,15 +282,8 @@ pub trait Registry: Send + Sync {
     /// Every certificate of a slot, in the order of (hash, serial). Streams: memory does not grow with the slot. The visitor must not call the registry.
     fn visit_certificates(&self, issuer: IssuerId, slot: SlotRange, visit: &mut dyn FnMut(CertificateRecord)) -> Result<()>;
 
-    /// Every revoked certificate of a scope that belongs on a CRL: whose notAfter or time of record is not before `on_crl_since` (rule C6: an entry
-    /// leaves only after it has stood on a CRL issued after the certificate's expiry). Streams.
-    fn visit_revoked(
-        &self,
-        issuer: IssuerId,
-        scope: CrlScope,
-        on_crl_since: Timestamp,
-        visit: &mut dyn FnMut(CertificateRecord),
-    ) -> Result<()>;
+    /// The entry of every revoked certificate of the selection, from one snapshot. Streams. Returns the newest change that the snapshot reflects.
+    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<u64>;
 
     /// How many certificates an issuer has.
     fn counts(&self, issuer: IssuerId) -> Result<Counts>;
@@ -312,17 +291,24 @@ pub trait Registry: Send + Sync {
     /// The sequence number of the newest change; 0 where there is none.
     fn last_change(&self) -> Result<u64>;
 
-    /// Up to `limit` changes after `sequence`, in order.
+    /// Up to `limit` changes after `sequence`, in order. Fails with [`RegistryError::FeedPruned`] where some of them have been forgotten: the state is to be
+    /// read anew.
     fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>>;
 
     /// How far `consumer` has come in the feed; 0 at first.
     fn watermark(&self, consumer: &str) -> Result<u64>;
 
+    /// Every consumer that has a watermark, with it.
+    fn watermarks(&self) -> Result<Vec<(String, u64)>>;
+
     /// Notes that `consumer` has dealt with everything up to `sequence`. A watermark never goes back.
     fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()>;
 
-    /// Forgets changes up to `sequence`. Consumers without a stored watermark read the state anew when they start.
+    /// Forgets changes up to `sequence`. Whoever had not read them is told by [`Registry::changes_after`].
     fn prune_changes(&self, sequence: u64) -> Result<()>;
+
+    /// Up to which change the feed has been forgotten; 0 where it never was.
+    fn pruned_changes(&self) -> Result<u64>;
 
     /// Registers a response signer; the same signer gets the same id.
     fn register_signer(&self, issuer: IssuerId, signer: &Signer) -> Result<SignerId>;
@@ -366,15 +352,29 @@ pub trait Registry: Send + Sync {
     /// The newest CRL of one scope.
     fn latest_crl(&self, issuer: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>>;
 
-    /// Every CRL that was ever published, by scope and number. Streams. The visitor must not call the registry.
+    /// The CRL of one scope that has this number; `None` where there never was one, or where it is forgotten.
+    fn crl(&self, issuer: IssuerId, scope: CrlScope, number: u64) -> Result<Option<CrlRecord>>;
+
+    /// The head of every CRL that is kept, by scope and number. Streams. The visitor must not call the registry.
     fn visit_crls(&self, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Result<()>;
 
-    /// The number that the next CRL of `scope` must have: greater than every number published for it and than every [`Registry::raise_crl_number`].
+    /// The head of the newest CRL of each scope.
+    fn crl_heads(&self, issuer: IssuerId) -> Result<Vec<CrlHead>>;
+
+    /// The heads of the newest `limit` CRLs of one scope, the newest first; where `scheduled_only`, of its scheduled ones.
+    fn newest_crl_heads(&self, issuer: IssuerId, scope: CrlScope, scheduled_only: bool, limit: usize) -> Result<Vec<CrlHead>>;
+
+    /// The number that the next CRL of `scope` must have: greater than every number published for it, for its base or delta, and than every
+    /// [`Registry::raise_crl_number`] (rule C2).
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64>;
 
-    /// Publishes a CRL. Its number must be exactly [`Registry::next_crl_number`]; otherwise nothing is published and the call fails with
-    /// [`RegistryError::Stale`].
-    fn publish_crl(&self, issuer: IssuerId, crl: &CrlRecord) -> Result<()>;
+    /// Publishes a CRL, or a complete CRL and its delta together, of one number and thisUpdate (rule C2). The number must be exactly
+    /// [`Registry::next_crl_number`]; otherwise nothing is published and the call fails with [`RegistryError::Stale`].
+    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord]) -> Result<()>;
+
+    /// Forgets all CRLs of a scope but the newest, the `superseded` before it, and the two newest scheduled ones. No number is ever given again. Returns how
+    /// many were forgotten.
+    fn prune_crls(&self, issuer: IssuerId, scope: CrlScope, superseded: u32) -> Result<u64>;
 
     /// Makes every later CRL of the issuer carry a number greater than `number`: for a CA that published CRLs elsewhere before. Never lowers it.
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()>;

@@ -19,9 +19,10 @@ use std::path::Path;
 use connection::Database;
 
 use super::{
-    AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, Issuer, IssuerId, NewIssuer, OnConflict,
-    PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId,
+    AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
+    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId,
 };
+use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
 
 /// A registry in one SQLite file (with `-wal` and `-shm` beside it while in use).
@@ -95,14 +96,8 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| certificates::visit_slot(c, issuer, slot, visit))
     }
 
-    fn visit_revoked(
-        &self,
-        issuer: IssuerId,
-        scope: CrlScope,
-        on_crl_since: Timestamp,
-        visit: &mut dyn FnMut(CertificateRecord),
-    ) -> Result<()> {
-        self.0.read(|c| certificates::visit_revoked(c, issuer, scope, on_crl_since, visit))
+    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<u64> {
+        self.0.read(|c| certificates::visit_revoked(c, issuer, selection, visit))
     }
 
     fn counts(&self, issuer: IssuerId) -> Result<Counts> {
@@ -121,12 +116,20 @@ impl Registry for SqliteRegistry {
         self.0.read_once(|c| feed::watermark(c, consumer))
     }
 
+    fn watermarks(&self) -> Result<Vec<(String, u64)>> {
+        self.0.read(feed::watermarks)
+    }
+
     fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()> {
         self.0.write(|c| feed::set_watermark(c, consumer, sequence))
     }
 
     fn prune_changes(&self, sequence: u64) -> Result<()> {
         self.0.write(|c| feed::prune(c, sequence))
+    }
+
+    fn pruned_changes(&self) -> Result<u64> {
+        self.0.read(feed::pruned)
     }
 
     fn register_signer(&self, issuer: IssuerId, signer: &Signer) -> Result<SignerId> {
@@ -178,16 +181,37 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| crls::latest_of(c, issuer, scope))
     }
 
+    fn crl(&self, issuer: IssuerId, scope: CrlScope, number: u64) -> Result<Option<CrlRecord>> {
+        self.0.read(|c| crls::one(c, issuer, scope, number))
+    }
+
     fn visit_crls(&self, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Result<()> {
         self.0.read(|c| crls::visit(c, issuer, visit))
+    }
+
+    fn crl_heads(&self, issuer: IssuerId) -> Result<Vec<CrlHead>> {
+        self.0.read(|c| crls::heads(c, issuer))
+    }
+
+    fn newest_crl_heads(&self, issuer: IssuerId, scope: CrlScope, scheduled_only: bool, limit: usize) -> Result<Vec<CrlHead>> {
+        self.0.read(|c| crls::newest_heads(c, issuer, scope, scheduled_only, limit))
     }
 
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64> {
         self.0.read(|c| crls::next_number(c, issuer, scope))
     }
 
-    fn publish_crl(&self, issuer: IssuerId, crl: &CrlRecord) -> Result<()> {
-        self.0.write(|c| crls::publish(c, issuer, crl))
+    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord]) -> Result<()> {
+        let octets = crls.iter().map(|crl| crl.der.len()).sum();
+        self.0.write_octets(octets, |c| crls::publish(c, issuer, crls))
+    }
+
+    fn prune_crls(&self, issuer: IssuerId, scope: CrlScope, superseded: u32) -> Result<u64> {
+        // Mostly there are none, and writers wait for each other.
+        if self.0.read(|c| crls::superseded(c, issuer, scope, superseded))? == 0 {
+            return Ok(0);
+        }
+        self.0.write(|c| crls::prune(c, issuer, scope, superseded))
     }
 
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {

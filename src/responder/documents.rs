@@ -10,7 +10,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RAN
 use hyper::{HeaderMap, Response, StatusCode};
 
 use crate::pki::{CertificateInfo, Timestamp};
-use crate::registry::{CrlRecord, CrlScope, IssuerId};
+use crate::registry::{CrlHead, CrlRecord, CrlScope, IssuerId};
 
 use super::headers::{self, ETag, NO_STORE, Validity};
 
@@ -79,11 +79,12 @@ impl Documents {
 impl Document {
     /// A CRL.
     pub fn crl(issuer: IssuerId, crl: CrlRecord) -> Document {
-        let CrlRecord { scope, number, next_update, .. } = crl;
+        let CrlRecord { head, der } = crl;
+        let CrlHead { scope, number, next_update, .. } = head;
         Document {
-            validity: Validity { this_update: crl.this_update, next_update: Some(next_update), refresh_at: Some(crl.refresh_at) },
-            etag: etag_of(&crl.der),
-            body: crl.der,
+            validity: Validity { this_update: head.this_update, next_update: Some(next_update), refresh_at: Some(head.refresh_at) },
+            etag: etag_of(&der),
+            body: der,
             kind: DocumentKind::Crl { issuer, scope, number, next_update },
         }
     }
@@ -203,15 +204,20 @@ mod tests {
     use proptest::prelude::*;
 
     fn crl() -> Document {
-        let record = CrlRecord {
+        let head = CrlHead {
             scope: CrlScope::Full,
             number: 7,
             this_update: time(1000),
             next_update: time(9000),
             refresh_at: time(5000),
-            der: Bytes::from_static(b"0123456789"),
+            entries: 0,
+            scheduled: true,
+            reflects: 0,
+            distribution_point: None,
+            has_delta: false,
+            base: None,
         };
-        Document::crl(IssuerId(1), record)
+        Document::crl(IssuerId(1), CrlRecord { head, der: Bytes::from_static(b"0123456789") })
     }
 
     fn asked(pairs: &[(HeaderName, &str)], now: u64) -> Response<Bytes> {

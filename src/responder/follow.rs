@@ -73,7 +73,11 @@ impl Follower {
     /// After an error nothing is lost: the next step does the same again.
     pub fn step(&mut self, now: Timestamp) -> Result<bool, RegistryError> {
         let Some(after) = self.after.filter(|_| now < self.reconcile_at) else { return self.reconcile(now) };
-        let changes = self.registry.changes_after(after, BATCH)?;
+        let changes = match self.registry.changes_after(after, BATCH) {
+            // This node was away for longer than the feed is kept.
+            Err(RegistryError::FeedPruned { .. }) => return self.reconcile(now),
+            changes => changes?,
+        };
         let Some(last) = changes.last() else {
             self.content.feed.caught_up(now);
             return Ok(false);
@@ -305,6 +309,16 @@ mod tests {
         world.follow();
         assert!(!world.knows_all(0..200));
         world.follower.step(time(NOW).saturating_add(RECONCILE)).unwrap();
+        assert!(world.knows_all(0..200));
+    }
+
+    #[test]
+    fn a_feed_that_was_pruned_in_the_meantime_is_made_up_for_at_once() {
+        let mut world = world();
+        world.follow();
+        world.registry.publish(0..200);
+        world.registry.prune_feed();
+        world.follow();
         assert!(world.knows_all(0..200));
     }
 

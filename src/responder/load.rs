@@ -189,16 +189,16 @@ impl Loader<'_> {
         let Some(name) = self.content.issuer(issuer).map(|issuer| issuer.name.clone()) else { return };
         let mut documents = Vec::new();
         for crl in crls {
-            let path = crl_path(&name, crl.scope);
+            let path = crl_path(&name, crl.head.scope);
             let served = self.content.documents.get(&path).and_then(|document| match document.kind {
                 DocumentKind::Crl { number, .. } => Some(number),
                 DocumentKind::CaCertificate => None,
             });
             match served {
-                Some(number) if number == crl.number => {}
-                Some(number) if number > crl.number => {
+                Some(number) if number == crl.head.number => {}
+                Some(number) if number > crl.head.number => {
                     self.content.feed.document_refused();
-                    error!(path, "CRL number {} is refused, number {number} is served already and stays", crl.number);
+                    error!(path, "CRL number {} is refused, number {number} is served already and stays", crl.head.number);
                 }
                 _ => documents.push((path, Document::crl(issuer, crl))),
             }

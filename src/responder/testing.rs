@@ -13,6 +13,8 @@ use super::content::Content;
 use super::documents::{Document, certificate_path};
 use super::status_map::{IssuerStatus, SlotTable, Templates};
 use crate::pack::{Entry, Pack, PackBuilder, PackPlace, Signing};
+use crate::pki::crl::CrlEntry;
+use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::*;
 use crate::registry::crl_path;
@@ -96,7 +98,7 @@ fn issuer() -> Issuer {
         name: ISSUER.into(),
         certificate: CERTIFICATE.to_vec(),
         mode: IssuerMode::Open,
-        publication: Publication { cert_id_hashes: HASHES.into(), crl_partitions: 2 },
+        publication: Publication { cert_id_hashes: HASHES.into(), crl_partitions: 2, crl_extras: Default::default() },
         slot_bits: BITS,
     }
 }
@@ -104,7 +106,22 @@ fn issuer() -> Issuer {
 fn crl(scope: CrlScope, number: u64, now: u64) -> CrlRecord {
     let Signing { this_update, next_update, .. } = signing(now, 0);
     let refresh_at = time(next_update.unix() - 3600);
-    CrlRecord { scope, number, this_update, next_update, refresh_at, der: format!("crl {number}").into() }
+    let uri = format!("http://va.example{}", crl_path(ISSUER, scope));
+    let distribution_point = (scope != CrlScope::Full).then_some(IssuingDistributionPoint { uri, contents: Contents::UserCertificates });
+    let head = CrlHead {
+        scope,
+        number,
+        this_update,
+        next_update,
+        refresh_at,
+        entries: 0,
+        scheduled: true,
+        reflects: 0,
+        distribution_point,
+        has_delta: false,
+        base: None,
+    };
+    CrlRecord { head, der: format!("crl {number}").into() }
 }
 
 const SCOPES: [CrlScope; 3] = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1)];
@@ -175,6 +192,7 @@ struct State {
     crls: BTreeMap<CrlScope, CrlRecord>,
     feed: Vec<Change>,
     sequence: u64,
+    pruned: u64,
 }
 
 impl State {
@@ -203,7 +221,7 @@ impl FakeRegistry {
     pub(super) fn filled() -> FakeRegistry {
         let crls = SCOPES.iter().map(|scope| (*scope, crl(*scope, 1, NOW))).collect();
         let signers = vec![(SignerId(0), signer())];
-        let mut state = State { issuer: issuer(), signers, packs: BTreeMap::new(), crls, feed: Vec::new(), sequence: 0 };
+        let mut state = State { issuer: issuer(), signers, packs: BTreeMap::new(), crls, feed: Vec::new(), sequence: 0, pruned: 0 };
         state.fill(0..100, 0);
         state.note(ChangeKind::Issuer);
         FakeRegistry { state: Mutex::new(state), failing: AtomicBool::new(false) }
@@ -272,6 +290,13 @@ impl FakeRegistry {
     pub(super) fn forget_feed(&self) {
         self.state().feed.clear();
     }
+
+    /// Forgets it as a registry does, so that whoever asks is told.
+    pub(super) fn prune_feed(&self) {
+        let mut state = self.state();
+        state.feed.clear();
+        state.pruned = state.sequence;
+    }
 }
 
 /// What the responder never calls.
@@ -289,7 +314,11 @@ impl Registry for FakeRegistry {
     }
 
     fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>> {
-        Ok(self.read()?.feed.iter().filter(|c| c.sequence > sequence).take(limit).cloned().collect())
+        let state = self.read()?;
+        if sequence < state.pruned {
+            return Err(RegistryError::FeedPruned { asked: sequence, pruned: state.pruned });
+        }
+        Ok(state.feed.iter().filter(|c| c.sequence > sequence).take(limit).cloned().collect())
     }
 
     fn signers(&self, _: IssuerId) -> Result<Vec<(SignerId, Signer)>> {
@@ -314,7 +343,7 @@ impl Registry for FakeRegistry {
     }
 
     fn latest_crl(&self, _: IssuerId, scope: CrlScope) -> Result<Option<CrlRecord>> {
-        Ok(self.read()?.crls.values().find(|crl| crl.scope == scope).cloned())
+        Ok(self.read()?.crls.get(&scope).cloned())
     }
 
     fn register_issuer(&self, _: &NewIssuer) -> Result<IssuerId> {
@@ -341,7 +370,7 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn visit_revoked(&self, _: IssuerId, _: CrlScope, _: Timestamp, _: &mut dyn FnMut(CertificateRecord)) -> Result<()> {
+    fn visit_revoked(&self, _: IssuerId, _: &CrlSelection, _: &mut dyn FnMut(&CrlEntry)) -> Result<u64> {
         not_for_reading()
     }
 
@@ -361,6 +390,14 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn pruned_changes(&self) -> Result<u64> {
+        not_for_reading()
+    }
+
+    fn watermarks(&self) -> Result<Vec<(String, u64)>> {
+        not_for_reading()
+    }
+
     fn register_signer(&self, _: IssuerId, _: &Signer) -> Result<SignerId> {
         not_for_reading()
     }
@@ -373,6 +410,10 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn crl(&self, _: IssuerId, _: CrlScope, _: u64) -> Result<Option<CrlRecord>> {
+        not_for_reading()
+    }
+
     fn visit_crls(&self, _: IssuerId, _: &mut dyn FnMut(CrlHead)) -> Result<()> {
         not_for_reading()
     }
@@ -381,7 +422,19 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn publish_crl(&self, _: IssuerId, _: &CrlRecord) -> Result<()> {
+    fn crl_heads(&self, _: IssuerId) -> Result<Vec<CrlHead>> {
+        not_for_reading()
+    }
+
+    fn newest_crl_heads(&self, _: IssuerId, _: CrlScope, _: bool, _: usize) -> Result<Vec<CrlHead>> {
+        not_for_reading()
+    }
+
+    fn publish_crls(&self, _: IssuerId, _: &[CrlRecord]) -> Result<()> {
+        not_for_reading()
+    }
+
+    fn prune_crls(&self, _: IssuerId, _: CrlScope, _: u32) -> Result<u64> {
         not_for_reading()
     }
 

@@ -12,7 +12,7 @@ use super::Timing;
 use super::ocsp::Extent;
 use super::schedule::{self, Turn};
 use crate::pki::{HashAlgorithm, Timestamp};
-use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
+use crate::registry::{Change, ChangeKind, CrlPlace, CrlScope, PackHead};
 
 /// A failed lane is left alone for at most this long, and a failed task for as long.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -134,7 +134,8 @@ impl Agenda {
                 if self.hash.is_some() {
                     self.revoked_slots.extend(revoked.iter().map(|(hash, _)| hash.slot(self.slot_bits)));
                 }
-                let scopes = revoked.iter().filter_map(|(_, partition)| partition.map(CrlScope::Partition)).chain([CrlScope::Full]);
+                let partition = |place| if let CrlPlace::Partition(n) = place { Some(CrlScope::Partition(n)) } else { None };
+                let scopes = revoked.iter().filter_map(|(_, place)| partition(*place)).chain([CrlScope::Full]);
                 // A scope that is not published here has no CRL to issue.
                 self.revoked_scopes.extend(scopes.filter(|scope| self.crls.contains_key(scope)));
                 (self.may_have_grown, self.ahead_of_watermark) = (true, true);
@@ -296,7 +297,8 @@ mod tests {
     }
 
     fn revocation(sequence: u64) -> Change {
-        let kind = ChangeKind::Revocations(vec![(SlotHash(u64::MAX), Some(0)), (SlotHash(u64::MAX - 1), Some(9))]);
+        let kind =
+            ChangeKind::Revocations(vec![(SlotHash(u64::MAX), CrlPlace::Partition(0)), (SlotHash(u64::MAX - 1), CrlPlace::Partition(9))]);
         Change { sequence, issuer: IssuerId(1), kind }
     }
 

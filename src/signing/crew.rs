@@ -7,7 +7,6 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::agenda::Task;
-use super::gate::NumberedCrl;
 use super::metrics::SigningMetrics;
 use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
@@ -171,13 +170,14 @@ impl Crew<'_> {
     fn publish_crl(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
         let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
         let now = (self.clock)();
-        let previous = self.registry.latest_crl(signing.issuer.id, scope)?;
-        let previous = previous.map(|crl| NumberedCrl { number: crl.number, this_update: crl.this_update });
-        super::not_before(previous.map(|crl| crl.this_update), now, || format!("CRL {scope:?} of issuer '{}'", signing.issuer.name))?;
-        let record = crl::issue(self.registry, signing, key.as_ref(), scope, previous, now)?;
-        self.registry.publish_crl(signing.issuer.id, &record)?;
+        let previous = self.registry.newest_crl_heads(signing.issuer.id, scope, false, 1)?.pop();
+        super::not_before(previous.as_ref().map(|crl| crl.this_update), now, || {
+            format!("CRL ({scope}) of issuer '{}'", signing.issuer.name)
+        })?;
+        let record = crl::issue(self.registry, signing, key.as_ref(), scope, previous.as_ref(), now)?;
+        self.registry.publish_crls(signing.issuer.id, std::slice::from_ref(&record))?;
         self.metrics.crls.inc();
-        Ok(Published::Crl { scope, refresh_at: record.refresh_at })
+        Ok(Published::Crl { scope, refresh_at: record.head.refresh_at })
     }
 
     /// Publishes packs until all who sign have gone home, together what waits together.

@@ -2,12 +2,11 @@
 
 use super::gate::{self, Coverage, CrlContext, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
 use super::schedule::{self, Turn};
-use super::{IssuerSigning, SigningError};
+use super::{IssuerSigning, SigningError, crl_url};
 use crate::pki::Timestamp;
-use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
+use crate::pki::crl::{CrlEncoder, CrlHeader};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::pki::{CertificateStatus, Revocation};
-use crate::registry::{CertificateRecord, CrlRecord, CrlScope, Registry};
+use crate::registry::{CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, Registry};
 use crate::token::SigningKey;
 
 /// Makes the next CRL of a scope, checked and ready to publish. `previous` is the one before: what had expired by its thisUpdate has stood on a CRL after its
@@ -17,12 +16,11 @@ pub fn issue(
     signing: &IssuerSigning,
     key: &dyn SigningKey,
     scope: CrlScope,
-    previous: Option<NumberedCrl>,
+    previous: Option<&CrlHead>,
     now: Timestamp,
 ) -> Result<CrlRecord, SigningError> {
-    // The number is asked for before the entries: whoever publishes in between makes `publish_crl` refuse this CRL.
+    // The number is asked for before the entries: whoever publishes in between makes `publish_crls` refuse this CRL.
     let number = registry.next_crl_number(signing.issuer.id, scope)?;
-    let distribution_point = distribution_point(signing, scope);
     let next_update = schedule::next_update(now, signing.crl_timing.validity, Timestamp::MAX);
     let header = CrlHeader {
         issuer: &signing.certificate.subject,
@@ -32,18 +30,22 @@ pub fn issue(
         this_update: now,
         next_update,
         base: None,
-        distribution_point: distribution_point.clone(),
+        distribution_point: distribution_point(&signing.base_url, &signing.issuer, scope),
         freshest: None,
         expired_since: None,
     };
+    let selection = CrlSelection {
+        scope,
+        contents: signing.issuer.publication.crl_contents(scope),
+        not_after_from: previous.map(|crl| crl.this_update).unwrap_or_default(),
+        or_recorded_after: previous.map_or(0, |crl| crl.reflects),
+        changed: None,
+    };
     let mut crl = CrlEncoder::new(&header, registry.counts(signing.issuer.id)?.revoked);
     let mut truth = RevokedSet::default();
-    let on_crl_since = previous.map(|crl| crl.this_update).unwrap_or_default();
-    registry.visit_revoked(signing.issuer.id, scope, on_crl_since, &mut |record| {
-        truth.note(&record);
-        if let Some(entry) = entry_of(&record) {
-            crl.push(&entry);
-        }
+    let reflects = registry.visit_revoked(signing.issuer.id, &selection, &mut |entry| {
+        truth.note(entry);
+        crl.push(entry);
     })?;
     let unsigned = crl.finish()?;
     let signature = key.sign(unsigned.to_be_signed())?;
@@ -51,56 +53,65 @@ pub fn issue(
     let issuer = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let context = CrlContext {
         issuer: &issuer,
-        coverage: coverage(scope),
-        distribution_point: distribution_point.as_ref().map(|p| p.uri.as_str()),
+        coverage: coverage(selection.contents),
+        distribution_point: header.distribution_point.as_ref().map(|point| point.uri.as_str()),
         base: None,
         freshest: None,
         meant: MeantCrl { number, this_update: now, next_update },
         algorithm: header.algorithm,
         truth: Some(truth),
-        previous,
+        previous: previous.map(|crl| NumberedCrl { number: crl.number, this_update: crl.this_update }),
         companion: None,
         ocsp: signing.responder.is_some(),
         last: false,
         verify_signature: true,
         now,
     };
-    Refusal::unless_clean(gate::check_crl(&der, &context), || format!("CRL {scope:?}, number {number}"))?;
-    let refresh_at = schedule::refresh_at(turn(signing, scope), signing.crl_timing, now, next_update);
-    Ok(CrlRecord { scope, number, this_update: now, next_update, refresh_at, der })
+    Refusal::unless_clean(gate::check_crl(&der, &context), || format!("CRL ({scope}), number {number}"))?;
+    let head = CrlHead {
+        scope,
+        number,
+        this_update: now,
+        next_update,
+        refresh_at: schedule::refresh_at(turn(signing, scope), signing.crl_timing, now, next_update),
+        entries: truth.count,
+        scheduled: true,
+        reflects,
+        distribution_point: header.distribution_point,
+        has_delta: false,
+        base: None,
+    };
+    Ok(CrlRecord { head, der })
 }
 
-/// The scopes in which an issuer publishes CRLs.
-pub fn scopes(signing: &IssuerSigning) -> impl Iterator<Item = CrlScope> + use<> {
-    let partitions = signing.issuer.publication.crl_partitions;
-    std::iter::once(CrlScope::Full).chain((0..partitions).map(CrlScope::Partition))
-}
-
-fn entry_of(record: &CertificateRecord) -> Option<CrlEntry> {
-    let CertificateStatus::Revoked(revocation @ Revocation { .. }) = record.status else { return None };
-    Some(CrlEntry { serial: record.serial, revocation, invalidity_date: record.invalidity_date })
-}
-
-/// Which certificates a CRL of that scope covers.
-pub fn coverage(scope: CrlScope) -> Coverage {
-    match scope {
-        CrlScope::Full => Coverage::All,
-        CrlScope::Partition(_) => Coverage::EndEntities,
+/// Which certificates a CRL with these contents covers, in the gate's words.
+pub(super) fn coverage(contents: Contents) -> Coverage {
+    match contents {
+        Contents::All => Coverage::All,
+        Contents::UserCertificates => Coverage::EndEntities,
+        Contents::CaCertificates => Coverage::Cas,
     }
 }
 
-fn distribution_point(signing: &IssuerSigning, scope: CrlScope) -> Option<IssuingDistributionPoint> {
-    match scope {
-        CrlScope::Full => None,
-        CrlScope::Partition(n) => Some(IssuingDistributionPoint { uri: signing.partition_url(n), contents: Contents::UserCertificates }),
+/// None for a CRL that covers everything; otherwise that of the complete CRL, for its delta too (RFC 5280 5.2.4: the same scope).
+pub(super) fn distribution_point(base_url: &str, issuer: &Issuer, scope: CrlScope) -> Option<IssuingDistributionPoint> {
+    match issuer.publication.crl_contents(scope) {
+        Contents::All => None,
+        contents => Some(IssuingDistributionPoint { uri: crl_url(base_url, &issuer.name, scope.base()), contents }),
     }
+}
+
+/// Where the delta of a complete CRL is, if it has one (rule C5).
+pub(super) fn freshest(base_url: &str, issuer: &Issuer, scope: CrlScope) -> Option<String> {
+    let delta = scope.delta().filter(|delta| issuer.publication.has_crl(*delta))?;
+    Some(crl_url(base_url, &issuer.name, delta))
 }
 
 /// Partitions are refreshed in turn; the full CRL takes the place after the last of them.
 pub(super) fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
     let of = signing.issuer.publication.crl_partitions + 1;
-    match scope {
-        CrlScope::Full => Turn { index: of - 1, of },
+    match scope.base() {
         CrlScope::Partition(index) => Turn { index: index.min(of - 1), of },
+        _ => Turn { index: of - 1, of },
     }
 }

@@ -49,7 +49,7 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
     let work = Work {
         slot_bits: signing.issuer.slot_bits,
         cert_id_hash: hash,
-        crl_scopes: if hash.is_none() { crl::scopes(signing).collect() } else { Vec::new() },
+        crl_scopes: if hash.is_none() { signing.issuer.publication.crl_scopes().collect() } else { Vec::new() },
         timing: signing.ocsp_timing,
     };
     Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark })))
@@ -59,6 +59,6 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
 fn planned_crls(registry: &dyn Registry, signing: &IssuerSigning) -> Result<Vec<(CrlScope, Timestamp)>, SigningError> {
     let planned =
         |scope, this_update, next_update| schedule::refresh_at(crl::turn(signing, scope), signing.crl_timing, this_update, next_update);
-    let latest = registry.latest_crls(signing.issuer.id)?;
+    let latest = registry.crl_heads(signing.issuer.id)?;
     Ok(latest.iter().map(|crl| (crl.scope, crl.refresh_at.min(planned(crl.scope, crl.this_update, crl.next_update)))).collect())
 }

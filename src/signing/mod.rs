@@ -120,16 +120,16 @@ impl IssuerSigning {
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.responder.iter().map(|responder| &responder.key).chain(&self.crl_key)
     }
+}
 
-    /// The URL of a partition's CRL: in the certificates' CDP and in the CRL's IDP, byte for byte (rule C4).
-    pub fn partition_url(&self, partition: u32) -> String {
-        partition_url(&self.base_url, &self.issuer.name, partition)
-    }
+/// The URL of a CRL: in the certificates' CDP and in the CRL's IDP, byte for byte (rule C4).
+pub fn crl_url(base_url: &str, issuer: &str, scope: CrlScope) -> String {
+    format!("{base_url}{}", crl_path(issuer, scope))
 }
 
 /// The URL of a CRL partition.
 pub fn partition_url(base_url: &str, issuer: &str, partition: u32) -> String {
-    format!("{base_url}{}", crl_path(issuer, CrlScope::Partition(partition)))
+    crl_url(base_url, issuer, CrlScope::Partition(partition))
 }
 
 /// What the registry is told of a response signer: the CA itself, or a delegate whose certificate the gate holds against rules O7, P1, P3 and P4.

@@ -78,7 +78,8 @@ impl Bench {
     }
 
     fn register(&self, hashes: &[HashAlgorithm]) {
-        let publication = Publication { cert_id_hashes: hashes.iter().copied().collect(), crl_partitions: 2 };
+        let publication =
+            Publication { cert_id_hashes: hashes.iter().copied().collect(), crl_partitions: 2, crl_extras: Default::default() };
         let certificate = self.ca.certificate().der.clone();
         self.registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap();
     }
@@ -110,6 +111,7 @@ impl Bench {
             serial: serial(n),
             not_before: Some(self.start),
             not_after,
+            is_ca: false,
             partition: Some((n % 2) as u32),
             status: CertificateStatus::Good,
             invalidity_date: None,
@@ -140,7 +142,7 @@ impl Bench {
     }
 
     fn crl_number(&self, scope: CrlScope) -> u64 {
-        self.registry.latest_crl(self.issuer().id, scope).unwrap().map_or(0, |c| c.number)
+        self.registry.latest_crl(self.issuer().id, scope).unwrap().map_or(0, |c| c.head.number)
     }
 
     /// Every T rule that concerns what is published at `now`.
@@ -153,7 +155,7 @@ impl Bench {
                 assert!(signing.next_update.since(now) >= 8 * HOUR);
             }
         }
-        for crl in self.registry.latest_crls(self.issuer().id).unwrap() {
+        for crl in self.registry.crl_heads(self.issuer().id).unwrap() {
             assert!(crl.this_update <= now && now < crl.next_update && now.since(crl.this_update) <= DAY + HOUR);
         }
     }
@@ -274,7 +276,7 @@ fn c6_an_expired_entry_leaves_after_one_more_crl() {
     let mut worker = bench.worker();
     let entries = |bench: &Bench| {
         let crls = bench.registry.latest_crls(bench.issuer().id).unwrap();
-        let full = crls.iter().find(|c| c.scope == CrlScope::Full).unwrap();
+        let full = crls.iter().find(|c| c.head.scope == CrlScope::Full).unwrap();
         use der::Decode;
         let list = x509_cert::crl::CertificateList::from_der(&full.der).unwrap();
         list.tbs_cert_list.revoked_certificates.map_or(0, |r| r.len())

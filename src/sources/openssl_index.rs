@@ -77,7 +77,7 @@ pub struct IndexReader<'a, R> {
 }
 
 impl<'a, R: BufRead> IndexReader<'a, R> {
-    /// Reads `reader`; with `certificates`, notBefore and CRL partition are taken from them.
+    /// Reads `reader`; with `certificates`, notBefore, CRL partition and whether it is a CA's are taken from them.
     pub fn new(reader: R, certificates: Option<Certificates<'a>>) -> IndexReader<'a, R> {
         IndexReader { reader, line: 0, certificates }
     }
@@ -116,7 +116,8 @@ impl<'a, R: BufRead> IndexReader<'a, R> {
             (other, _) => return Err(Problem::Status(other.chars().take(40).collect())),
         };
         let number: Serial = serial.parse()?;
-        let mut record = CertificateRecord { serial: number, not_before: None, not_after, partition: None, status, invalidity_date };
+        let mut record =
+            CertificateRecord { serial: number, not_before: None, not_after, is_ca: false, partition: None, status, invalidity_date };
         if let Some(certificates) = &self.certificates {
             certificates.complete(serial, &mut record)?;
         }
@@ -155,7 +156,7 @@ fn parse_revocation(text: &str) -> Result<(Revocation, Option<Timestamp>), Probl
 }
 
 impl Certificates<'_> {
-    /// Takes notBefore and the CRL partition from the certificate's file, where there is one.
+    /// Takes notBefore, the CRL partition, and whether it is a CA's from the certificate's file, where there is one.
     fn complete(&self, serial_as_written: &str, record: &mut CertificateRecord) -> Result<(), Problem> {
         let file = self.directory.join(format!("{serial_as_written}.pem"));
         let problem = |detail: String| Problem::Certificate { file: file.clone(), detail };
@@ -173,6 +174,7 @@ impl Certificates<'_> {
             return Err(problem(format!("was issued by another CA than '{}'", self.issuer.subject_text)));
         }
         record.not_before = Some(certificate.not_before);
+        record.is_ca = certificate.is_ca;
         record.partition = certificate.crl_urls.iter().find_map(|url| self.partition_of(url));
         Ok(())
     }

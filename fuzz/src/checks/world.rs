@@ -10,7 +10,7 @@ use kakunin::pki::{
     CertificateInfo, CertificateStatus, HashAlgorithm, IssuerHashes, Revocation, RevocationReason, Serial, SignatureAlgorithm, SlotHash,
     SlotRange, Timestamp,
 };
-use kakunin::registry::{CrlRecord, CrlScope, IssuerId, SignerId, crl_path};
+use kakunin::registry::{CrlHead, CrlRecord, CrlScope, IssuerId, SignerId, crl_path};
 use kakunin::responder::Content;
 use kakunin::responder::documents::{Document, certificate_path};
 use kakunin::responder::ocsp::{Definitive, TAG_BYTES};
@@ -213,14 +213,20 @@ impl World {
         let certificate = CertificateInfo::from_der(CERTIFICATE).expect("a certificate");
         let mut documents = vec![(certificate_path("alpha"), Document::ca_certificate(&certificate))];
         for scope in [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(7)] {
-            let crl = CrlRecord {
+            let head = CrlHead {
                 scope,
                 number: 3,
                 this_update: time(THIS_UPDATE),
                 next_update: time(NEXT_UPDATE),
                 refresh_at: time(THIS_UPDATE + 3600),
-                der: format!("The CRL for {scope:?}").into(),
+                entries: 0,
+                scheduled: true,
+                reflects: 0,
+                distribution_point: None,
+                has_delta: false,
+                base: None,
             };
+            let crl = CrlRecord { head, der: format!("The CRL for {scope:?}").into() };
             documents.push((crl_path("alpha", scope), Document::crl(IssuerId(0), crl)));
         }
         content.documents.publish(documents);

@@ -52,6 +52,7 @@ fn register_sub_ca(dir: &Path, registry: &dyn Registry, now: Timestamp) -> Resul
         serial: sub_ca.serial,
         not_before: Some(sub_ca.not_before),
         not_after: sub_ca.not_after,
+        is_ca: true,
         partition: None,
         status: CertificateStatus::Good,
         invalidity_date: None,

@@ -10,7 +10,8 @@ pub(in crate::registry) fn what_was_added_survives_reopening(store: &dyn Store) 
         serial: "7fffffffffffffffffffffffffffffffffffffff".parse().unwrap(),
         not_before: None,
         not_after: Timestamp::MAX,
-        partition: Some(u32::MAX - 1),
+        is_ca: true,
+        partition: Some(u32::MAX - 2),
         status: CertificateStatus::Revoked(Revocation { at: time(0), reason: None }),
         invalidity_date: Some(time(0)),
     };
@@ -101,8 +102,10 @@ pub(in crate::registry) fn a_panic_in_a_stream_or_visitor_undoes_its_call_and_ha
 
 pub(in crate::registry) fn a_partition_that_cannot_be_stored_is_refused(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
-    let record = CertificateRecord { partition: Some(u32::MAX), ..good(1) };
-    assert!(matches!(add(&*registry, issuer, &[record], OnConflict::Merge), Err(RegistryError::OutOfRange { .. })));
+    for partition in [u32::MAX, u32::MAX - 1] {
+        let record = CertificateRecord { partition: Some(partition), ..good(1) };
+        assert!(matches!(add(&*registry, issuer, &[record], OnConflict::Merge), Err(RegistryError::OutOfRange { .. })));
+    }
     assert_eq!(all(&*registry, issuer), []);
 }
 
@@ -124,7 +127,7 @@ pub(in crate::registry) fn merge_keeps_what_is_known_and_adds_what_is_not(store:
     assert_eq!([found(3), found(4), found(5)], [good(3), good(4), good(5)], "nothing known is forgotten");
     let mut told = changes_since(&*registry, before);
     told.sort_by_key(|kind| matches!(kind, ChangeKind::Revocations(_)));
-    assert_eq!(told, [ChangeKind::Certificates(vec![hash(5)]), ChangeKind::Revocations(vec![(hash(2), Some(2))])]);
+    assert_eq!(told, [ChangeKind::Certificates(vec![hash(5)]), ChangeKind::Revocations(vec![(hash(2), CrlPlace::Partition(2))])]);
 
     let before = state(&*registry, issuer);
     assert_eq!(add(&*registry, issuer, &batch, OnConflict::Merge).unwrap(), AddReport { added: 0, revoked: 0, unchanged: 6 });
@@ -153,7 +156,11 @@ pub(in crate::registry) fn s4_4_a_revocation_is_for_ever_and_survives_reopening(
     assert_eq!(revoke(2, 5), RevokeOutcome::Revoked);
     assert_eq!(revoke(2, 6), RevokeOutcome::AlreadyRevoked(revocation(5)));
     assert_eq!(revoke(3, 5), RevokeOutcome::NotFound);
-    assert_eq!(changes_since(&*registry, before), [ChangeKind::Revocations(vec![(hash(2), Some(3))])], "told once, and only what changed");
+    assert_eq!(
+        changes_since(&*registry, before),
+        [ChangeKind::Revocations(vec![(hash(2), CrlPlace::Partition(3))])],
+        "told once, and only what changed"
+    );
     drop(registry);
     let again = store.open();
     let status = CertificateStatus::Revoked(revocation(5));
@@ -188,23 +195,29 @@ pub(in crate::registry) fn a_slot_that_does_not_exist_is_refused(store: &dyn Sto
 pub(in crate::registry) fn c6_an_entry_stays_until_it_was_on_a_crl_after_expiry(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let expiring = |n, day| CertificateRecord { not_after: time(day * DAY), ..revoked(n, DAY) };
-    // Recorded on day 10: 1 and 2 had expired by then.
+    let before = registry.last_change().unwrap();
     add(&*registry, issuer, &[expiring(1, 5), expiring(2, 9), expiring(3, 20), good(4)], OnConflict::Refuse).unwrap();
-    let listed = |since| on_crl(&*registry, issuer, CrlScope::Full, since);
+    let after = registry.last_change().unwrap();
+    // As after a scheduled CRL that was issued at `since` and reflected everything up to `reflected`.
+    let listed = |since, reflected| {
+        let selection = CrlSelection { not_after_from: time(since), or_recorded_after: reflected, ..selection(CrlScope::Full) };
+        on_crl(&*registry, issuer, &selection)
+    };
     let serials = |numbers: &[u64]| numbers.iter().map(|n| serial(*n)).collect::<BTreeSet<_>>();
-    assert_eq!(listed(0), serials(&[1, 2, 3]));
-    assert_eq!(listed(10 * DAY), serials(&[1, 2, 3]), "expired, but first recorded just now: not on any CRL yet");
-    assert_eq!(listed(10 * DAY + 1), serials(&[3]));
-    assert_eq!(listed(20 * DAY), serials(&[3]), "notAfter itself is not past");
-    assert_eq!(listed(20 * DAY + 1), serials(&[]));
-    // Revoking sets the time of record, even after expiry.
-    registry.revoke(issuer, &serial(4), revocation(DAY), None, time(200 * DAY)).unwrap();
-    assert_eq!(listed(200 * DAY), serials(&[4]));
+    assert_eq!(listed(0, u64::MAX), serials(&[1, 2, 3]));
+    assert_eq!(listed(10 * DAY, before), serials(&[1, 2, 3]), "expired, but recorded since then: not on any CRL yet");
+    assert_eq!(listed(10 * DAY, after), serials(&[3]));
+    assert_eq!(listed(20 * DAY, after), serials(&[3]), "notAfter itself is not past");
+    assert_eq!(listed(20 * DAY + 1, after), serials(&[]));
+    // Revoked after its expiry: whatever the clock of whoever recorded it says, it comes after the CRLs before.
+    registry.revoke(issuer, &serial(4), revocation(DAY), None, time(0)).unwrap();
+    assert_eq!(listed(200 * DAY, after), serials(&[4]));
     // And so does a revocation that an import brings.
+    let after = registry.last_change().unwrap();
     add(&*registry, issuer, &[CertificateRecord { not_after: time(DAY), ..good(5) }], OnConflict::Refuse).unwrap();
-    registry.add_certificates(issuer, &mut [Ok(revoked(5, DAY))].into_iter(), OnConflict::Merge, time(300 * DAY)).unwrap();
-    assert_eq!(listed(300 * DAY), serials(&[5]));
-    assert_eq!(listed(300 * DAY + 1), serials(&[]));
+    registry.add_certificates(issuer, &mut [Ok(revoked(5, DAY))].into_iter(), OnConflict::Merge, time(0)).unwrap();
+    assert_eq!(listed(300 * DAY, after), serials(&[5]));
+    assert_eq!(listed(300 * DAY, registry.last_change().unwrap()), serials(&[]));
 }
 
 pub(in crate::registry) fn a_crl_scope_lists_its_own_revoked_certificates(store: &dyn Store) {
@@ -215,14 +228,68 @@ pub(in crate::registry) fn a_crl_scope_lists_its_own_revoked_certificates(store:
         [in_partition(1, Some(0)), in_partition(2, Some(1)), in_partition(3, None), CertificateRecord { partition: Some(0), ..good(4) }];
     add(&*registry, issuer, &batch, OnConflict::Refuse).unwrap();
     add(&*registry, other, &[in_partition(5, Some(0))], OnConflict::Refuse).unwrap();
-    let listed = |scope| on_crl(&*registry, issuer, scope, 0);
+    let listed = |scope| on_crl(&*registry, issuer, &selection(scope));
     assert_eq!(listed(CrlScope::Full), BTreeSet::from([serial(1), serial(2), serial(3)]));
     assert_eq!(listed(CrlScope::Partition(0)), BTreeSet::from([serial(1)]));
     assert_eq!(listed(CrlScope::Partition(1)), BTreeSet::from([serial(2)]));
     assert_eq!(listed(CrlScope::Partition(2)), BTreeSet::new());
-    let mut records = Vec::new();
-    registry.visit_revoked(issuer, CrlScope::Partition(1), time(0), &mut |record| records.push(record)).unwrap();
-    assert_eq!(records, [batch[1]], "with everything that its entry needs");
+    let mut entries = Vec::new();
+    registry.visit_revoked(issuer, &selection(CrlScope::Partition(1)), &mut |entry| entries.push(*entry)).unwrap();
+    let expected = CrlEntry { serial: serial(2), revocation: revocation(DAY), invalidity_date: Some(time(DAY - 1)) };
+    assert_eq!(entries, [expected]);
+}
+
+pub(in crate::registry) fn c4_ca_certificates_stand_on_an_arl_and_on_no_partition(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let ca = |n, partition| CertificateRecord { is_ca: true, partition, ..revoked(n, DAY) };
+    let user = |n| CertificateRecord { partition: Some(1), ..revoked(n, DAY) };
+    add(&*registry, issuer, &[ca(1, None), ca(2, Some(1)), user(3), user(4)], OnConflict::Refuse).unwrap();
+    let listed = |scope| on_crl(&*registry, issuer, &selection(scope));
+    assert_eq!(listed(CrlScope::Authorities), BTreeSet::from([serial(1), serial(2)]));
+    assert_eq!(listed(CrlScope::Partition(1)), BTreeSet::from([serial(3), serial(4)]));
+    assert_eq!(listed(CrlScope::Full).len(), 4, "where there is no ARL, the full CRL has them all");
+    let users = CrlSelection { contents: Contents::UserCertificates, ..selection(CrlScope::Full) };
+    assert_eq!(on_crl(&*registry, issuer, &users), BTreeSet::from([serial(3), serial(4)]));
+    // An import may find out later, and the ARL is then told.
+    let before = registry.last_change().unwrap();
+    add(&*registry, issuer, &[ca(4, None)], OnConflict::Merge).unwrap();
+    assert_eq!(changes_since(&*registry, before), [ChangeKind::Revocations(vec![(hash(4), CrlPlace::Authorities)])]);
+    assert_eq!(on_crl(&*registry, issuer, &users), BTreeSet::from([serial(3)]));
+    add(&*registry, issuer, &[user(1)], OnConflict::Merge).unwrap();
+    assert_eq!(registry.certificate(issuer, &serial(1)).unwrap().map(|r| (r.is_ca, r.partition)), Some((true, Some(1))), "never forgotten");
+}
+
+pub(in crate::registry) fn c5_a_delta_lists_what_was_recorded_since_its_base(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let in_partition = |n| CertificateRecord { partition: Some(n as u32 % 2), ..good(n) };
+    add(&*registry, issuer, &[in_partition(1), in_partition(2), in_partition(3), revoked(4, DAY)], OnConflict::Refuse).unwrap();
+    let base = registry.last_change().unwrap();
+    let delta = |scope, up_to| {
+        let changed = Some(ChangeRange { after: base, up_to });
+        on_crl(&*registry, issuer, &CrlSelection { changed, ..selection(scope) })
+    };
+    assert_eq!(delta(CrlScope::FullDelta, u64::MAX), BTreeSet::new());
+    registry.revoke(issuer, &serial(1), revocation(2 * DAY), None, time(0)).unwrap();
+    let first = registry.last_change().unwrap();
+    add(&*registry, issuer, &[revoked(2, DAY), CertificateRecord { is_ca: true, ..revoked(5, DAY) }], OnConflict::Merge).unwrap();
+    assert_eq!(delta(CrlScope::FullDelta, u64::MAX), BTreeSet::from([serial(1), serial(2), serial(5)]));
+    assert_eq!(delta(CrlScope::FullDelta, first), BTreeSet::from([serial(1)]), "as of the complete CRL that goes with it");
+    assert_eq!(delta(CrlScope::PartitionDelta(1), u64::MAX), BTreeSet::from([serial(1)]));
+    assert_eq!(delta(CrlScope::PartitionDelta(0), u64::MAX), BTreeSet::from([serial(2)]));
+    let changed = Some(ChangeRange { after: base, up_to: u64::MAX });
+    let users = CrlSelection { contents: Contents::UserCertificates, changed, ..selection(CrlScope::FullDelta) };
+    assert_eq!(on_crl(&*registry, issuer, &users), BTreeSet::from([serial(1), serial(2)]));
+    // Rule C6 holds for deltas as well.
+    let expired = CrlSelection { not_after_from: time(101 * DAY), or_recorded_after: first, changed, ..selection(CrlScope::FullDelta) };
+    assert_eq!(on_crl(&*registry, issuer, &expired), BTreeSet::from([serial(2), serial(5)]));
+    // A revocation that comes to a partition later is new there.
+    let base = registry.last_change().unwrap();
+    add(&*registry, issuer, &[CertificateRecord { partition: Some(1), ..revoked(4, DAY) }], OnConflict::Merge).unwrap();
+    let changed = Some(ChangeRange { after: base, up_to: u64::MAX });
+    assert_eq!(
+        on_crl(&*registry, issuer, &CrlSelection { changed, ..selection(CrlScope::PartitionDelta(1)) }),
+        BTreeSet::from([serial(4)])
+    );
 }
 
 pub(in crate::registry) fn s4_4_s5_10_all_certificates_are_revoked_at_once_or_none(store: &dyn Store) {

@@ -12,8 +12,10 @@ pub(in crate::registry) fn every_call_tells_the_feed_what_it_changed(store: &dyn
     add(&*registry, issuer, &batch, OnConflict::Refuse).unwrap();
     registry.revoke(issuer, &serial(1), revocation(DAY), None, time(0)).unwrap();
     registry.publish_packs(issuer, 0, &[publishing::pack(HashAlgorithm::Sha256, 0, 1)]).unwrap();
-    registry.publish_crl(issuer, &publishing::crl(CrlScope::Partition(3), 1)).unwrap();
-    registry.publish_crl(issuer, &publishing::crl(CrlScope::Full, 1)).unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Partition(3), 1)]).unwrap();
+    registry.publish_crls(issuer, &[CrlScope::Full, CrlScope::FullDelta].map(|scope| publishing::crl(scope, 1))).unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::PartitionDelta(3), 2)]).unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Authorities, 1)]).unwrap();
     // Calls that change nothing that a consumer would have to read.
     add(&*registry, issuer, &batch, OnConflict::Merge).unwrap();
     registry.publish_packs(issuer, 0, &[]).unwrap();
@@ -22,11 +24,14 @@ pub(in crate::registry) fn every_call_tells_the_feed_what_it_changed(store: &dyn
     let expected = [
         ChangeKind::Issuer,
         ChangeKind::Certificates(vec![hash(1), hash(4)]),
-        ChangeKind::Revocations(vec![(hash(2), Some(2)), (hash(3), None)]),
-        ChangeKind::Revocations(vec![(hash(1), None)]),
+        ChangeKind::Revocations(vec![(hash(2), CrlPlace::Partition(2)), (hash(3), CrlPlace::Nowhere)]),
+        ChangeKind::Revocations(vec![(hash(1), CrlPlace::Nowhere)]),
         ChangeKind::Packs(HashAlgorithm::Sha256, vec![0]),
         ChangeKind::Crl(CrlScope::Partition(3)),
         ChangeKind::Crl(CrlScope::Full),
+        ChangeKind::Crl(CrlScope::FullDelta),
+        ChangeKind::Crl(CrlScope::PartitionDelta(3)),
+        ChangeKind::Crl(CrlScope::Authorities),
     ];
     drop(registry);
     let again = store.open();
@@ -141,18 +146,36 @@ pub(in crate::registry) fn a_watermark_never_goes_back_and_survives_reopening(st
     assert_eq!(again.watermark("worker").unwrap(), 10 + 4 * 19 + 3);
 }
 
-pub(in crate::registry) fn pruning_forgets_and_never_reuses_a_number(store: &dyn Store) {
+pub(in crate::registry) fn every_stored_watermark_is_listed(store: &dyn Store) {
+    let (registry, _) = with_issuer(store);
+    assert_eq!(registry.watermarks().unwrap(), []);
+    registry.set_watermark("worker", 7).unwrap();
+    registry.set_watermark("another", 5).unwrap();
+    registry.prune_changes(1).unwrap();
+    assert_eq!(store.open().watermarks().unwrap(), [("another".to_owned(), 5), ("worker".to_owned(), 7)]);
+}
+
+pub(in crate::registry) fn pruning_forgets_tells_and_never_reuses_a_number(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
+    assert_eq!(registry.pruned_changes().unwrap(), 0);
     add(&*registry, issuer, &[good(1)], OnConflict::Refuse).unwrap();
     add(&*registry, issuer, &[good(2)], OnConflict::Refuse).unwrap();
     let changes = registry.changes_after(0, usize::MAX).unwrap();
-    registry.prune_changes(changes[1].sequence).unwrap();
-    assert_eq!(registry.changes_after(0, usize::MAX).unwrap(), changes[2..]);
+    let pruned = changes[1].sequence;
+    registry.prune_changes(pruned).unwrap();
+    assert_eq!(registry.changes_after(pruned, usize::MAX).unwrap(), changes[2..]);
+    for asked in 0..pruned {
+        let told = registry.changes_after(asked, 9);
+        assert!(matches!(told, Err(RegistryError::FeedPruned { pruned: found, .. }) if found == pruned), "after {asked}: {told:?}");
+    }
+    registry.prune_changes(0).unwrap();
+    assert_eq!(registry.pruned_changes().unwrap(), pruned, "what was forgotten stays so");
     let last = registry.last_change().unwrap();
     registry.prune_changes(u64::MAX).unwrap();
     drop(registry);
     let again = store.open();
-    assert_eq!(again.changes_after(0, usize::MAX).unwrap(), []);
+    assert_eq!(again.pruned_changes().unwrap(), last);
+    assert_eq!(again.changes_after(last, usize::MAX).unwrap(), []);
     assert_eq!(again.last_change().unwrap(), last, "consumers compare their watermark with it");
     add(&*again, issuer, &[good(3)], OnConflict::Refuse).unwrap();
     let new = again.changes_after(last, usize::MAX).unwrap();

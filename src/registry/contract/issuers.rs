@@ -19,14 +19,15 @@ pub(in crate::registry) fn mode_and_publication_follow_the_last_registration(sto
     let (registry, issuer) = with_issuer(store);
     for mode in [IssuerMode::RunOff, IssuerMode::Closed, IssuerMode::Open] {
         let before = registry.last_change().unwrap();
-        let publication = Publication { cert_id_hashes: BTreeSet::from(HashAlgorithm::ALL), crl_partitions: u32::MAX };
+        let crl_extras = CrlExtras { arl: true, full_delta: mode == IssuerMode::Closed, partition_deltas: mode == IssuerMode::RunOff };
+        let publication = Publication { cert_id_hashes: BTreeSet::from(HashAlgorithm::ALL), crl_partitions: u32::MAX, crl_extras };
         let changed = NewIssuer { mode, publication: publication.clone(), ..new_issuer("ca") };
         assert_eq!(registry.register_issuer(&changed).unwrap(), issuer);
         let expected = Issuer { id: issuer, name: "ca".into(), certificate: changed.certificate.clone(), mode, publication, slot_bits: 0 };
         assert_eq!(registry.issuers().unwrap(), [expected]);
         assert_eq!(changes_since(&*registry, before), [ChangeKind::Issuer]);
     }
-    let nothing = Publication { cert_id_hashes: BTreeSet::new(), crl_partitions: 0 };
+    let nothing = Publication { cert_id_hashes: BTreeSet::new(), crl_partitions: 0, crl_extras: CrlExtras::default() };
     let refused = registry.register_issuer(&NewIssuer { publication: nothing, ..new_issuer("ca") });
     assert!(matches!(refused, Err(RegistryError::OutOfRange { .. })), "{refused:?}");
 }
@@ -49,12 +50,12 @@ pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn 
     let signer = Signer { key_hash: [0; 20], algorithm: SignatureAlgorithm::Ed25519, certificate: None };
     let crl = publishing::crl(CrlScope::Full, 1);
     let (hash, scope, now) = (HashAlgorithm::Sha1, CrlScope::Full, time(0));
-    let results: [(&str, Result<()>); 15] = [
+    let results: [(&str, Result<()>); 18] = [
         ("add_certificates", add(&*registry, no, &[good(1)], OnConflict::Merge).map(drop)),
         ("revoke", registry.revoke(no, &serial(1), revocation(1), None, now).map(drop)),
         ("certificate", registry.certificate(no, &serial(1)).map(drop)),
         ("visit_certificates", registry.visit_certificates(no, SlotRange::ALL, &mut |_| ())),
-        ("visit_revoked", registry.visit_revoked(no, scope, now, &mut |_| ())),
+        ("visit_revoked", registry.visit_revoked(no, &selection(scope), &mut |_| ()).map(drop)),
         ("counts", registry.counts(no).map(drop)),
         ("register_signer", registry.register_signer(no, &signer).map(drop)),
         ("signers", registry.signers(no).map(drop)),
@@ -63,7 +64,10 @@ pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn 
         ("visit_packs", registry.visit_packs(no, hash, 0..1, &mut |_| ())),
         ("publish_packs", registry.publish_packs(no, 0, &[])),
         ("regroup_packs", registry.regroup_packs(no, 0, 1, 0, &mut std::iter::empty())),
-        ("publish_crl", registry.publish_crl(no, &crl)),
+        ("publish_crls", registry.publish_crls(no, &[crl])),
+        ("prune_crls", registry.prune_crls(no, scope, 0).map(drop)),
+        ("crl_heads", registry.crl_heads(no).map(drop)),
+        ("newest_crl_heads", registry.newest_crl_heads(no, scope, true, 1).map(drop)),
         ("raise_crl_number", registry.raise_crl_number(no, 1)),
     ];
     for (call, result) in results {

@@ -14,7 +14,7 @@ enum Call {
     Revoke { serial: Serial, revocation: Revocation, invalidity_date: Option<Timestamp> },
 }
 
-/// What is known of each certificate, and when it was recorded.
+/// What is known of each certificate, and by which call it was recorded.
 #[derive(Clone, Default)]
 struct Model(BTreeMap<Serial, (CertificateRecord, u64)>);
 
@@ -26,15 +26,18 @@ fn revocations() -> impl Strategy<Value = Revocation> {
 fn records() -> impl Strategy<Value = CertificateRecord> {
     let optional_time = || proptest::option::of((0..9_u64).prop_map(time));
     let status = proptest::option::of(revocations()).prop_map(|r| r.map_or(CertificateStatus::Good, CertificateStatus::Revoked));
-    ((0..12_u64).prop_map(serial), optional_time(), (0..30_u64).prop_map(time), proptest::option::of(0..3_u32), status, optional_time())
-        .prop_map(|(serial, not_before, not_after, partition, status, invalidity_date)| CertificateRecord {
+    let place = (any::<bool>(), proptest::option::of(0..3_u32));
+    ((0..12_u64).prop_map(serial), optional_time(), (0..30_u64).prop_map(time), place, status, optional_time()).prop_map(
+        |(serial, not_before, not_after, (is_ca, partition), status, invalidity_date)| CertificateRecord {
             serial,
             not_before,
             not_after,
+            is_ca,
             partition,
             status,
             invalidity_date,
-        })
+        },
+    )
 }
 
 fn calls() -> impl Strategy<Value = Vec<Call>> {
@@ -62,7 +65,10 @@ impl Model {
                 return None;
             }
             known.not_before = known.not_before.or(record.not_before);
-            known.partition = known.partition.or(record.partition);
+            if known.partition.is_none() && record.partition.is_some() || !known.is_ca && record.is_ca {
+                *recorded_at = now;
+            }
+            (known.partition, known.is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
             if known.status == CertificateStatus::Good && record.status != CertificateStatus::Good {
                 (known.status, known.invalidity_date, *recorded_at) = (record.status, record.invalidity_date, now);
                 report.revoked += 1;
@@ -84,13 +90,23 @@ impl Model {
         RevokeOutcome::Revoked
     }
 
-    fn on_crl(&self, scope: CrlScope, since: u64) -> BTreeSet<Serial> {
-        let in_scope = |record: &CertificateRecord| match scope {
-            CrlScope::Full => true,
+    /// `sequences`: the newest change before each call.
+    fn on_crl(&self, selection: &CrlSelection, sequences: &[u64]) -> BTreeSet<Serial> {
+        let in_scope = |record: &CertificateRecord| match selection.scope.base() {
             CrlScope::Partition(n) => record.partition == Some(n),
+            _ => true,
         };
-        let listed = |(record, recorded_at): &&(CertificateRecord, u64)| {
-            record.status != CertificateStatus::Good && in_scope(record) && (record.not_after >= time(since) || *recorded_at >= since)
+        let is_content = |record: &CertificateRecord| match selection.contents {
+            Contents::All => true,
+            contents => record.is_ca == (contents == Contents::CaCertificates),
+        };
+        // Recorded by a call after which the feed had gone on from what it was before.
+        let recorded_after = |call: u64, sequence: u64| sequences[call as usize] >= sequence;
+        let listed = |(record, call): &&(CertificateRecord, u64)| {
+            let stays = record.not_after >= selection.not_after_from || recorded_after(*call, selection.or_recorded_after);
+            let changed =
+                selection.changed.is_none_or(|range| recorded_after(*call, range.after) && sequences[*call as usize] < range.up_to);
+            record.status != CertificateStatus::Good && in_scope(record) && is_content(record) && stays && changed
         };
         self.0.values().filter(listed).map(|(record, _)| record.serial).collect()
     }
@@ -102,7 +118,7 @@ fn make(registry: &dyn Registry, issuer: IssuerId, model: &mut Model, call: &Cal
         Call::Add { records, on_conflict, fails } => {
             let failure = fails.then(|| Err("the source failed".into()));
             let mut stream = records.iter().copied().map(Ok).chain(failure);
-            let result = registry.add_certificates(issuer, &mut stream, *on_conflict, time(now));
+            let result = registry.add_certificates(issuer, &mut stream, *on_conflict, time(5 * now));
             let mut after = model.clone();
             let report = after.add(records, *on_conflict, now);
             match (report, fails) {
@@ -115,21 +131,27 @@ fn make(registry: &dyn Registry, issuer: IssuerId, model: &mut Model, call: &Cal
             }
         }
         Call::Revoke { serial, revocation, invalidity_date } => {
-            let outcome = registry.revoke(issuer, serial, *revocation, *invalidity_date, time(now)).unwrap();
+            let outcome = registry.revoke(issuer, serial, *revocation, *invalidity_date, time(5 * now)).unwrap();
             assert_eq!(outcome, model.revoke(serial, *revocation, *invalidity_date, now));
         }
     }
 }
 
-fn compare(registry: &dyn Registry, issuer: IssuerId, model: &Model) {
+fn compare(registry: &dyn Registry, issuer: IssuerId, model: &Model, sequences: &[u64]) {
     let mut expected: Vec<CertificateRecord> = model.0.values().map(|(record, _)| *record).collect();
     expected.sort_by_key(|record| (SlotHash::from(&record.serial), record.serial));
     assert_eq!(all(registry, issuer), expected);
     let revoked = expected.iter().filter(|record| record.status != CertificateStatus::Good).count() as u64;
     assert_eq!(registry.counts(issuer).unwrap(), Counts { good: expected.len() as u64 - revoked, revoked });
-    for scope in [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(2)] {
-        for since in [0, 5, 15, 40] {
-            assert_eq!(on_crl(registry, issuer, scope, since), model.on_crl(scope, since), "{scope:?} since {since}");
+    let scopes = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(2), CrlScope::Authorities];
+    for (n, sequence) in sequences.iter().enumerate() {
+        let since = time(7 * n as u64);
+        for scope in scopes {
+            let complete = CrlSelection { not_after_from: since, or_recorded_after: *sequence, ..selection(scope) };
+            assert_eq!(on_crl(registry, issuer, &complete), model.on_crl(&complete, sequences), "{complete:?}");
+            let changed = Some(ChangeRange { after: *sequence, up_to: sequences[sequences.len() - 1] });
+            let delta = CrlSelection { changed, ..complete };
+            assert_eq!(on_crl(registry, issuer, &delta), model.on_crl(&delta, sequences), "{delta:?}");
         }
     }
     let (mut added, mut told) = (BTreeSet::new(), BTreeSet::new());
@@ -145,7 +167,7 @@ fn compare(registry: &dyn Registry, issuer: IssuerId, model: &Model) {
     };
     assert_eq!(told.iter().map(|(hash, _)| *hash).collect::<BTreeSet<_>>(), hashes(true).collect(), "the feed told of every revocation");
     let revoked = expected.iter().filter(|r| r.status != CertificateStatus::Good);
-    assert!(revoked.into_iter().all(|r| told.contains(&(SlotHash::from(&r.serial), r.partition))), "and to the partition that it is in");
+    assert!(revoked.into_iter().all(|r| told.contains(&(SlotHash::from(&r.serial), r.crl_place()))), "and to the CRL that it is on");
     assert!(hashes(false).all(|hash| added.contains(&hash)), "the feed told of every good certificate");
 }
 
@@ -157,11 +179,13 @@ pub(in crate::registry) fn any_history_agrees_with_a_simple_model(store: &dyn St
         // One registry for all histories: an issuer each.
         histories.set(histories.get() + 1);
         let issuer = registry.register_issuer(&new_issuer(&format!("ca {}", histories.get()))).unwrap();
-        let mut model = Model::default();
+        let (mut model, mut sequences) = (Model::default(), Vec::new());
         for (n, call) in calls.iter().enumerate() {
-            make(&*registry, issuer, &mut model, call, 5 * n as u64);
+            sequences.push(registry.last_change().unwrap());
+            make(&*registry, issuer, &mut model, call, n as u64);
         }
-        compare(&*registry, issuer, &model);
+        sequences.push(registry.last_change().unwrap());
+        compare(&*registry, issuer, &model, &sequences);
         Ok(())
     });
     run.unwrap();

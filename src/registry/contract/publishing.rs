@@ -1,6 +1,7 @@
 //! Response packs and CRLs.
 
 use super::*;
+use crate::pki::extension::IssuingDistributionPoint;
 
 pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> PackRecord {
     let head =
@@ -9,16 +10,26 @@ pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> P
 }
 
 pub(super) fn crl(scope: CrlScope, number: u64) -> CrlRecord {
-    let der = format!("{scope:?} {number}").into();
     let this_update = number % DAY;
-    CrlRecord {
+    let point = |contents| IssuingDistributionPoint { uri: crl_path("ca", scope.base()), contents };
+    let head = CrlHead {
         scope,
         number,
         this_update: time(this_update),
         next_update: time(this_update + 72),
         refresh_at: time(this_update + 24),
-        der,
-    }
+        entries: number % 5,
+        scheduled: number % 2 == 1,
+        reflects: number % 7,
+        distribution_point: match scope.base() {
+            CrlScope::Full => None,
+            CrlScope::Authorities => Some(point(Contents::CaCertificates)),
+            _ => Some(point(Contents::UserCertificates)),
+        },
+        has_delta: scope == CrlScope::Full,
+        base: scope.is_delta().then(|| number.saturating_sub(1)),
+    };
+    CrlRecord { head, der: format!("{scope} {number}").into() }
 }
 
 fn packs(registry: &dyn Registry, issuer: IssuerId) -> Vec<PackRecord> {
@@ -155,11 +166,11 @@ pub(in crate::registry) fn c2_crl_numbers_strictly_increase(store: &dyn Store) {
         assert_eq!(registry.next_crl_number(issuer, CrlScope::Full).unwrap(), number);
         let before = registry.last_change().unwrap();
         for wrong in [0, number - 1, number + 1] {
-            let result = registry.publish_crl(issuer, &crl(CrlScope::Full, wrong));
+            let result = registry.publish_crls(issuer, &[crl(CrlScope::Full, wrong)]);
             assert!(matches!(result, Err(RegistryError::Stale { found, .. }) if found == number - 1), "{wrong} for {number}: {result:?}");
         }
         assert_eq!(registry.last_change().unwrap(), before);
-        registry.publish_crl(issuer, &crl(CrlScope::Full, number)).unwrap();
+        registry.publish_crls(issuer, &[crl(CrlScope::Full, number)]).unwrap();
     }
     drop(registry);
     let again = store.open();
@@ -174,7 +185,7 @@ pub(in crate::registry) fn c2_racing_publishers_never_share_a_crl_number(store: 
     let publish = |connection: &dyn Registry| -> Vec<u64> {
         let attempt = |_| {
             let number = connection.next_crl_number(issuer, CrlScope::Full).unwrap();
-            match connection.publish_crl(issuer, &crl(CrlScope::Full, number)) {
+            match connection.publish_crls(issuer, &[crl(CrlScope::Full, number)]) {
                 Ok(()) => Some(number),
                 Err(RegistryError::Stale { .. }) => None,
                 Err(other) => panic!("{other}"),
@@ -194,22 +205,22 @@ pub(in crate::registry) fn c2_racing_publishers_never_share_a_crl_number(store: 
 pub(in crate::registry) fn c2_a_raised_number_is_never_lowered(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
-    registry.publish_crl(issuer, &crl(CrlScope::Full, 1)).unwrap();
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 1)]).unwrap();
     registry.raise_crl_number(issuer, 41).unwrap();
     registry.raise_crl_number(issuer, 7).unwrap();
     drop(registry);
     let again = store.open();
     for scope in [CrlScope::Full, CrlScope::Partition(0)] {
         assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 42, "for every scope of the issuer");
-        assert!(matches!(again.publish_crl(issuer, &crl(scope, 2)), Err(RegistryError::Stale { .. })));
-        again.publish_crl(issuer, &crl(scope, 42)).unwrap();
+        assert!(matches!(again.publish_crls(issuer, &[crl(scope, 2)]), Err(RegistryError::Stale { .. })));
+        again.publish_crls(issuer, &[crl(scope, 42)]).unwrap();
         assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 43);
     }
     assert_eq!(again.next_crl_number(other, CrlScope::Full).unwrap(), 1);
     for beyond in [i64::MAX as u64, u64::MAX] {
         assert!(matches!(again.raise_crl_number(issuer, beyond), Err(RegistryError::OutOfRange { .. })), "{beyond}");
     }
-    assert!(matches!(again.publish_crl(issuer, &crl(CrlScope::Full, u64::MAX)), Err(RegistryError::OutOfRange { .. })));
+    assert!(matches!(again.publish_crls(issuer, &[crl(CrlScope::Full, u64::MAX)]), Err(RegistryError::OutOfRange { .. })));
     assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 43);
 }
 
@@ -217,20 +228,125 @@ pub(in crate::registry) fn the_newest_crl_of_each_scope_is_the_latest(store: &dy
     let (registry, issuer) = with_issuer(store);
     assert_eq!(registry.latest_crls(issuer).unwrap(), []);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
-    let scopes = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(7)];
+    let scopes = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(7), CrlScope::Authorities];
     for (n, scope) in scopes.into_iter().enumerate() {
-        (1..=n as u64 + 1).for_each(|number| registry.publish_crl(issuer, &crl(scope, number)).unwrap());
+        (1..=n as u64 + 1).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)]).unwrap());
     }
-    registry.publish_crl(other, &crl(CrlScope::Partition(9), 1)).unwrap();
+    registry.publish_crls(other, &[crl(CrlScope::Partition(9), 1)]).unwrap();
     for (number, scope) in (1..).zip(scopes) {
         assert_eq!(registry.latest_crl(issuer, scope).unwrap(), Some(crl(scope, number)));
     }
     assert_eq!(registry.latest_crl(issuer, CrlScope::Partition(9)).unwrap(), None);
     let mut latest = registry.latest_crls(issuer).unwrap();
-    latest.sort_by_key(|crl| crl.scope);
+    latest.sort_by_key(|crl| crl.head.scope);
+    let mut heads = registry.crl_heads(issuer).unwrap();
+    heads.sort_by_key(|head| head.scope);
+    assert_eq!(heads, latest.iter().map(|crl| crl.head.clone()).collect::<Vec<_>>());
     assert_eq!(latest, (1..).zip(scopes).map(|(number, scope)| crl(scope, number)).collect::<Vec<_>>());
     let mut heads = Vec::new();
     registry.visit_crls(issuer, &mut |head| heads.push((head.scope, head.number))).unwrap();
     let all = (1..).zip(scopes).flat_map(|(newest, scope)| (1..=newest).map(move |number| (scope, number)));
-    assert_eq!(heads, all.collect::<Vec<_>>(), "and every CRL ever published is known");
+    assert!(
+        heads.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].1 < pair[1].1),
+        "scope by scope, in the order of numbers: {heads:?}"
+    );
+    heads.sort_unstable();
+    assert_eq!(heads, all.collect::<Vec<_>>(), "and every CRL that is kept is known");
+}
+
+pub(in crate::registry) fn c5_a_superseded_crl_is_found_by_its_number_until_it_is_forgotten(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let other = registry.register_issuer(&new_issuer("other")).unwrap();
+    for scope in [CrlScope::Full, CrlScope::Partition(2)] {
+        (1..=6).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)]).unwrap());
+    }
+    registry.publish_crls(issuer, &[crl(CrlScope::FullDelta, 7)]).unwrap();
+    let numbered = |scope, number| registry.crl(issuer, scope, number).unwrap();
+    for (scope, number) in [(CrlScope::Full, 2), (CrlScope::Partition(2), 6), (CrlScope::FullDelta, 7)] {
+        assert_eq!(numbered(scope, number), Some(crl(scope, number)));
+    }
+    for (scope, number) in [(CrlScope::Full, 7), (CrlScope::FullDelta, 6), (CrlScope::Partition(3), 1), (CrlScope::Full, i64::MAX as u64)] {
+        assert_eq!(numbered(scope, number), None, "{scope} {number}");
+    }
+    assert_eq!(registry.crl(other, CrlScope::Full, 2).unwrap(), None);
+    registry.prune_crls(issuer, CrlScope::Full, 0).unwrap();
+    assert_eq!((numbered(CrlScope::Full, 2), numbered(CrlScope::Full, 3)), (None, Some(crl(CrlScope::Full, 3))), "3 was scheduled");
+}
+
+pub(in crate::registry) fn c2_a_complete_crl_and_its_delta_share_one_sequence(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    for (complete, delta) in [(CrlScope::Full, CrlScope::FullDelta), (CrlScope::Partition(3), CrlScope::PartitionDelta(3))] {
+        registry.publish_crls(issuer, &[crl(complete, 1), crl(delta, 1)]).unwrap();
+        assert_eq!([complete, delta].map(|scope| registry.next_crl_number(issuer, scope).unwrap()), [2, 2]);
+        registry.publish_crls(issuer, &[crl(delta, 2)]).unwrap();
+        for scope in [complete, delta] {
+            let reused = registry.publish_crls(issuer, &[crl(scope, 2)]);
+            assert!(matches!(reused, Err(RegistryError::Stale { found: 2, .. })), "{reused:?}");
+        }
+        registry.publish_crls(issuer, &[crl(complete, 3)]).unwrap();
+        assert_eq!([complete, delta].map(|scope| registry.latest_crl(issuer, scope).unwrap().unwrap().head.number), [3, 2]);
+    }
+    assert_eq!(registry.next_crl_number(issuer, CrlScope::PartitionDelta(4)).unwrap(), 1, "a partition counts for itself");
+    let before = registry.last_change().unwrap();
+    let later = |record: CrlRecord| CrlRecord { head: CrlHead { this_update: time(99), ..record.head }, der: record.der };
+    let pairs = [
+        [crl(CrlScope::Full, 4), crl(CrlScope::FullDelta, 5)],
+        [crl(CrlScope::Full, 4), later(crl(CrlScope::FullDelta, 4))],
+        [crl(CrlScope::Full, 4), crl(CrlScope::Full, 4)],
+        [crl(CrlScope::Full, 4), crl(CrlScope::PartitionDelta(3), 4)],
+    ];
+    for pair in pairs {
+        let refused = registry.publish_crls(issuer, &pair);
+        assert!(matches!(refused, Err(RegistryError::OutOfRange { .. })), "{refused:?}");
+    }
+    registry.publish_crls(issuer, &[]).unwrap();
+    assert_eq!((registry.last_change().unwrap(), registry.next_crl_number(issuer, CrlScope::Full).unwrap()), (before, 4));
+}
+
+pub(in crate::registry) fn c2_pruning_crls_keeps_what_is_needed_and_gives_no_number_again(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    // Odd ones are scheduled.
+    (1..=9).for_each(|number| registry.publish_crls(issuer, &[crl(CrlScope::Full, number)]).unwrap());
+    registry.publish_crls(issuer, &[crl(CrlScope::Partition(0), 1)]).unwrap();
+    let numbers = |scheduled_only| {
+        let heads = registry.newest_crl_heads(issuer, CrlScope::Full, scheduled_only, usize::MAX).unwrap();
+        heads.into_iter().map(|head| head.number).collect::<Vec<_>>()
+    };
+    assert_eq!((numbers(false), numbers(true)), ((1..=9).rev().collect(), vec![9, 7, 5, 3, 1]));
+    assert_eq!(registry.newest_crl_heads(issuer, CrlScope::Full, true, 2).unwrap()[1], crl(CrlScope::Full, 7).head);
+    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 9).unwrap(), 0);
+    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 4).unwrap(), 4);
+    assert_eq!(numbers(false), [9, 8, 7, 6, 5]);
+    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 3);
+    assert_eq!(numbers(false), [9, 7], "the newest, and the last two that were scheduled");
+    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 0);
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 10)]).unwrap();
+    registry.prune_crls(issuer, CrlScope::Full, 0).unwrap();
+    assert_eq!(numbers(false), [10, 9, 7]);
+    drop(registry);
+    let again = store.open();
+    assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 11);
+    assert_eq!(again.latest_crl(issuer, CrlScope::Full).unwrap(), Some(crl(CrlScope::Full, 10)));
+    assert_eq!(
+        again.latest_crl(issuer, CrlScope::Partition(0)).unwrap(),
+        Some(crl(CrlScope::Partition(0), 1)),
+        "another scope's is its own"
+    );
+}
+
+pub(in crate::registry) fn a_great_crl_is_kept_whole(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let der: Vec<u8> = (0..20_000_001_u32).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect();
+    let great = CrlRecord { der: der.into(), ..crl(CrlScope::Full, 1) };
+    registry.publish_crls(issuer, std::slice::from_ref(&great)).unwrap();
+    drop(registry);
+    let again = store.open();
+    assert!(again.latest_crl(issuer, CrlScope::Full).unwrap() == Some(great));
+    registry_still_takes(&*again, issuer);
+}
+
+fn registry_still_takes(registry: &dyn Registry, issuer: IssuerId) {
+    add(registry, issuer, &[good(1)], OnConflict::Refuse).unwrap();
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 2)]).unwrap();
+    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 0, "the great one was scheduled");
 }

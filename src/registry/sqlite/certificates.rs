@@ -1,34 +1,47 @@
 //! Certificates and their revocation.
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, Rows, named_params, params};
 
 use super::fault::{Fault, Outcome};
+use super::values::Number;
 use super::{feed, issuers};
+use crate::pki::crl::CrlEntry;
+use crate::pki::extension::Contents;
 use crate::pki::{CertificateStatus, Revocation, Serial, SlotHash, SlotRange, Timestamp};
 use crate::registry::{
-    AddReport, CertificateRecord, CertificateStream, ChangeKind, CrlScope, IssuerId, OnConflict, RegistryError, RevokeOutcome,
+    AddReport, CertificateRecord, CertificateStream, ChangeKind, ChangeRange, CrlScope, CrlSelection, IssuerId, OnConflict, RegistryError,
+    RevokeOutcome,
 };
 
 const GOOD: u8 = 0;
 const REVOKED: u8 = 1;
 
-const INSERT: &str = "INSERT INTO certificate
-    (issuer, slot_hash, serial, not_before, not_after, partition, status, revoked_at, reason, invalidity_date, recorded_at)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT DO NOTHING";
-const FIND: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status
+const INSERT: &str = "INSERT INTO certificate (issuer, slot_hash, serial, not_before, not_after, partition, status, revoked_at, reason,
+    invalidity_date, recorded_at, is_ca, recorded_change)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT DO NOTHING";
+const FIND: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status, is_ca
     FROM certificate WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
-const OF_SLOT: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status
+const OF_SLOT: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, status, is_ca
     FROM certificate WHERE issuer = ?1 AND slot_hash BETWEEN ?2 AND ?3 ORDER BY slot_hash, serial";
-const REVOKED_FULL: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, 1
-    FROM certificate INDEXED BY certificate_revoked
-    WHERE status = 1 AND issuer = ?1 AND (not_after >= ?2 OR recorded_at >= ?2)";
-const REVOKED_PARTITION: &str = "SELECT serial, not_before, not_after, partition, revoked_at, reason, invalidity_date, 1
-    FROM certificate INDEXED BY certificate_revoked
-    WHERE status = 1 AND issuer = ?1 AND partition = ?3 AND (not_after >= ?2 OR recorded_at >= ?2)";
+/// The entries of CRLs: of everything, of end entities, of a partition, of CAs. `?2`, `?3` and `?4` as in [`CrlSelection`].
+const ON_FULL: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM certificate INDEXED BY certificate_revoked
+    WHERE status = 1 AND issuer = ?1 AND (not_after >= ?2 OR recorded_change > ?3)";
+const ON_FULL_OF_USERS: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM certificate INDEXED BY certificate_revoked
+    WHERE status = 1 AND issuer = ?1 AND is_ca = 0 AND (not_after >= ?2 OR recorded_change > ?3)";
+const ON_PARTITION: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM certificate INDEXED BY certificate_revoked
+    WHERE status = 1 AND issuer = ?1 AND partition = ?5 AND is_ca = 0 AND (not_after >= ?2 OR recorded_change > ?3)";
+const ON_ARL: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM certificate INDEXED BY certificate_revoked_ca
+    WHERE status = 1 AND issuer = ?1 AND is_ca = 1 AND (not_after >= ?2 OR recorded_change > ?3)";
+const ON_DELTA: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM certificate INDEXED BY certificate_recorded
+    WHERE status = 1 AND issuer = ?1 AND recorded_change > ?4 AND recorded_change <= ?7 AND (not_after >= ?2 OR recorded_change > ?3)
+    AND (?5 IS NULL OR partition = ?5) AND (?6 IS NULL OR is_ca = ?6)";
 const REVOKE: &str = "UPDATE certificate
-    SET status = 1, revoked_at = :at, reason = :reason, invalidity_date = :invalidity_date, recorded_at = :now
+    SET status = 1, revoked_at = :at, reason = :reason, invalidity_date = :invalidity_date, recorded_at = :now, recorded_change = :change
     WHERE issuer = :issuer AND slot_hash = :hash AND serial = :serial AND status = 0";
-const FILL_IN: &str = "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5)
+/// A revocation that comes to another CRL is new there.
+const FILL_IN: &str =
+    "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5), is_ca = max(is_ca, ?6),
+    recorded_change = CASE WHEN (partition IS NULL AND ?5 IS NOT NULL) OR is_ca < ?6 THEN ?7 ELSE recorded_change END
     WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> {
@@ -41,6 +54,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> {
         serial: row.get(0)?,
         not_before: row.get(1)?,
         not_after: row.get(2)?,
+        is_ca: row.get(8)?,
         partition: row.get(3)?,
         status,
         invalidity_date: row.get(6)?,
@@ -52,6 +66,8 @@ struct Addition<'c> {
     connection: &'c Connection,
     issuer: IssuerId,
     now: Timestamp,
+    /// The first change that this call may append.
+    change: u64,
     insert: CachedStatement<'c>,
     feed: feed::Collector<'c>,
     report: AddReport,
@@ -72,6 +88,7 @@ pub(super) fn add(
         connection,
         issuer,
         now,
+        change: feed::last(connection)? + 1,
         insert: connection.prepare_cached(INSERT)?,
         feed: feed::Collector::new(connection, issuer),
         report: AddReport::default(),
@@ -80,9 +97,9 @@ pub(super) fn add(
     };
     for record in records {
         let record = record.map_err(RegistryError::Source)?;
-        if record.partition == Some(feed::NO_PARTITION) {
-            let found = feed::NO_PARTITION.to_string();
-            return Err(RegistryError::OutOfRange { field: "partition", found, wanted: "less than 2^32 - 1".into() }.into());
+        if let Some(found) = record.partition.filter(|n| *n > feed::MAX_PARTITION) {
+            let wanted = format!("at most {}", feed::MAX_PARTITION);
+            return Err(RegistryError::OutOfRange { field: "partition", found: found.to_string(), wanted }.into());
         }
         match (addition.insert(&record)?, on_conflict) {
             (true, _) => {}
@@ -115,6 +132,8 @@ impl Addition<'_> {
             revocation.and_then(|r| r.reason),
             record.invalidity_date,
             self.now,
+            record.is_ca,
+            Number(self.change),
         ])?;
         if rows == 0 {
             return Ok(false);
@@ -125,7 +144,7 @@ impl Addition<'_> {
             self.feed.added(hash)?;
         } else {
             self.revoked_delta += 1;
-            self.feed.revoked(hash, record.partition)?;
+            self.feed.revoked(hash, record.crl_place())?;
         }
         Ok(true)
     }
@@ -135,23 +154,32 @@ impl Addition<'_> {
         let hash = SlotHash::from(&record.serial);
         let known = find(self.connection, self.issuer, &record.serial)?
             .ok_or_else(|| Fault::Damaged(format!("serial {} is in the way but cannot be found", record.serial)))?;
-        let partition = known.partition.or(record.partition);
-        if known.partition != partition || known.not_before.is_none() && record.not_before.is_some() {
+        let merged = CertificateRecord { partition: known.partition.or(record.partition), is_ca: known.is_ca || record.is_ca, ..known };
+        if merged != known || known.not_before.is_none() && record.not_before.is_some() {
             let mut fill_in = self.connection.prepare_cached(FILL_IN)?;
-            fill_in.execute(params![self.issuer, hash, record.serial, record.not_before, record.partition])?;
+            fill_in.execute(params![
+                self.issuer,
+                hash,
+                record.serial,
+                record.not_before,
+                record.partition,
+                record.is_ca,
+                Number(self.change)
+            ])?;
         }
         match (known.status, record.status) {
             (CertificateStatus::Good, CertificateStatus::Revoked(revocation)) => {
-                set_revoked(self.connection, self.issuer, &record.serial, revocation, record.invalidity_date, self.now)?;
+                let time = Recorded { now: self.now, change: self.change };
+                set_revoked(self.connection, self.issuer, &record.serial, revocation, record.invalidity_date, time)?;
                 self.good_delta -= 1;
                 self.revoked_delta += 1;
                 self.report.revoked += 1;
-                self.feed.revoked(hash, partition)
+                self.feed.revoked(hash, merged.crl_place())
             }
-            (CertificateStatus::Revoked(_), _) if known.partition != partition => {
+            (CertificateStatus::Revoked(_), _) if known.crl_place() != merged.crl_place() => {
                 self.report.unchanged += 1;
-                // The partition's CRL lacks it so far.
-                self.feed.revoked(hash, partition)
+                // The partition's CRL, or the ARL, lacks it so far.
+                self.feed.revoked(hash, merged.crl_place())
             }
             _ => {
                 self.report.unchanged += 1;
@@ -161,19 +189,28 @@ impl Addition<'_> {
     }
 }
 
+/// When something is recorded.
+#[derive(Clone, Copy)]
+struct Recorded {
+    now: Timestamp,
+    /// The first change that the present transaction may append.
+    change: u64,
+}
+
 fn set_revoked(
     connection: &Connection,
     issuer: IssuerId,
     serial: &Serial,
     revocation: Revocation,
     invalidity_date: Option<Timestamp>,
-    now: Timestamp,
+    recorded: Recorded,
 ) -> Outcome<()> {
     connection.prepare_cached(REVOKE)?.execute(named_params! {
         ":at": revocation.at,
         ":reason": revocation.reason,
         ":invalidity_date": invalidity_date,
-        ":now": now,
+        ":now": recorded.now,
+        ":change": Number(recorded.change),
         ":issuer": issuer,
         ":hash": SlotHash::from(serial),
         ":serial": serial,
@@ -197,9 +234,10 @@ pub(super) fn revoke(
     if let CertificateStatus::Revoked(before) = known.status {
         return Ok(RevokeOutcome::AlreadyRevoked(before));
     }
-    set_revoked(connection, issuer, serial, revocation, invalidity_date, now)?;
+    let recorded = Recorded { now, change: feed::last(connection)? + 1 };
+    set_revoked(connection, issuer, serial, revocation, invalidity_date, recorded)?;
     issuers::count(connection, issuer, -1, 1)?;
-    feed::append(connection, issuer, &ChangeKind::Revocations(vec![(SlotHash::from(serial), known.partition)]))?;
+    feed::append(connection, issuer, &ChangeKind::Revocations(vec![(SlotHash::from(serial), known.crl_place())]))?;
     Ok(RevokeOutcome::Revoked)
 }
 
@@ -235,18 +273,41 @@ pub(super) fn visit_slot(
 pub(super) fn visit_revoked(
     connection: &Connection,
     issuer: IssuerId,
-    scope: CrlScope,
-    on_crl_since: Timestamp,
-    visit: &mut dyn FnMut(CertificateRecord),
-) -> Outcome<()> {
+    selection: &CrlSelection,
+    visit: &mut dyn FnMut(&CrlEntry),
+) -> Outcome<u64> {
     issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(if scope == CrlScope::Full { REVOKED_FULL } else { REVOKED_PARTITION })?;
-    let rows = match scope {
-        CrlScope::Full => statement.query_map(params![issuer, on_crl_since], record)?,
-        CrlScope::Partition(n) => statement.query_map(params![issuer, on_crl_since, n], record)?,
+    let partition = if let CrlScope::Partition(n) = selection.scope.base() { Some(n) } else { None };
+    let (since, recorded_after) = (selection.not_after_from, feed::clamp(selection.or_recorded_after));
+    let is_ca = match selection.contents {
+        Contents::All => None,
+        contents => Some(contents == Contents::CaCertificates),
     };
-    for certificate in rows {
-        visit(certificate?);
+    if let Some(ChangeRange { after, up_to }) = selection.changed {
+        let mut statement = connection.prepare_cached(ON_DELTA)?;
+        let (after, up_to) = (feed::clamp(after), feed::clamp(up_to));
+        visit_entries(statement.query(params![issuer, since, recorded_after, after, partition, is_ca, up_to])?, visit)?;
+    } else if partition.is_some() {
+        let mut statement = connection.prepare_cached(ON_PARTITION)?;
+        visit_entries(statement.query(params![issuer, since, recorded_after, None::<i64>, partition])?, visit)?;
+    } else {
+        let mut statement = connection.prepare_cached(match is_ca {
+            None => ON_FULL,
+            Some(false) => ON_FULL_OF_USERS,
+            Some(true) => ON_ARL,
+        })?;
+        visit_entries(statement.query(params![issuer, since, recorded_after])?, visit)?;
+    }
+    feed::last(connection)
+}
+
+fn visit_entries(mut rows: Rows<'_>, visit: &mut dyn FnMut(&CrlEntry)) -> Outcome<()> {
+    while let Some(row) = rows.next()? {
+        visit(&CrlEntry {
+            serial: row.get(0)?,
+            revocation: Revocation { at: row.get(1)?, reason: row.get(2)? },
+            invalidity_date: row.get(3)?,
+        });
     }
     Ok(())
 }
@@ -265,8 +326,17 @@ mod tests {
             statement.raw_query().mapped(|row| row.get::<_, String>(3)).collect()
         };
         let plan = |sql| database.read(|c| Ok(explain(c, sql)?)).unwrap();
-        assert_eq!(plan(REVOKED_FULL), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=?)");
-        assert_eq!(plan(REVOKED_PARTITION), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=? AND partition=?)");
+        assert_eq!(plan(ON_FULL), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=?)");
+        assert_eq!(plan(ON_FULL_OF_USERS), "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=?)");
+        assert_eq!(
+            plan(ON_PARTITION),
+            "SEARCH certificate USING COVERING INDEX certificate_revoked (issuer=? AND partition=? AND is_ca=?)"
+        );
+        assert_eq!(plan(ON_ARL), "SEARCH certificate USING INDEX certificate_revoked_ca (issuer=?)");
+        assert_eq!(
+            plan(ON_DELTA),
+            "SEARCH certificate USING INDEX certificate_recorded (issuer=? AND recorded_change>? AND recorded_change<?)"
+        );
         assert_eq!(plan(OF_SLOT), "SEARCH certificate USING PRIMARY KEY (issuer=? AND slot_hash>? AND slot_hash<?)");
     }
 }

@@ -28,6 +28,10 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITER_CACHE_KIB: i32 = 32 * 1024;
 /// The same during bulk inserts, taken as needed: they hit pages at random, and a page that leaves the cache early is written twice.
 const BULK_CACHE_KIB: i32 = 256 * 1024;
+/// The same while it writes a few great values: what they fill goes to the disk early, and memory does not grow by a copy of them.
+const STREAM_CACHE_KIB: i32 = 8 * 1024;
+/// From so many octets on a value is great.
+const STREAM_FROM: usize = 16 << 20;
 /// Page cache of each reader.
 const READER_CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log is cut back to this after a bulk insert has made it grow.
@@ -124,9 +128,18 @@ impl Database {
 
     /// The same for work that touches many pages: it has more of them in memory, for as long as it takes.
     pub(super) fn write_in_bulk<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        self.write_with_cache(BULK_CACHE_KIB, work)
+    }
+
+    /// The same for work that writes about so many octets once and in order.
+    pub(super) fn write_octets<T>(&self, octets: usize, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        if octets < STREAM_FROM { self.write(work) } else { self.write_with_cache(STREAM_CACHE_KIB, work) }
+    }
+
+    fn write_with_cache<T>(&self, kib: i32, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let mut writer = self.locked_writer()?;
         // A cache of another size than wanted is no reason to fail.
-        let _ = set_cache(&writer, BULK_CACHE_KIB);
+        let _ = set_cache(&writer, kib);
         let outcome = transact(&mut writer, work);
         let _ = set_cache(&writer, WRITER_CACHE_KIB);
         outcome.map_err(|f| f.explain(&self.path))
@@ -205,6 +218,16 @@ fn initialize(path: &Path) -> Outcome<()> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     truncate_log(&connection)?;
     Ok(())
+}
+
+/// Creates a file with the schema of an earlier version, as that version did.
+#[cfg(test)]
+pub(super) fn create_version(path: &Path, version: i32) {
+    let mut connection = Connection::open(path).expect("a new file");
+    configure_writer(&connection).expect("settings");
+    let runner = embedded::migrations::runner().set_grouped(true).set_target(refinery::Target::Version(version));
+    runner.run(&mut connection).expect("migrations");
+    connection.pragma_update(None, "application_id", APPLICATION_ID).expect("an id");
 }
 
 /// Removes a database file that is nobody's yet, with what SQLite keeps beside it.

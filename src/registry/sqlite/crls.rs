@@ -1,56 +1,135 @@
-//! CRLs: every one ever issued is kept, and its number never goes back (rule C2).
+//! CRLs: their numbers never go back (rule C2), whatever is forgotten of them.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use bytes::Bytes;
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
-use super::fault::Outcome;
+use super::fault::{Fault, Outcome};
 use super::values::{Number, number};
 use super::{feed, issuers};
+use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::registry::{ChangeKind, CrlHead, CrlRecord, CrlScope, IssuerId, RegistryError};
 
-/// Jumps from scope to scope through the index, instead of reading every CRL ever issued.
-const LATEST: &str = "WITH RECURSIVE present (scope) AS (
-        SELECT min(scope) FROM crl WHERE issuer = ?1
-        UNION ALL
-        SELECT (SELECT min(scope) FROM crl WHERE issuer = ?1 AND scope > present.scope) FROM present WHERE present.scope IS NOT NULL)
-    SELECT crl.scope, number, this_update, next_update, refresh_at, der FROM present JOIN crl ON crl.issuer = ?1 AND crl.scope = present.scope
-    WHERE number = (SELECT max(number) FROM crl WHERE issuer = ?1 AND scope = present.scope) ORDER BY crl.scope";
+/// Octets of a chunk: a CRL is copied by so many at a time on its way to the disk.
+const CHUNK: usize = 1 << 20;
 
-fn crl(row: &Row<'_>) -> rusqlite::Result<CrlRecord> {
-    Ok(CrlRecord {
+const COLUMNS: &str = "scope, number, this_update, next_update, refresh_at, entries, scheduled, reflects, point, contents, has_delta,
+    base, crl.id, octets FROM crl";
+const NEWEST: &str = "WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT ?3";
+const SCHEDULED: &str = "WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT ?3";
+const INSERT: &str = "INSERT INTO crl
+    (issuer, scope, number, this_update, next_update, refresh_at, entries, octets, scheduled, reflects, point, contents,
+    has_delta, base)
+    VALUES (:issuer, :scope, :number, :this_update, :next_update, :refresh_at, :entries, :octets, :scheduled, :reflects, :point, :contents,
+    :has_delta, :base)";
+/// What [`prune`] forgets.
+const SUPERSEDED: &str = "FROM crl WHERE issuer = ?1 AND scope = ?2
+    AND number < (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)
+    AND number NOT IN (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT 2)";
+
+/// A CRL without its octets: where they are, and how many.
+struct Stored {
+    head: CrlHead,
+    id: i64,
+    octets: usize,
+}
+
+/// The newest of each scope. Jumps from scope to scope through the index, instead of reading every CRL that is kept.
+fn latest_of_each() -> String {
+    format!(
+        "WITH RECURSIVE present (present_scope) AS (
+            SELECT min(scope) FROM crl WHERE issuer = ?1
+            UNION ALL
+            SELECT (SELECT min(scope) FROM crl WHERE issuer = ?1 AND scope > present_scope) FROM present WHERE present_scope IS NOT NULL)
+        SELECT {COLUMNS} JOIN present ON crl.issuer = ?1 AND crl.scope = present_scope
+        WHERE number = (SELECT max(number) FROM crl WHERE issuer = ?1 AND scope = present_scope) ORDER BY crl.scope"
+    )
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let (point, contents): (Option<String>, Contents) = (row.get(8)?, row.get(9)?);
+    let head = CrlHead {
         scope: row.get(0)?,
         number: number(row, 1)?,
         this_update: row.get(2)?,
         next_update: row.get(3)?,
         refresh_at: row.get(4)?,
-        der: row.get::<_, Vec<u8>>(5)?.into(),
-    })
+        entries: number(row, 5)?,
+        scheduled: row.get(6)?,
+        reflects: number(row, 7)?,
+        distribution_point: point.map(|uri| IssuingDistributionPoint { uri, contents }),
+        has_delta: row.get(10)?,
+        base: row.get::<_, Option<Number>>(11)?.map(|Number(base)| base),
+    };
+    Ok(Stored { head, id: row.get(12)?, octets: number(row, 13)? as usize })
 }
 
-/// The newest CRL of each scope: the full one first, then by partition.
-pub(super) fn latest(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<CrlRecord>> {
+/// Reads the octets of a CRL into memory of exactly their size.
+fn with_octets(connection: &Connection, Stored { head, id, octets }: Stored) -> Outcome<CrlRecord> {
+    let mut statement = connection.prepare_cached("SELECT der FROM crl_chunk WHERE crl = ?1 ORDER BY place")?;
+    let mut rows = statement.query([id])?;
+    let mut der = Vec::with_capacity(octets);
+    while let Some(row) = rows.next()? {
+        der.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
+    }
+    if der.len() != octets {
+        let found = der.len();
+        return Err(Fault::Damaged(format!("CRL {} number {}: {found} octets, wanted {octets}", head.scope, head.number)));
+    }
+    Ok(CrlRecord { head, der: Bytes::from(der) })
+}
+
+fn latest_stored(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<Stored>> {
     issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(LATEST)?;
-    Ok(statement.query_map([issuer], crl)?.collect::<rusqlite::Result<_>>()?)
+    let mut statement = connection.prepare_cached(&latest_of_each())?;
+    Ok(statement.query_map([issuer], stored)?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// The newest CRL of each scope.
+pub(super) fn latest(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<CrlRecord>> {
+    latest_stored(connection, issuer)?.into_iter().map(|stored| with_octets(connection, stored)).collect()
+}
+
+/// The head of the newest CRL of each scope.
+pub(super) fn heads(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<CrlHead>> {
+    Ok(latest_stored(connection, issuer)?.into_iter().map(|stored| stored.head).collect())
 }
 
 /// The newest CRL of one scope.
 pub(super) fn latest_of(connection: &Connection, issuer: IssuerId, scope: CrlScope) -> Outcome<Option<CrlRecord>> {
     issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT scope, number, this_update, next_update, refresh_at, der FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1",
-    )?;
-    Ok(statement.query_row(params![issuer, scope], crl).optional()?)
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} {NEWEST}"))?;
+    let found = statement.query_row(params![issuer, scope, 1], stored).optional()?;
+    found.map(|stored| with_octets(connection, stored)).transpose()
 }
 
-/// Every CRL ever published, by scope and number, without reading the CRLs themselves.
+/// See [`crate::registry::Registry::crl`].
+pub(super) fn one(connection: &Connection, issuer: IssuerId, scope: CrlScope, number: u64) -> Outcome<Option<CrlRecord>> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE issuer = ?1 AND scope = ?2 AND number = ?3"))?;
+    let found = statement.query_row(params![issuer, scope, Number(number)], stored).optional()?;
+    found.map(|stored| with_octets(connection, stored)).transpose()
+}
+
+/// See [`crate::registry::Registry::newest_crl_heads`].
+pub(super) fn newest_heads(
+    connection: &Connection,
+    issuer: IssuerId,
+    scope: CrlScope,
+    scheduled_only: bool,
+    limit: usize,
+) -> Outcome<Vec<CrlHead>> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} {}", if scheduled_only { SCHEDULED } else { NEWEST }))?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(statement.query_map(params![issuer, scope, limit], |row| Ok(stored(row)?.head))?.collect::<rusqlite::Result<_>>()?)
+}
+
+/// See [`crate::registry::Registry::visit_crls`].
 pub(super) fn visit(connection: &Connection, issuer: IssuerId, visit: &mut dyn FnMut(CrlHead)) -> Outcome<()> {
     issuers::require(connection, issuer)?;
-    let mut statement =
-        connection.prepare_cached("SELECT scope, number, this_update, next_update FROM crl WHERE issuer = ?1 ORDER BY scope, number")?;
-    let head =
-        |row: &Row<'_>| Ok(CrlHead { scope: row.get(0)?, number: number(row, 1)?, this_update: row.get(2)?, next_update: row.get(3)? });
-    for crl in statement.query_map([issuer], head)? {
-        visit(crl?);
+    let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} WHERE issuer = ?1 ORDER BY scope, number"))?;
+    for crl in statement.query_map([issuer], stored)? {
+        visit(crl?.head);
     }
     Ok(())
 }
@@ -60,29 +139,72 @@ pub(super) fn next_number(connection: &Connection, issuer: IssuerId, scope: CrlS
     let mut floor = connection.prepare_cached("SELECT crl_floor FROM issuer WHERE id = ?1")?;
     let floor: u64 = floor.query_row([issuer], |row| number(row, 0)).optional()?.ok_or(RegistryError::UnknownIssuer(issuer.0))?;
     let mut newest = connection.prepare_cached("SELECT max(number) FROM crl WHERE issuer = ?1 AND scope = ?2")?;
-    let newest: Option<Number> = newest.query_row(params![issuer, scope], |row| row.get(0))?;
-    let next = floor.max(newest.map_or(0, |Number(newest)| newest)) + 1;
+    let mut newest = |scope| newest.query_row(params![issuer, scope], |row| row.get(0)).map(|n: Option<Number>| n.map_or(0, |Number(n)| n));
+    let complete = newest(scope.base())?;
+    let delta = scope.base().delta().map(newest).transpose()?.unwrap_or(0);
+    let next = floor.max(complete).max(delta) + 1;
     check(next).map(|()| next)
 }
 
-/// See [`crate::registry::Registry::publish_crl`].
-pub(super) fn publish(connection: &Connection, issuer: IssuerId, crl: &CrlRecord) -> Outcome<()> {
-    check(crl.number)?;
-    let next = next_number(connection, issuer, crl.scope)?;
-    if crl.number != next {
-        let what = match crl.scope {
-            CrlScope::Full => "the full CRL".to_owned(),
-            CrlScope::Partition(n) => format!("the CRL of partition {n}"),
-        };
-        // In the error's words: the number that is there, and the one that the caller took to be there.
-        return Err(RegistryError::Stale { what, found: next - 1, expected: crl.number.saturating_sub(1) }.into());
+/// See [`crate::registry::Registry::publish_crls`].
+pub(super) fn publish(connection: &Connection, issuer: IssuerId, crls: &[CrlRecord]) -> Outcome<()> {
+    issuers::require(connection, issuer)?;
+    let Some(first) = crls.first().map(|crl| &crl.head) else { return Ok(()) };
+    check(first.number)?;
+    let together =
+        |head: &CrlHead| (head.scope.base(), head.number, head.this_update) == (first.scope.base(), first.number, first.this_update);
+    let pair = crls.len() == 1 || crls.len() == 2 && crls[0].head.scope != crls[1].head.scope;
+    if !pair || !crls.iter().all(|crl| together(&crl.head)) {
+        let found = crls.iter().map(|crl| format!("{} number {}", crl.head.scope, crl.head.number)).collect::<Vec<_>>().join(", ");
+        let wanted = "one CRL, or a complete one and its delta of the same number and thisUpdate (C2)".to_owned();
+        return Err(RegistryError::OutOfRange { field: "CRLs published together", found, wanted }.into());
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO crl (issuer, scope, number, this_update, next_update, refresh_at, der) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![issuer, crl.scope, Number(crl.number), crl.this_update, crl.next_update, crl.refresh_at, &crl.der[..]])?;
-    feed::append(connection, issuer, &ChangeKind::Crl(crl.scope))
+    let next = next_number(connection, issuer, first.scope)?;
+    if first.number != next {
+        let what = format!("the CRL ({})", first.scope);
+        // In the error's words: the number that is there, and the one that the caller took to be there.
+        return Err(RegistryError::Stale { what, found: next - 1, expected: first.number.saturating_sub(1) }.into());
+    }
+    crls.iter().try_for_each(|crl| insert(connection, issuer, crl))
+}
+
+fn insert(connection: &Connection, issuer: IssuerId, CrlRecord { head, der }: &CrlRecord) -> Outcome<()> {
+    let point = head.distribution_point.as_ref();
+    connection.prepare_cached(INSERT)?.execute(named_params! {
+        ":issuer": issuer,
+        ":scope": head.scope,
+        ":number": Number(head.number),
+        ":this_update": head.this_update,
+        ":next_update": head.next_update,
+        ":refresh_at": head.refresh_at,
+        ":entries": Number(head.entries),
+        ":octets": Number(der.len() as u64),
+        ":scheduled": head.scheduled,
+        ":reflects": Number(head.reflects),
+        ":point": point.map(|point| &point.uri),
+        ":contents": point.map_or(Contents::All, |point| point.contents),
+        ":has_delta": head.has_delta,
+        ":base": head.base.map(Number),
+    })?;
+    let id = connection.last_insert_rowid();
+    let mut chunk = connection.prepare_cached("INSERT INTO crl_chunk (crl, place, der) VALUES (?1, ?2, ?3)")?;
+    for (place, octets) in der.chunks(CHUNK).enumerate() {
+        chunk.execute(params![id, place as i64, octets])?;
+    }
+    feed::append(connection, issuer, &ChangeKind::Crl(head.scope))
+}
+
+/// How many [`prune`] would forget.
+pub(super) fn superseded(connection: &Connection, issuer: IssuerId, scope: CrlScope, kept: u32) -> Outcome<u64> {
+    issuers::require(connection, issuer)?;
+    let mut statement = connection.prepare_cached(&format!("SELECT count(*) {SUPERSEDED}"))?;
+    Ok(statement.query_row(params![issuer, scope, kept], |row| number(row, 0))?)
+}
+
+/// See [`crate::registry::Registry::prune_crls`]. The newest is never forgotten, and with it the number that the next must exceed.
+pub(super) fn prune(connection: &Connection, issuer: IssuerId, scope: CrlScope, kept: u32) -> Outcome<u64> {
+    let mut statement = connection.prepare_cached(&format!("DELETE {SUPERSEDED}"))?;
+    Ok(statement.execute(params![issuer, scope, kept])? as u64)
 }
 
 /// See [`crate::registry::Registry::raise_crl_number`].

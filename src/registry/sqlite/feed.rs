@@ -5,12 +5,17 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::fault::{Fault, Outcome};
 use super::values::number;
 use crate::pki::{HashAlgorithm, SlotHash};
-use crate::registry::{Change, ChangeKind, CrlScope, IssuerId, RegistryError};
+use crate::registry::{Change, ChangeKind, CrlPlace, CrlScope, IssuerId, RegistryError};
 
 /// Items of one row: bounds what a consumer must hold (768 KiB).
 const ROW_ITEMS: usize = 65_536;
-/// Stands for "no partition" in a packed revocation.
-pub(super) const NO_PARTITION: u32 = u32::MAX;
+/// Stand for [`CrlPlace::Nowhere`] and [`CrlPlace::Authorities`] in a packed revocation.
+const NOWHERE: u32 = u32::MAX;
+const AUTHORITIES: u32 = u32::MAX - 1;
+/// The greatest partition that can be told of.
+pub(super) const MAX_PARTITION: u32 = u32::MAX - 2;
+/// The name under which it is noted, among the watermarks, how far the feed has been forgotten.
+const PRUNED: &str = "registry/pruned";
 
 const ISSUER: u8 = 1;
 const CERTIFICATES: u8 = 2;
@@ -18,6 +23,9 @@ const REVOCATIONS: u8 = 3;
 const PACKS: u8 = 4;
 const CRL: u8 = 5;
 const SIGNER: u8 = 6;
+/// First octets of the payload of a CRL that is neither full nor a partition's.
+const ARL: u8 = 1;
+const DELTA: u8 = 2;
 
 /// Appends a change, in as many rows as its items need; none where it has room for items and holds none.
 pub(super) fn append(connection: &Connection, issuer: IssuerId, kind: &ChangeKind) -> Outcome<()> {
@@ -31,13 +39,20 @@ pub(super) fn append(connection: &Connection, issuer: IssuerId, kind: &ChangeKin
         ChangeKind::Signer => row(SIGNER, Vec::new()),
         ChangeKind::Crl(CrlScope::Full) => row(CRL, Vec::new()),
         ChangeKind::Crl(CrlScope::Partition(n)) => row(CRL, n.to_be_bytes().to_vec()),
+        ChangeKind::Crl(CrlScope::Authorities) => row(CRL, vec![ARL]),
+        ChangeKind::Crl(CrlScope::FullDelta) => row(CRL, vec![DELTA]),
+        ChangeKind::Crl(CrlScope::PartitionDelta(n)) => row(CRL, [&[DELTA][..], &n.to_be_bytes()].concat()),
         ChangeKind::Certificates(hashes) => {
             hashes.chunks(ROW_ITEMS).try_for_each(|chunk| row(CERTIFICATES, chunk.iter().flat_map(|hash| hash.0.to_be_bytes()).collect()))
         }
         ChangeKind::Revocations(items) => items.chunks(ROW_ITEMS).try_for_each(|chunk| {
-            let item =
-                |(hash, partition): &(SlotHash, Option<u32>)| (hash.0.to_be_bytes(), partition.unwrap_or(NO_PARTITION).to_be_bytes());
-            row(REVOCATIONS, chunk.iter().map(item).flat_map(|(hash, partition)| hash.into_iter().chain(partition)).collect())
+            let place = |place: &CrlPlace| match place {
+                CrlPlace::Nowhere => NOWHERE,
+                CrlPlace::Partition(n) => *n,
+                CrlPlace::Authorities => AUTHORITIES,
+            };
+            let item = |(hash, at): &(SlotHash, CrlPlace)| hash.0.to_be_bytes().into_iter().chain(place(at).to_be_bytes());
+            row(REVOCATIONS, chunk.iter().flat_map(item).collect())
         }),
         ChangeKind::Packs(hash, slots) => slots
             .chunks(ROW_ITEMS)
@@ -50,7 +65,7 @@ pub(super) struct Collector<'c> {
     connection: &'c Connection,
     issuer: IssuerId,
     added: Vec<SlotHash>,
-    revoked: Vec<(SlotHash, Option<u32>)>,
+    revoked: Vec<(SlotHash, CrlPlace)>,
 }
 
 impl<'c> Collector<'c> {
@@ -66,8 +81,8 @@ impl<'c> Collector<'c> {
     }
 
     /// A certificate became revoked or was added as revoked.
-    pub(super) fn revoked(&mut self, hash: SlotHash, partition: Option<u32>) -> Outcome<()> {
-        self.revoked.push((hash, partition));
+    pub(super) fn revoked(&mut self, hash: SlotHash, place: CrlPlace) -> Outcome<()> {
+        self.revoked.push((hash, place));
         if self.revoked.len() == ROW_ITEMS { self.finish() } else { Ok(()) }
     }
 
@@ -83,7 +98,10 @@ fn decode(code: u8, payload: &[u8]) -> Option<ChangeKind> {
         (ISSUER, []) => ChangeKind::Issuer,
         (SIGNER, []) => ChangeKind::Signer,
         (CRL, []) => ChangeKind::Crl(CrlScope::Full),
-        (CRL, partition) => ChangeKind::Crl(CrlScope::Partition(u32::from_be_bytes(partition.try_into().ok()?))),
+        (CRL, [ARL]) => ChangeKind::Crl(CrlScope::Authorities),
+        (CRL, [DELTA]) => ChangeKind::Crl(CrlScope::FullDelta),
+        (CRL, [DELTA, partition @ ..]) if partition.len() == 4 => ChangeKind::Crl(CrlScope::PartitionDelta(be_u32(partition)?)),
+        (CRL, partition) => ChangeKind::Crl(CrlScope::Partition(be_u32(partition)?)),
         (CERTIFICATES, hashes) => {
             let (hashes, []) = hashes.as_chunks() else { return None };
             ChangeKind::Certificates(hashes.iter().map(|hash| SlotHash(u64::from_be_bytes(*hash))).collect())
@@ -100,9 +118,17 @@ fn decode(code: u8, payload: &[u8]) -> Option<ChangeKind> {
     })
 }
 
-fn revocation([a, b, c, d, e, f, g, h, partition @ ..]: [u8; 12]) -> (SlotHash, Option<u32>) {
-    let partition = Some(u32::from_be_bytes(partition)).filter(|n| *n != NO_PARTITION);
-    (SlotHash(u64::from_be_bytes([a, b, c, d, e, f, g, h])), partition)
+fn be_u32(octets: &[u8]) -> Option<u32> {
+    octets.try_into().ok().map(u32::from_be_bytes)
+}
+
+fn revocation([a, b, c, d, e, f, g, h, place @ ..]: [u8; 12]) -> (SlotHash, CrlPlace) {
+    let place = match u32::from_be_bytes(place) {
+        NOWHERE => CrlPlace::Nowhere,
+        AUTHORITIES => CrlPlace::Authorities,
+        partition => CrlPlace::Partition(partition),
+    };
+    (SlotHash(u64::from_be_bytes([a, b, c, d, e, f, g, h])), place)
 }
 
 /// The sequence number of the newest change, pruned or not; 0 where there never was one.
@@ -123,6 +149,12 @@ pub(super) fn after(connection: &Connection, sequence: u64, limit: usize) -> Out
         let kind = decode(code, payload).ok_or_else(|| Fault::Damaged(format!("change {sequence} of kind {code} cannot be read")))?;
         changes.push(Change { sequence, issuer: row.get(1)?, kind });
     }
+    drop(rows);
+    // Asked last: what had not been forgotten by now was read before, snapshot or not.
+    let pruned = pruned(connection)?;
+    if sequence < pruned {
+        return Err(RegistryError::FeedPruned { asked: sequence, pruned }.into());
+    }
     Ok(changes)
 }
 
@@ -130,6 +162,12 @@ pub(super) fn after(connection: &Connection, sequence: u64, limit: usize) -> Out
 pub(super) fn watermark(connection: &Connection, consumer: &str) -> Outcome<u64> {
     let mut statement = connection.prepare_cached("SELECT sequence FROM watermark WHERE consumer = ?1")?;
     Ok(statement.query_row([consumer], |row| number(row, 0)).optional()?.unwrap_or(0))
+}
+
+/// See [`crate::registry::Registry::watermarks`].
+pub(super) fn watermarks(connection: &Connection) -> Outcome<Vec<(String, u64)>> {
+    let mut statement = connection.prepare_cached("SELECT consumer, sequence FROM watermark WHERE consumer <> ?1 ORDER BY consumer")?;
+    Ok(statement.query_map([PRUNED], |row| Ok((row.get(0)?, number(row, 1)?)))?.collect::<rusqlite::Result<_>>()?)
 }
 
 /// Moves a consumer forward, never back.
@@ -149,10 +187,15 @@ pub(super) fn set_watermark(connection: &Connection, consumer: &str, sequence: u
 /// Forgets changes up to `sequence`. AUTOINCREMENT never gives their numbers again.
 pub(super) fn prune(connection: &Connection, sequence: u64) -> Outcome<()> {
     connection.prepare_cached("DELETE FROM change WHERE sequence <= ?1")?.execute([clamp(sequence)])?;
-    Ok(())
+    set_watermark(connection, PRUNED, sequence.min(last(connection)?))
+}
+
+/// See [`crate::registry::Registry::pruned_changes`].
+pub(super) fn pruned(connection: &Connection) -> Outcome<u64> {
+    watermark(connection, PRUNED)
 }
 
 /// No sequence number is greater than the greatest that the column holds.
-fn clamp(sequence: u64) -> i64 {
+pub(super) fn clamp(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

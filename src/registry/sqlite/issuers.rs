@@ -5,18 +5,20 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::{Fault, Outcome};
 use super::feed;
 use super::values::{HashSet, number};
-use crate::registry::{ChangeKind, Counts, Issuer, IssuerId, NewIssuer, Publication, RegistryError, Signer, SignerId};
+use crate::registry::{ChangeKind, Counts, CrlExtras, Issuer, IssuerId, NewIssuer, Publication, RegistryError, Signer, SignerId};
 
-const SELECT: &str = "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits FROM issuer";
+const SELECT: &str =
+    "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits, arl, full_delta, partition_deltas FROM issuer";
 
 fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
     let HashSet(cert_id_hashes) = row.get(4)?;
+    let crl_extras = CrlExtras { arl: row.get(7)?, full_delta: row.get(8)?, partition_deltas: row.get(9)? };
     Ok(Issuer {
         id: row.get(0)?,
         name: row.get(1)?,
         certificate: row.get(2)?,
         mode: row.get(3)?,
-        publication: Publication { cert_id_hashes, crl_partitions: row.get(5)? },
+        publication: Publication { cert_id_hashes, crl_partitions: row.get(5)?, crl_extras },
         slot_bits: row.get(6)?,
     })
 }
@@ -38,9 +40,14 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
         return conflict(new, "the name is taken by another certificate".into());
     }
     if known.mode != new.mode || known.publication != new.publication {
+        let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
+        let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
         connection
-            .prepare_cached("UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4 WHERE id = ?1")?
-            .execute(params![known.id, new.mode, HashSet(new.publication.cert_id_hashes.clone()), new.publication.crl_partitions])?;
+            .prepare_cached(
+                "UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4, arl = ?5, full_delta = ?6, partition_deltas = ?7
+                WHERE id = ?1",
+            )?
+            .execute(params![known.id, new.mode, HashSet(cert_id_hashes.clone()), crl_partitions, arl, full_delta, partition_deltas])?;
         feed::append(connection, known.id, &ChangeKind::Issuer)?;
     }
     Ok(known.id)
@@ -51,10 +58,15 @@ fn conflict<T>(new: &NewIssuer, conflict: String) -> Outcome<T> {
 }
 
 fn insert(connection: &Connection, new: &NewIssuer) -> Outcome<IssuerId> {
-    let hashes = HashSet(new.publication.cert_id_hashes.clone());
+    let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
+    let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
+    let hashes = HashSet(cert_id_hashes.clone());
     connection
-        .prepare_cached("INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![new.name, new.certificate, new.mode, hashes, new.publication.crl_partitions])?;
+        .prepare_cached(
+            "INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, arl, full_delta, partition_deltas)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![new.name, new.certificate, new.mode, hashes, crl_partitions, arl, full_delta, partition_deltas])?;
     let id = IssuerId(connection.last_insert_rowid());
     feed::append(connection, id, &ChangeKind::Issuer)?;
     Ok(id)

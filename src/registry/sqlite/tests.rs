@@ -14,6 +14,8 @@ use crate::pki::CertificateStatus;
 use crate::registry::contract::{Store, registry_contract};
 use crate::registry::{IssuerMode, Publication, RegistryError};
 
+mod upgrade;
+
 /// A registry in a directory of its own.
 struct TempStore(TempDir);
 
@@ -42,7 +44,7 @@ impl Store for TempStore {
 registry_contract!(TempStore::new());
 
 fn register(registry: &SqliteRegistry) -> IssuerId {
-    let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha256].into(), crl_partitions: 0 };
+    let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha256].into(), crl_partitions: 0, crl_extras: Default::default() };
     let certificate = b"a certificate".to_vec();
     registry.register_issuer(&NewIssuer { name: "ca".into(), certificate, mode: IssuerMode::Open, publication }).unwrap()
 }
@@ -52,6 +54,7 @@ fn add(registry: &SqliteRegistry, issuer: IssuerId, numbers: std::ops::Range<u32
         serial: serial(n),
         not_before: None,
         not_after: Timestamp::MAX,
+        is_ca: false,
         partition: None,
         status: CertificateStatus::Good,
         invalidity_date: None,
@@ -177,7 +180,7 @@ fn a_newer_schema_is_left_to_the_newer_program() {
     // That closed the log too, which a reader without write access would then miss.
     drop(SqliteRegistry::open(&store.path()));
     let error = refused(&store.path());
-    assert!(matches!(error, RegistryError::TooNew { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, RegistryError::TooNew { found: 99, known: 2, .. }), "{error}");
 }
 
 #[test]

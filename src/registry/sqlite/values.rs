@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 use rusqlite::Row;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
+use crate::pki::extension::Contents;
 use crate::pki::{HashAlgorithm, RevocationReason, Serial, SignatureAlgorithm, SlotHash, Timestamp};
 use crate::registry::{CrlScope, IssuerId, IssuerMode};
 
 /// Inverted, the top bit of a hash makes the signed order of the column the order of the hashes.
 const TOP_BIT: u64 = 1 << 63;
 const SCOPE_FULL: i64 = -1;
+const SCOPE_ARL: i64 = -2;
+const SCOPE_FULL_DELTA: i64 = -3;
+/// The delta of partition n is this minus n.
+const SCOPE_PARTITION_DELTA: i64 = -(1 << 32);
 
 /// Types that are one integer in a column.
 trait Integer: Sized {
@@ -63,10 +68,32 @@ impl Integer for CrlScope {
         match self {
             CrlScope::Full => SCOPE_FULL,
             CrlScope::Partition(n) => i64::from(*n),
+            CrlScope::Authorities => SCOPE_ARL,
+            CrlScope::FullDelta => SCOPE_FULL_DELTA,
+            CrlScope::PartitionDelta(n) => SCOPE_PARTITION_DELTA - i64::from(*n),
         }
     }
     fn decode(value: i64) -> Option<Self> {
-        if value == SCOPE_FULL { Some(CrlScope::Full) } else { u32::try_from(value).ok().map(CrlScope::Partition) }
+        match value {
+            SCOPE_FULL => Some(CrlScope::Full),
+            SCOPE_ARL => Some(CrlScope::Authorities),
+            SCOPE_FULL_DELTA => Some(CrlScope::FullDelta),
+            0.. => u32::try_from(value).ok().map(CrlScope::Partition),
+            _ => u32::try_from(SCOPE_PARTITION_DELTA.checked_sub(value)?).ok().map(CrlScope::PartitionDelta),
+        }
+    }
+}
+
+impl Integer for Contents {
+    fn encode(&self) -> i64 {
+        match self {
+            Contents::All => 0,
+            Contents::UserCertificates => 1,
+            Contents::CaCertificates => 2,
+        }
+    }
+    fn decode(value: i64) -> Option<Self> {
+        [Contents::All, Contents::UserCertificates, Contents::CaCertificates].into_iter().find(|contents| contents.encode() == value)
     }
 }
 
@@ -113,7 +140,7 @@ macro_rules! integer_columns {
     )* };
 }
 
-integer_columns! { SlotHash Timestamp IssuerId IssuerMode CrlScope HashAlgorithm SignatureAlgorithm RevocationReason }
+integer_columns! { SlotHash Timestamp IssuerId IssuerMode CrlScope Contents HashAlgorithm SignatureAlgorithm RevocationReason }
 
 impl ToSql for Serial {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -178,10 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn every_scope_has_a_number_of_its_own() {
+        let partitions = [0, 1, u32::MAX].into_iter().flat_map(|n| [CrlScope::Partition(n), CrlScope::PartitionDelta(n)]);
+        let scopes: Vec<_> = [CrlScope::Full, CrlScope::Authorities, CrlScope::FullDelta].into_iter().chain(partitions).collect();
+        let numbers: BTreeSet<_> = scopes.iter().map(Integer::encode).collect();
+        assert_eq!(numbers.len(), scopes.len());
+        scopes.iter().for_each(|scope| assert_eq!(CrlScope::decode(scope.encode()), Some(*scope)));
+    }
+
+    #[test]
     fn what_no_value_stands_for_is_not_guessed() {
         assert_eq!(Timestamp::decode(-1), None);
         assert_eq!(IssuerMode::decode(3), None);
-        assert_eq!(CrlScope::decode(-2), None);
+        assert_eq!(CrlScope::decode(-4), None);
         assert_eq!(RevocationReason::decode(6), None);
     }
 }

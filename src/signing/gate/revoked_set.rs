@@ -3,8 +3,8 @@
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::crl::Listed;
-use crate::pki::{CertificateStatus, RevocationReason, Timestamp};
-use crate::registry::CertificateRecord;
+use crate::pki::crl::CrlEntry;
+use crate::pki::{RevocationReason, Timestamp};
 
 /// A set of revoked certificates. Two sets with the same number of members and the same fingerprint are the same, in whatever order they were noted.
 ///
@@ -17,13 +17,10 @@ pub struct RevokedSet {
 }
 
 impl RevokedSet {
-    /// Adds a revoked certificate of the registry; one that is good is not added.
-    pub fn note(&mut self, record: &CertificateRecord) {
-        if let CertificateStatus::Revoked(revocation) = record.status {
-            let serial = record.serial.as_der_content();
-            let reason = revocation.reason.map(RevocationReason::code);
-            self.add(&Listed { serial, revoked_at: Some(revocation.at), reason, invalidity_date: record.invalidity_date });
-        }
+    /// Adds a revoked certificate, as the registry says it.
+    pub fn note(&mut self, CrlEntry { serial, revocation, invalidity_date }: &CrlEntry) {
+        let (serial, reason) = (serial.as_der_content(), revocation.reason.map(RevocationReason::code));
+        self.add(&Listed { serial, revoked_at: Some(revocation.at), reason, invalidity_date: *invalidity_date });
     }
 
     /// Adds what an entry of a CRL says.

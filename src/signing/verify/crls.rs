@@ -1,12 +1,13 @@
-//! The newest CRL of a scope beside the registry, and the numbers of all CRLs ever published.
+//! The newest CRL of a scope beside the registry, and the numbers of all CRLs that are kept.
 
 use super::issuer::Prepared;
 use super::report::{Rule, TaskReport};
 use super::{Run, Signatures, VerifyError};
+use crate::pki::crl::CrlEntry;
 use crate::pki::{CertificateStatus, RevocationReason, Serial, Timestamp};
-use crate::registry::{CertificateRecord, CrlHead, CrlRecord, CrlScope};
-use crate::signing::gate::{self, CrlContext, Listed, MeantCrl};
-use crate::signing::{crl, partition_url};
+use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, RegistryError};
+use crate::signing::crl;
+use crate::signing::gate::{self, CrlContext, Listed, MeantCrl, NumberedCrl};
 
 const CRL_THERE: Rule = ("T5", "there is a CRL for every scope");
 const NUMBERS_GROW: Rule = ("C2", "cRLNumber and thisUpdate grow together, from CRL to CRL");
@@ -41,11 +42,10 @@ impl Known {
         })
     }
 
-    fn says(&self, record: &CertificateRecord) -> bool {
-        let CertificateStatus::Revoked(revocation) = record.status else { return false };
+    fn says(&self, CrlEntry { revocation, invalidity_date, .. }: &CrlEntry) -> bool {
         self.revoked_at == revocation.at
             && self.reason == revocation.reason.map_or(0, RevocationReason::code)
-            && self.invalidity_date == record.invalidity_date.unwrap_or_default()
+            && self.invalidity_date == invalidity_date.unwrap_or_default()
     }
 }
 
@@ -53,6 +53,9 @@ fn name_of(scope: CrlScope) -> String {
     match scope {
         CrlScope::Full => "full CRL".to_owned(),
         CrlScope::Partition(n) => format!("CRL of partition {n}"),
+        CrlScope::Authorities => "ARL".to_owned(),
+        CrlScope::FullDelta => "delta of the full CRL".to_owned(),
+        CrlScope::PartitionDelta(n) => format!("delta of partition {n}"),
     }
 }
 
@@ -64,48 +67,66 @@ impl Run<'_> {
             report.find(name, || name_of(scope), CRL_THERE, "none", "a CRL");
             return Ok(report);
         };
+        let base = self.base_of(issuer, &record.head)?;
         let mut entries = Vec::new();
-        let findings = self.look_at(issuer, &record, &mut |listed| entries.extend(Known::of(listed)));
+        let findings = self.look_at(issuer, &record, base.as_ref(), &mut |listed| entries.extend(Known::of(listed)))?;
         let readable = !findings.iter().any(|finding| finding.rule == "C10");
         report.note(name, || name_of(scope), findings);
         (report.crls, report.entries) = (1, entries.len() as u64);
-        if readable {
-            Comparison { run: self, issuer, record: &record, entries }.against_registry(&mut report)?;
+        let base = base.map(|base| base.head);
+        if readable && base.is_some() == scope.is_delta() {
+            Comparison { run: self, issuer, head: &record.head, base, entries }.against_registry(&mut report)?;
         }
         Ok(report)
     }
 
+    /// The complete CRL that a delta builds on.
+    fn base_of(&self, issuer: &Prepared, head: &CrlHead) -> Result<Option<CrlRecord>, RegistryError> {
+        match head.base.filter(|_| head.scope.is_delta()) {
+            Some(number) => self.registry.crl(issuer.issuer.id, head.scope.base(), number),
+            None => Ok(None),
+        }
+    }
+
     /// Holds a published CRL against the gate's rules.
-    fn look_at(&self, issuer: &Prepared, record: &CrlRecord, visit: &mut dyn FnMut(&Listed<'_>)) -> Vec<gate::Finding> {
-        let point = match record.scope {
-            CrlScope::Full => None,
-            CrlScope::Partition(n) => Some(partition_url(&issuer.base_url, &issuer.issuer.name, n)),
-        };
+    fn look_at(
+        &self,
+        issuer: &Prepared,
+        CrlRecord { head, der }: &CrlRecord,
+        base: Option<&CrlRecord>,
+        visit: &mut dyn FnMut(&Listed<'_>),
+    ) -> Result<Vec<gate::Finding>, RegistryError> {
+        let Prepared { issuer: registered, base_url, facts, signers, .. } = issuer;
+        let is_delta = head.scope.is_delta();
+        let complete = self.registry.newest_crl_heads(registered.id, head.scope.base(), false, 1)?.pop();
+        let point = crl::distribution_point(base_url, registered, head.scope);
+        let freshest = crl::freshest(base_url, registered, head.scope);
         let context = CrlContext {
-            issuer: &issuer.facts,
-            coverage: crl::coverage(record.scope),
-            distribution_point: point.as_deref(),
-            base: None,
-            freshest: None,
-            meant: MeantCrl { number: record.number, this_update: record.this_update, next_update: record.next_update },
-            algorithm: gate::signature_algorithm(&record.der, &issuer.facts),
+            issuer: facts,
+            coverage: crl::coverage(registered.publication.crl_contents(head.scope)),
+            distribution_point: point.as_ref().map(|point| point.uri.as_str()),
+            // A base that is gone is none.
+            base: is_delta.then(|| base.map_or(&[][..], |base| &base.der)),
+            freshest: freshest.as_deref(),
+            meant: MeantCrl { number: head.number, this_update: head.this_update, next_update: head.next_update },
+            algorithm: gate::signature_algorithm(der, facts),
             // Compared entry by entry, with names.
             truth: None,
             previous: None,
-            companion: None,
-            ocsp: !issuer.signers.is_empty(),
-            last: record.next_update == Timestamp::MAX,
+            companion: complete.filter(|_| is_delta).map(|c| NumberedCrl { number: c.number, this_update: c.this_update }),
+            ocsp: !signers.is_empty(),
+            last: head.next_update == Timestamp::MAX,
             verify_signature: self.options.signatures != Signatures::None,
             now: (self.clock)(),
         };
-        gate::check_crl_and_visit(&record.der, &context, visit)
+        Ok(gate::check_crl_and_visit(der, &context, visit))
     }
 
     /// Rule C2 over time: of two CRLs of a scope, the one with the greater number is not older.
     pub(super) fn crl_numbers(&self, issuer: &Prepared) -> Result<TaskReport, VerifyError> {
         let (mut report, mut before) = (TaskReport::default(), None::<CrlHead>);
         self.registry.visit_crls(issuer.issuer.id, &mut |head| {
-            let same_scope = before.filter(|before| before.scope == head.scope);
+            let same_scope = before.take().filter(|before| before.scope == head.scope);
             if let Some(before) = same_scope.filter(|before| before.this_update > head.this_update) {
                 let found = format!("number {} at {}, number {} at {}", before.number, before.this_update, head.number, head.this_update);
                 report.find(&issuer.issuer.name, || name_of(head.scope), NUMBERS_GROW, found, "the greater number later");
@@ -120,47 +141,89 @@ impl Run<'_> {
 struct Comparison<'a> {
     run: &'a Run<'a>,
     issuer: &'a Prepared,
-    record: &'a CrlRecord,
+    head: &'a CrlHead,
+    /// That of a delta.
+    base: Option<CrlHead>,
     entries: Vec<Known>,
 }
 
 impl Comparison<'_> {
     fn against_registry(mut self, report: &mut TaskReport) -> Result<(), VerifyError> {
-        let (name, record, id) = (&self.issuer.issuer.name, self.record, self.issuer.issuer.id);
-        let artefact = |serial: &Serial| format!("{}, serial {serial}", name_of(record.scope));
+        let name = &self.issuer.issuer.name;
         self.entries.sort_unstable_by_key(|entry| entry.serial);
         for pair in self.entries.windows(2).filter(|pair| pair[0].serial == pair[1].serial) {
-            report.find(name, || artefact(&pair[0].serial), LISTED_ONCE, "twice", "once");
+            report.find(name, || self.artefact(&pair[0].serial), LISTED_ONCE, "twice", "once");
         }
         self.entries.dedup_by_key(|entry| entry.serial);
-        self.run.registry.visit_revoked(id, record.scope, Timestamp::default(), &mut |revoked| {
-            match self.entries.binary_search_by_key(&revoked.serial, |entry| entry.serial) {
-                Ok(index) => {
-                    let entry = &mut self.entries[index];
-                    entry.named = true;
-                    if !entry.says(&revoked) {
-                        let found = format!("revoked at {}, reason {}", entry.revoked_at, entry.reason);
-                        report.find(name, || artefact(&revoked.serial), LISTED_AS_REGISTERED, found, format!("{:?}", revoked.status));
-                    }
-                }
-                // What had expired may have left (rule C6).
-                Err(_) if revoked.not_after < record.this_update => {}
-                Err(_) => report.find(
-                    name,
-                    || artefact(&revoked.serial),
-                    LISTED,
-                    format!("not on CRL number {}", record.number),
-                    format!("{:?}", revoked.status),
-                ),
+        self.name_entries(report)?;
+        self.look_for_missing(report)?;
+        self.look_at_unnamed(report)
+    }
+
+    fn artefact(&self, serial: &Serial) -> String {
+        format!("{}, serial {serial}", name_of(self.head.scope))
+    }
+
+    fn visit_revoked(&self, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<(), RegistryError> {
+        self.run.registry.visit_revoked(self.issuer.issuer.id, selection, visit).map(|_| ())
+    }
+
+    /// The revoked certificates that may stand on it: all of its scope, on a delta those that are not reflected in its base.
+    fn selection(&self) -> CrlSelection {
+        let Comparison { issuer, head, base, .. } = self;
+        CrlSelection {
+            scope: head.scope,
+            contents: issuer.issuer.publication.crl_contents(head.scope),
+            not_after_from: Timestamp::default(),
+            or_recorded_after: u64::MAX,
+            changed: base.as_ref().map(|base| ChangeRange { after: base.reflects, up_to: u64::MAX }),
+        }
+    }
+
+    /// Marks the entries that the registry names, and finds those of which it says something else.
+    fn name_entries(&mut self, report: &mut TaskReport) -> Result<(), VerifyError> {
+        let mut entries = std::mem::take(&mut self.entries);
+        self.visit_revoked(&self.selection(), &mut |revoked| {
+            let Ok(index) = entries.binary_search_by_key(&revoked.serial, |entry| entry.serial) else { return };
+            entries[index].named = true;
+            if !entries[index].says(revoked) {
+                let found = format!("revoked at {}, reason {}", entries[index].revoked_at, entries[index].reason);
+                let wanted = format!("{:?}", revoked.revocation);
+                report.find(&self.issuer.issuer.name, || self.artefact(&revoked.serial), LISTED_AS_REGISTERED, found, wanted);
             }
         })?;
-        let unnamed = |entry: &&Known| !entry.named;
-        for entry in self.entries.iter().filter(unnamed).take(MAX_LOOKUPS) {
-            let registered = self.run.registry.certificate(id, &entry.serial)?;
-            let artefact = || artefact(&entry.serial);
-            match registered {
+        self.entries = entries;
+        Ok(())
+    }
+
+    /// Those that must stand on it and do not.
+    fn look_for_missing(&self, report: &mut TaskReport) -> Result<(), VerifyError> {
+        let Comparison { issuer, head, .. } = self;
+        let mut missing = Vec::new();
+        // What had expired may have left (rule C6).
+        self.visit_revoked(&CrlSelection { not_after_from: head.this_update, ..self.selection() }, &mut |revoked| {
+            if self.entries.binary_search_by_key(&revoked.serial, |entry| entry.serial).is_err() {
+                missing.push(revoked.serial);
+            }
+        })?;
+        for serial in &missing {
+            report.find(&issuer.issuer.name, || self.artefact(serial), LISTED, format!("not on CRL number {}", head.number), "an entry");
+        }
+        Ok(())
+    }
+
+    /// Entries that are not those of a certificate of the selection.
+    fn look_at_unnamed(&self, report: &mut TaskReport) -> Result<(), VerifyError> {
+        let Comparison { run, issuer, head, .. } = self;
+        let name = &issuer.issuer.name;
+        for entry in self.entries.iter().filter(|entry| !entry.named).take(MAX_LOOKUPS) {
+            let artefact = || self.artefact(&entry.serial);
+            match run.registry.certificate(issuer.issuer.id, &entry.serial)? {
                 Some(known) if matches!(known.status, CertificateStatus::Revoked(_)) => {
-                    report.find(name, artefact, IN_ITS_PARTITION, format!("one of partition {:?}", known.partition), name_of(record.scope));
+                    // A delta may repeat what its base says.
+                    if !issuer.issuer.publication.lists(head.scope, &known) {
+                        report.find(name, artefact, IN_ITS_PARTITION, format!("{:?}", known.crl_place()), name_of(head.scope));
+                    }
                 }
                 Some(_) => report.find(name, artefact, REVOKED, "listed", "not listed: it is good"),
                 None => report.find(name, artefact, REVOKED, "listed", "not listed: the registry does not know it"),

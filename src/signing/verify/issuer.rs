@@ -69,7 +69,7 @@ impl Prepared {
 
     /// The scopes in which it publishes CRLs.
     pub(super) fn scopes(&self) -> impl Iterator<Item = CrlScope> + use<> {
-        std::iter::once(CrlScope::Full).chain((0..self.issuer.publication.crl_partitions).map(CrlScope::Partition))
+        self.issuer.publication.crl_scopes()
     }
 
     /// Notes that signatures of these signers were seen.

@@ -137,7 +137,7 @@ impl Side<'_> {
             signer: &signer.facts,
             cert_id_hash: self.hash,
             serial: record.serial.as_der_content(),
-            truth: Some(CertificateTruth { status: record.status, is_ca: false }),
+            truth: Some(CertificateTruth { status: record.status, is_ca: record.is_ca }),
             previous: None,
             timing: None,
             pre_produced: true,

@@ -9,7 +9,7 @@ use rusqlite::params;
 use super::*;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::{Revocation, RevocationReason, Timestamp};
-use crate::registry::CrlRecord;
+use crate::registry::{CrlHead, CrlRecord};
 use crate::signing::gate::{Profile, Programme};
 use crate::signing::tests::{Bench, pass, serial};
 
@@ -125,13 +125,15 @@ fn c4_a_partition_lists_the_certificates_that_name_it() {
 #[test]
 fn t5_c1_c2_c10_a_crl_that_is_missing_damaged_or_renumbered_is_found() {
     assert_eq!(tampered("DELETE FROM crl WHERE scope = 1"), BTreeSet::from([("T5", "there is a CRL for every scope")]));
-    let last = "UPDATE crl SET der = CAST(substr(der, 1, length(der) - 1) || x'";
+    let full = "WHERE crl = (SELECT id FROM crl WHERE scope = -1)";
+    let last = "UPDATE crl_chunk SET der = CAST(substr(der, 1, length(der) - 1) || x'";
     for octet in ["00", "ff"] {
-        let found = tampered(&format!("{last}{octet}' AS BLOB) WHERE scope = -1"));
+        let found = tampered(&format!("{last}{octet}' AS BLOB) {full}"));
         assert_eq!(found, BTreeSet::from([("C1", "the signature verifies with the CA's key")]));
     }
-    let cut = tampered("UPDATE crl SET der = substr(der, 1, length(der) - 1) WHERE scope = -1");
-    assert_eq!(cut, BTreeSet::from([("C10", "one CRL in DER")]));
+    let cut =
+        format!("UPDATE crl_chunk SET der = substr(der, 1, length(der) - 1) {full}; UPDATE crl SET octets = octets - 1 WHERE scope = -1");
+    assert_eq!(tampered(&cut), BTreeSet::from([("C10", "one CRL in DER")]));
     assert_eq!(tampered("UPDATE crl SET number = 0 WHERE scope = 0"), BTreeSet::from([("C2", "cRLNumber is what was reserved")]));
 }
 
@@ -160,9 +162,9 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
         issuer: &ca.subject,
         authority_key_identifier: &ca.key_identifier,
         algorithm: bench.ca_key.signature_algorithm(),
-        number: before.number + 1,
+        number: before.head.number + 1,
         this_update: bench.start,
-        next_update: before.next_update,
+        next_update: before.head.next_update,
         base: None,
         distribution_point: None,
         freshest: None,
@@ -172,8 +174,9 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
     entries.iter().for_each(|entry| crl.push(entry));
     let unsigned = crl.finish().unwrap();
     let signature = bench.ca_key.sign(unsigned.to_be_signed()).unwrap();
-    let record = CrlRecord { number: before.number + 1, der: unsigned.with_signature(&signature), ..before };
-    bench.registry.publish_crl(bench.issuer().id, &record).unwrap();
+    let head = CrlHead { number: before.head.number + 1, ..before.head };
+    let record = CrlRecord { head, der: unsigned.with_signature(&signature) };
+    bench.registry.publish_crls(bench.issuer().id, &[record]).unwrap();
     assert_eq!(found(&bench, bench.start), BTreeSet::from([("C9", "a certificate is listed once")]));
 }
 

@@ -5,8 +5,7 @@ use super::*;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::der_encoding::{constructed, integer_content, tag, tlv};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::pki::{CertificateStatus, Revocation, RevocationReason, Serial};
-use crate::registry::CertificateRecord;
+use crate::pki::{Revocation, RevocationReason, Serial};
 use crate::signing::schedule::next_update;
 use shape::oid;
 
@@ -35,14 +34,11 @@ pub(super) struct Scene {
     pub(super) spoils_signature: bool,
 }
 
-fn records() -> impl Iterator<Item = CertificateRecord> {
+fn entries() -> [CrlEntry; 3] {
     let reasons = [RevocationReason::KeyCompromise, RevocationReason::Superseded, RevocationReason::CessationOfOperation];
-    reasons.into_iter().enumerate().map(|(index, reason)| CertificateRecord {
+    [0, 1, 2].map(|index| CrlEntry {
         serial: Serial::from_magnitude(&[7, 7, 7, 7, 7, 7, 7, 7, index as u8 * 2]).unwrap(),
-        not_before: None,
-        not_after: start().saturating_add(90 * DAY),
-        partition: Some(0),
-        status: CertificateStatus::Revoked(Revocation { at: start(), reason: Some(reason) }),
+        revocation: Revocation { at: start(), reason: Some(reasons[index]) },
         invalidity_date: None,
     })
 }
@@ -51,12 +47,8 @@ impl Scene {
     /// A complete CRL.
     pub(super) fn of(coverage: Coverage, distribution_point: Option<&'static str>) -> Scene {
         let world = World::new();
-        let (mut entries, mut truth) = (Vec::new(), RevokedSet::default());
-        for record in records() {
-            let CertificateStatus::Revoked(revocation) = record.status else { unreachable!() };
-            entries.push(CrlEntry { serial: record.serial, revocation, invalidity_date: None });
-            truth.note(&record);
-        }
+        let (entries, mut truth) = (entries(), RevokedSet::default());
+        entries.iter().for_each(|entry| truth.note(entry));
         let meant = MeantCrl { number: NUMBER, this_update: start(), next_update: next_update(start(), 7 * DAY, Timestamp::MAX) };
         let contents = match coverage {
             Coverage::All => Contents::All,

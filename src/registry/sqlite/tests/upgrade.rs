@@ -1,0 +1,52 @@
+//! Registries that an earlier version of this program has written.
+
+use super::*;
+use crate::pki::extension::Contents;
+use crate::registry::{CrlHead, CrlSelection};
+
+const VERSION_1: &str = "
+    INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, revoked) VALUES ('ca', x'01', 0, x'02', 1, 2);
+    INSERT INTO certificate (issuer, slot_hash, serial, not_after, partition, status, revoked_at, recorded_at)
+        VALUES (1, 5, x'05', 1000, 0, 1, 7, 8), (1, 6, x'06', 3000, NULL, 1, 7, 8), (1, 7, x'07', 3000, NULL, 0, NULL, 8);
+    INSERT INTO change (issuer, kind, payload) VALUES (1, 1, x''), (1, 3, x'000000000000000500000000'), (1, 5, x''), (1, 5, x'00000000');
+    INSERT INTO watermark VALUES ('signing/ca/crl', 3);
+    INSERT INTO crl (issuer, scope, number, this_update, next_update, refresh_at, der)
+        VALUES (1, -1, 1, 10, 90, 50, x'aa'), (1, -1, 2, 2000, 2090, 2050, x'bbbb'), (1, 0, 1, 10, 90, 50, x'cc');
+";
+
+#[test]
+fn a_registry_of_the_first_version_is_brought_up_to_date_with_everything_in_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    connection::create_version(&path, 1);
+    let earlier = Connection::open(&path).unwrap();
+    earlier.execute_batch(VERSION_1).unwrap();
+    earlier.close().unwrap();
+    let error = SqliteRegistry::open_read_only(&path).unwrap_err();
+    assert!(error.to_string().contains("open it once with write access"), "{error}");
+
+    let registry = SqliteRegistry::open(&path).unwrap();
+    let issuer = registry.issuers().unwrap().remove(0);
+    assert_eq!(issuer.publication.crl_extras, Default::default());
+    let latest = registry.latest_crls(issuer.id).unwrap();
+    assert_eq!(latest.iter().map(|crl| (crl.head.number, crl.der.len())).collect::<Vec<_>>(), [(2, 2), (1, 1)]);
+    let CrlHead { this_update, scheduled, reflects, .. } = latest[0].head;
+    assert_eq!((this_update.unix(), scheduled, reflects), (2000, false, 0), "what it reflects is not known");
+    assert_eq!(registry.next_crl_number(issuer.id, CrlScope::Full).unwrap(), 3);
+    assert_eq!(registry.newest_crl_heads(issuer.id, CrlScope::Full, true, 9).unwrap(), []);
+    assert_eq!((registry.watermark("signing/ca/crl").unwrap(), registry.changes_after(0, 9).unwrap().len()), (3, 4));
+
+    // As after that, no CRL is called scheduled: nothing leaves because of what an earlier version has issued.
+    let all = CrlSelection {
+        scope: CrlScope::Full,
+        contents: Contents::All,
+        not_after_from: Timestamp::default(),
+        or_recorded_after: 0,
+        changed: None,
+    };
+    let mut listed = 0;
+    assert_eq!(registry.visit_revoked(issuer.id, &all, &mut |_| listed += 1).unwrap(), 4);
+    assert_eq!(listed, 2);
+    drop(registry);
+    SqliteRegistry::open_read_only(&path).unwrap();
+}
