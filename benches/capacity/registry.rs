@@ -13,7 +13,7 @@ use kakunin::pki::{CertificateInfo, SlotHash, SlotRange, Timestamp};
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CrlScope, IssuerId, IssuerMode, NewIssuer, PackHead, PackRecord, Publication, Registry};
 use kakunin::signing::gate::Profile;
-use kakunin::signing::{IssuerSigning, ResponseSigner, Timing, crl, describe_signer};
+use kakunin::signing::{CrlPolicy, IssuerSigning, ResponseSigner, Timing, crl, describe_signer};
 use kakunin::token::Key;
 use kakunin::token::software::SoftwareKey;
 use serde::{Deserialize, Serialize};
@@ -64,8 +64,8 @@ pub(crate) fn ensure(world: &World) -> Result<()> {
 pub(crate) fn build(world: &World) -> Result<Built> {
     let registry = SqliteRegistry::create(&world.registry())?;
     let (now, signing) = found(world, &registry)?;
-    let empty_crl = crl::issue(&registry, &signing, signing.crl_key.as_deref().context("the CA has a key")?, CrlScope::Full, None, now)?;
-    registry.publish_crls(signing.issuer.id, &[empty_crl])?;
+    let empty_crl = crl::issue(&registry, &signing, signing.crl_key.as_deref().context("the CA has a key")?, CrlScope::Full, now)?;
+    registry.publish_crls(signing.issuer.id, &empty_crl)?;
     let bits = SlotRange::bits_for(world.certificates);
     registry.regroup_packs(signing.issuer.id, 0, bits, 0, &mut std::iter::empty())?;
     publish(world, &registry, &signing, bits, now)?;
@@ -109,7 +109,16 @@ pub(crate) fn opened(registry: &dyn Registry, key: Key, crl_key: Option<Key>) ->
     let responder = Some(ResponseSigner { key, signer, id, not_after: certificate.not_after });
     let base_url = "http://127.0.0.1".to_owned();
     let profile = Profile::default();
-    Ok(IssuerSigning { issuer, certificate, responder, crl_key, ocsp_timing: timing, crl_timing: timing, base_url, profile })
+    Ok(IssuerSigning {
+        issuer,
+        certificate,
+        responder,
+        crl_key,
+        ocsp_timing: timing,
+        crl_policy: CrlPolicy::new(timing),
+        base_url,
+        profile,
+    })
 }
 
 /// Opens the key of the world's responder.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use kakunin::pki::Timestamp;
-use kakunin::signing::{IssuerSigning, Timing, Worker};
+use kakunin::signing::{CrlPolicy, IssuerSigning, Timing, Worker};
 
 use super::usage::{self, Usage};
 use super::world::{World, now};
@@ -35,7 +35,7 @@ pub(crate) fn run(directory: &Path) -> Result<()> {
         responder: None,
         crl_key: Some(key),
         ocsp_timing: timing,
-        crl_timing: timing,
+        crl_policy: CrlPolicy::new(timing),
         base_url: "http://va.example".into(),
         profile: Default::default(),
     };

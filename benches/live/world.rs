@@ -18,7 +18,7 @@ use kakunin::registry::{CertificateRecord, IssuerMode, NewIssuer, OnConflict, Pu
 use kakunin::responder::live::{Answered, Dropped, Lane, LiveOutcome, Origin, Policy, Reply, Settings, Source};
 use kakunin::responder::{Content, Follower};
 use kakunin::signing::live::{LiveSigner, LiveSigning, NotSigned, Waiter};
-use kakunin::signing::{IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
+use kakunin::signing::{CrlPolicy, IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
 use kakunin::token::Key;
 
 const CERTIFICATES: u64 = 1000;
@@ -125,10 +125,10 @@ fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<
     let id = registry.register_signer(issuer.id, &signer)?;
     let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
     let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
-    let crl_timing = Timing { validity: 7 * DAY, refresh: DAY };
+    let crl_policy = CrlPolicy::new(Timing { validity: 7 * DAY, refresh: DAY });
     let base_url = "http://va.example".to_owned();
     let signing =
-        IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url, profile: Default::default() };
+        IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_policy, base_url, profile: Default::default() };
     let report = Worker::new(registry.clone(), vec![signing.clone()], 2, Default::default())?.pass(&now);
     ensure!(report.responses == CERTIFICATES && report.failures.is_empty(), "{report:?}");
     Ok((registry, signing))

@@ -20,7 +20,7 @@ use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, KeyAlgorit
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CertificateRecord, IssuerMode, NewIssuer, OnConflict, Publication, Registry};
 use kakunin::signing::gate::Profile;
-use kakunin::signing::{IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
+use kakunin::signing::{CrlPolicy, IssuerSigning, ResponseSigner, Timing, Worker, describe_signer};
 use kakunin::token::{Key, signatures_per_second};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -139,9 +139,9 @@ impl Issuer {
         let id = registry.register_signer(issuer.id, &signer)?;
         let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
         let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
-        let crl_timing = Timing { validity: 7 * DAY, refresh: DAY };
+        let crl_policy = CrlPolicy::new(Timing { validity: 7 * DAY, refresh: DAY });
         let base_url = "http://va.example".to_owned();
-        let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_timing, base_url, profile };
+        let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_policy, base_url, profile };
         Ok(Issuer { registry, signing, start })
     }
 

@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use tracing::error;
 
 use super::responder_certificates::{pick_up, renew_where_due};
-use crate::config::{Config, IssuerConfig, KeyConfig, TokenConfig};
+use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
-use crate::signing::{IssuerSigning, ResponseSigner, Timing, describe_signer};
+use crate::signing::{CrlPolicy, IssuerSigning, ResponseSigner, Timing, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
 use crate::token::{Key, TokenError};
@@ -167,6 +167,11 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
     Ok(IssuerKeys { ca: ca_key, responder })
 }
 
+/// How CRLs are made, as configured.
+fn crl_policy(config: &CrlConfig) -> CrlPolicy {
+    CrlPolicy::new(Timing { validity: config.validity, refresh: config.refresh })
+}
+
 /// What came of opening the keys of the issuers.
 pub(super) struct Opened {
     pub(super) issuers: Vec<IssuerSigning>,
@@ -251,7 +256,7 @@ fn open_issuer(
         responder,
         crl_key: keys.ca,
         ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
-        crl_timing: Timing { validity: issuer_config.crl.validity, refresh: issuer_config.crl.refresh },
+        crl_policy: crl_policy(&issuer_config.crl),
         base_url: config.base_url.clone(),
         profile: issuer_config.profile(),
     };

@@ -9,10 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Timing;
+use super::crl::PlannedCrl;
+use super::crl_agenda::CrlAgenda;
 use super::ocsp::Extent;
 use super::schedule::{self, Turn};
 use crate::pki::{HashAlgorithm, Timestamp};
-use crate::registry::{Change, ChangeKind, CrlPlace, CrlScope, PackHead};
+use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
 
 /// A failed lane is left alone for at most this long, and a failed task for as long.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
@@ -47,9 +49,11 @@ pub(super) struct Work {
 pub(super) struct Published<'a> {
     pub(super) heads: &'a [PackHead],
     /// When the next CRL of each scope is planned.
-    pub(super) crls: &'a [(CrlScope, Timestamp)],
+    pub(super) crls: &'a [(CrlScope, PlannedCrl)],
     /// Changes up to here are reflected in it.
     pub(super) watermark: u64,
+    /// Changes up to here have been forgotten: where that is further, nobody knows what is not reflected in it.
+    pub(super) pruned: u64,
 }
 
 /// A task that somebody works on: changes that come from now on may not be in what it publishes.
@@ -69,9 +73,8 @@ pub(super) struct Agenda {
     /// When each slot is signed anew, by time and by slot.
     by_time: BTreeSet<(Timestamp, u32)>,
     by_slot: BTreeMap<u32, Timestamp>,
-    crls: BTreeMap<CrlScope, Timestamp>,
+    crls: CrlAgenda,
     revoked_slots: BTreeSet<u32>,
-    revoked_scopes: BTreeSet<CrlScope>,
     new_slots: BTreeSet<u32>,
     /// The newest change that is reflected in the sets above.
     pub(super) seen: u64,
@@ -80,7 +83,9 @@ pub(super) struct Agenda {
     /// Whether nothing may be begun until the slots have been divided.
     pub(super) must_grow: bool,
     /// Whether changes were seen that the stored watermark does not cover.
-    pub(super) ahead_of_watermark: bool,
+    ahead_of_watermark: bool,
+    /// The stored watermark.
+    stored: u64,
     failures: u32,
     retry_at: Timestamp,
     /// Tasks that somebody works on.
@@ -98,14 +103,14 @@ impl Agenda {
             timing: work.timing,
             by_time: BTreeSet::new(),
             by_slot: BTreeMap::new(),
-            crls: work.crl_scopes.into_iter().map(|scope| (scope, Timestamp::default())).collect(),
+            crls: CrlAgenda::new(work.crl_scopes),
             revoked_slots: BTreeSet::new(),
-            revoked_scopes: BTreeSet::new(),
             new_slots: BTreeSet::new(),
-            seen: published.watermark,
+            seen: published.watermark.max(published.pruned),
             may_have_grown: true,
             must_grow: false,
             ahead_of_watermark: false,
+            stored: published.watermark,
             failures: 0,
             retry_at: Timestamp::default(),
             in_flight: BTreeMap::new(),
@@ -115,8 +120,13 @@ impl Agenda {
             (0..1u32 << agenda.slot_bits).for_each(|slot| agenda.plan(slot, Timestamp::default()));
         }
         published.heads.iter().for_each(|head| agenda.published(head));
-        for (scope, refresh_at) in published.crls {
-            agenda.crls.entry(*scope).and_modify(|due| *due = *refresh_at);
+        published.crls.iter().for_each(|(scope, planned)| agenda.crls.published(*scope, *planned));
+        if published.watermark < published.pruned {
+            if agenda.hash.is_some() {
+                agenda.new_slots.extend(0..1u32 << agenda.slot_bits);
+            }
+            agenda.crls.distrust(published.pruned);
+            agenda.ahead_of_watermark = true;
         }
         agenda
     }
@@ -134,10 +144,7 @@ impl Agenda {
                 if self.hash.is_some() {
                     self.revoked_slots.extend(revoked.iter().map(|(hash, _)| hash.slot(self.slot_bits)));
                 }
-                let partition = |place| if let CrlPlace::Partition(n) = place { Some(CrlScope::Partition(n)) } else { None };
-                let scopes = revoked.iter().filter_map(|(_, place)| partition(*place)).chain([CrlScope::Full]);
-                // A scope that is not published here has no CRL to issue.
-                self.revoked_scopes.extend(scopes.filter(|scope| self.crls.contains_key(scope)));
+                self.crls.note(revoked.iter().map(|(_, place)| *place), change.sequence);
                 (self.may_have_grown, self.ahead_of_watermark) = (true, true);
             }
             ChangeKind::Issuer | ChangeKind::Packs(..) | ChangeKind::Crl(_) | ChangeKind::Signer => {}
@@ -149,13 +156,13 @@ impl Agenda {
     /// that one will find its place taken.
     pub(super) fn urgent(&self, now: Timestamp, limit: usize) -> Vec<Task> {
         let slots = self.revoked_slots.iter().filter_map(|slot| self.slot_task(*slot, Extent::Changed));
-        let all = slots.chain(self.revoked_scopes.iter().map(|scope| Task::Crl(*scope)));
+        let all = slots.chain(self.crls.urgent(now).map(Task::Crl));
         all.filter(|task| !self.in_flight.contains_key(task) && !self.is_postponed(task, now)).take(limit).collect()
     }
 
     /// CRLs whose time has come, new certificates, then slots whose time has come; at most `limit` of them.
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<Task> {
-        let crls = self.crls.iter().filter(|(_, due)| **due <= now).map(|(scope, _)| Task::Crl(*scope));
+        let crls = self.crls.due(now).map(Task::Crl);
         let new = self.new_slots.iter().filter(|slot| self.by_slot.get(slot).is_none_or(|due| *due > now));
         let new = new.filter_map(|slot| self.slot_task(*slot, Extent::Changed));
         let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::All));
@@ -170,7 +177,7 @@ impl Agenda {
     /// Whether somebody works on the same artefact, or is to do so urgently.
     fn is_taken(&self, task: &Task) -> bool {
         match *task {
-            Task::Crl(scope) => self.in_flight.contains_key(task) || self.revoked_scopes.contains(&scope),
+            Task::Crl(_) => self.in_flight.contains_key(task),
             Task::Slot(hash, slot, _) => {
                 let extents = [Extent::All, Extent::Changed];
                 self.revoked_slots.contains(&slot) || extents.iter().any(|e| self.in_flight.contains_key(&Task::Slot(hash, slot, *e)))
@@ -186,20 +193,24 @@ impl Agenda {
     pub(super) fn begin(&mut self, task: Task, now: Timestamp) {
         let (revoked, new) = match task {
             Task::Slot(_, slot, _) => (self.revoked_slots.remove(&slot), self.new_slots.remove(&slot)),
-            Task::Crl(scope) => (self.revoked_scopes.remove(&scope), false),
+            Task::Crl(scope) => {
+                self.crls.begin(scope);
+                (false, false)
+            }
         };
         self.in_flight.insert(task, InFlight { since: now, revoked, new });
     }
 
     /// Nobody works on a task any more. Where it is not `done`, everything that it stood for is to be done again.
     pub(super) fn end(&mut self, task: Task, done: bool) {
-        let Some(InFlight { revoked, new, .. }) = self.in_flight.remove(&task).filter(|_| !done) else { return };
+        let Some(InFlight { revoked, new, .. }) = self.in_flight.remove(&task) else { return };
         match task {
+            Task::Slot(..) if done => {}
             Task::Slot(_, slot, _) => {
                 self.revoked_slots.extend(revoked.then_some(slot));
                 self.new_slots.extend(new.then_some(slot));
             }
-            Task::Crl(scope) => self.revoked_scopes.extend(revoked.then_some(scope)),
+            Task::Crl(scope) => self.crls.end(scope, done),
         }
     }
 
@@ -209,8 +220,8 @@ impl Agenda {
     }
 
     /// A CRL was published.
-    pub(super) fn crl_published(&mut self, scope: CrlScope, refresh_at: Timestamp) {
-        self.crls.insert(scope, refresh_at);
+    pub(super) fn crl_published(&mut self, scope: CrlScope, planned: PlannedCrl) {
+        self.crls.published(scope, planned);
     }
 
     /// A slot was published for one hash.
@@ -221,10 +232,20 @@ impl Agenda {
         }
     }
 
-    /// Whether every change seen is reflected in what is published.
-    pub(super) fn is_settled(&self) -> bool {
-        let stands_for_changes = self.in_flight.values().any(|task| task.revoked || task.new);
-        self.revoked_slots.is_empty() && self.new_slots.is_empty() && self.revoked_scopes.is_empty() && !stands_for_changes
+    /// Up to which change everything is reflected in what is published, where that is further than what is stored.
+    pub(super) fn watermark_to_store(&self) -> Option<u64> {
+        let stands_for_changes = || self.in_flight.values().any(|task| task.revoked || task.new);
+        if !self.ahead_of_watermark || !self.revoked_slots.is_empty() || !self.new_slots.is_empty() || stands_for_changes() {
+            return None;
+        }
+        let reflected = self.crls.first_unreflected().map_or(self.seen, |first| first.saturating_sub(1));
+        Some(reflected).filter(|reflected| *reflected > self.stored)
+    }
+
+    /// The watermark was stored.
+    pub(super) fn stored(&mut self, watermark: u64) {
+        self.stored = watermark;
+        self.ahead_of_watermark = watermark < self.seen;
     }
 
     /// Whether the lane may be worked in: not so for a while after a failure, so that a token that is down is not stormed.
@@ -278,7 +299,7 @@ fn is_ahead(until: Timestamp, now: Timestamp) -> bool {
 mod tests {
     use super::*;
     use crate::pki::SlotHash;
-    use crate::registry::IssuerId;
+    use crate::registry::{CrlPlace, IssuerId};
 
     fn at(seconds: u64) -> Timestamp {
         Timestamp::from_unix(seconds).unwrap()
@@ -288,18 +309,17 @@ mod tests {
 
     fn responses() -> Agenda {
         let work = Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], timing: TIMING };
-        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0 })
+        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
     }
 
     fn crls() -> Agenda {
         let work = Work { slot_bits: 1, cert_id_hash: None, crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)], timing: TIMING };
-        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0 })
+        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
     }
 
     fn revocation(sequence: u64) -> Change {
-        let kind =
-            ChangeKind::Revocations(vec![(SlotHash(u64::MAX), CrlPlace::Partition(0)), (SlotHash(u64::MAX - 1), CrlPlace::Partition(9))]);
-        Change { sequence, issuer: IssuerId(1), kind }
+        let places = [(SlotHash(u64::MAX), CrlPlace::Partition(0)), (SlotHash(u64::MAX - 1), CrlPlace::Partition(9))];
+        Change { sequence, issuer: IssuerId(1), kind: ChangeKind::Revocations(places.to_vec()) }
     }
 
     fn head(slot: u32, this_update: Timestamp) -> PackHead {
@@ -327,16 +347,29 @@ mod tests {
             [Task::Crl(CrlScope::Full), Task::Crl(CrlScope::Partition(0))],
             "partition 9 is not published here"
         );
-        assert!(!responses.is_settled() && !crls.is_settled());
-        for (agenda, tasks) in [(&mut responses, 1), (&mut crls, 2)] {
+        for (agenda, tasks, reflected) in [(&mut responses, 1, None), (&mut crls, 2, Some(6))] {
+            assert_eq!(agenda.watermark_to_store(), reflected);
             let urgent = agenda.urgent(now, 9);
             assert_eq!(urgent.len(), tasks);
             urgent.iter().for_each(|task| agenda.begin(*task, now));
-            assert!(agenda.urgent(now, 9).is_empty() && !agenda.is_settled(), "in flight is not published");
+            assert!(agenda.urgent(now, 9).is_empty() && agenda.watermark_to_store() == reflected, "in flight is not published");
             urgent.iter().for_each(|task| agenda.end(*task, true));
-            assert!(agenda.is_settled());
+            assert_eq!(agenda.watermark_to_store(), Some(7));
+            agenda.stored(7);
+            assert_eq!(agenda.watermark_to_store(), None);
         }
-        assert_eq!((responses.seen, crls.seen), (7, 7));
+    }
+
+    #[test]
+    fn c9_a_lane_that_was_away_for_longer_than_the_feed_is_kept_looks_at_everything_once() {
+        let work = Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], timing: TIMING };
+        let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
+        let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4 });
+        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::Changed));
+        assert_eq!(agenda.due(at(1_000_001), 9), slots, "what has changed is found by looking at all of them");
+        slots.iter().for_each(|task| agenda.begin(*task, at(1_000_001)));
+        slots.iter().for_each(|task| agenda.end(*task, true));
+        assert_eq!(agenda.watermark_to_store(), Some(4));
     }
 
     #[test]
@@ -356,7 +389,7 @@ mod tests {
         assert_eq!(agenda.urgent(now, 9), [urgent], "what failed is to be done again");
         agenda.end(refresh, false);
         assert!(!agenda.due(now, 9).contains(&refresh), "the refresh waits for what is urgent");
-        assert!(!agenda.is_failing(now) && !agenda.is_settled());
+        assert!(!agenda.is_failing(now) && agenda.watermark_to_store().is_none());
     }
 
     #[test]
@@ -393,7 +426,7 @@ mod tests {
         agenda.succeeded();
         assert_eq!(agenda.urgent(now, 9), [Task::Crl(CrlScope::Partition(0))]);
         assert!(agenda.due(now, 9).is_empty(), "it is urgent, so it is not merely due");
-        assert!(agenda.is_failing(now) && !agenda.is_settled());
+        assert!(agenda.is_failing(now) && agenda.watermark_to_store().is_none());
         assert_eq!(agenda.urgent(now.saturating_add(MAX_BACKOFF), 9).len(), 2);
     }
 }

@@ -6,12 +6,15 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use tracing::warn;
+
 use super::agenda::Task;
+use super::crl::PlannedCrl;
 use super::metrics::SigningMetrics;
 use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
-use crate::pki::{SlotRange, Timestamp};
-use crate::registry::{CrlScope, PackHead, Registry, RegistryError};
+use crate::pki::SlotRange;
+use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
 
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
@@ -48,8 +51,12 @@ pub(super) struct Outcome {
 
 /// What was published.
 pub(super) enum Published {
-    Pack { head: PackHead, responses: u64 },
-    Crl { scope: CrlScope, refresh_at: Timestamp },
+    Pack {
+        head: PackHead,
+        responses: u64,
+    },
+    /// One, or a complete one and its delta, each with what is planned next.
+    Crls(Vec<(CrlScope, PlannedCrl)>),
 }
 
 /// A pack that waits to be published.
@@ -149,7 +156,7 @@ impl Crew<'_> {
                     self.registry.publish_packs(job.signing.issuer.id, job.slot_bits, std::slice::from_ref(&signed.record))?;
                     Ok(self.pack_published(signed.record.head, signed.signatures))
                 }),
-                Task::Crl(scope) => self.publish_crl(&job.signing, scope),
+                Task::Crl(scope) => self.publish_crls(&job.signing, scope),
             };
             match published {
                 Err(SigningError::Registry(RegistryError::Stale { .. })) if attempt < ATTEMPTS => attempt += 1,
@@ -167,17 +174,19 @@ impl Crew<'_> {
         ocsp::sign_slot(self.registry, &job.signing, responder, job_of_slot, (self.clock)(), self.stopped)
     }
 
-    fn publish_crl(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
+    fn publish_crls(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
         let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
-        let now = (self.clock)();
-        let previous = self.registry.newest_crl_heads(signing.issuer.id, scope, false, 1)?.pop();
-        super::not_before(previous.as_ref().map(|crl| crl.this_update), now, || {
-            format!("CRL ({scope}) of issuer '{}'", signing.issuer.name)
-        })?;
-        let record = crl::issue(self.registry, signing, key.as_ref(), scope, previous.as_ref(), now)?;
-        self.registry.publish_crls(signing.issuer.id, std::slice::from_ref(&record))?;
-        self.metrics.crls.inc();
-        Ok(Published::Crl { scope, refresh_at: record.head.refresh_at })
+        let issuer = signing.issuer.id;
+        let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
+        self.registry.publish_crls(issuer, &records)?;
+        self.metrics.crls.inc_by(records.len() as u64);
+        for CrlRecord { head, .. } in &records {
+            if let Err(failure) = self.registry.prune_crls(issuer, head.scope, signing.crl_policy.superseded) {
+                // They are forgotten after the next CRL.
+                warn!(issuer = signing.issuer.name, scope = %head.scope, "superseded CRLs are still there: {failure}");
+            }
+        }
+        Ok(Published::Crls(records.iter().map(|record| (record.head.scope, crl::planned(signing, &record.head))).collect()))
     }
 
     /// Publishes packs until all who sign have gone home, together what waits together.

@@ -1,10 +1,9 @@
 //! The lanes of an issuer: its OCSP responses for each CertID hash, and its CRLs, as far as there are keys for them here.
 
 use super::agenda::{Agenda, Published, Work};
-use super::schedule;
 use super::{IssuerSigning, SigningError, crl};
-use crate::pki::{HashAlgorithm, Timestamp};
-use crate::registry::{CrlScope, Registry};
+use crate::pki::HashAlgorithm;
+use crate::registry::Registry;
 
 /// One lane.
 pub(super) struct Lane {
@@ -43,22 +42,15 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
     let (id, name) = (signing.issuer.id, &signing.issuer.name);
     let consumer = hash.map_or_else(|| format!("signing/{name}/crl"), |hash| format!("signing/{name}/ocsp-{}", hash.name()));
     // The watermark is read first: what changes while the rest is read is then seen twice, never missed.
-    let watermark = registry.watermark(&consumer)?;
+    let (watermark, pruned) = (registry.watermark(&consumer)?, registry.pruned_changes()?);
     let heads = if hash.is_some() { registry.pack_heads(id)? } else { Vec::new() };
-    let crls = if hash.is_none() { planned_crls(registry, signing)? } else { Vec::new() };
+    let crls = if hash.is_none() { registry.crl_heads(id)? } else { Vec::new() };
+    let crls: Vec<_> = crls.iter().map(|head| (head.scope, crl::planned(signing, head))).collect();
     let work = Work {
         slot_bits: signing.issuer.slot_bits,
         cert_id_hash: hash,
         crl_scopes: if hash.is_none() { signing.issuer.publication.crl_scopes().collect() } else { Vec::new() },
         timing: signing.ocsp_timing,
     };
-    Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark })))
-}
-
-/// When the next CRL of each scope is planned: as published, or earlier where the configuration says so by now.
-fn planned_crls(registry: &dyn Registry, signing: &IssuerSigning) -> Result<Vec<(CrlScope, Timestamp)>, SigningError> {
-    let planned =
-        |scope, this_update, next_update| schedule::refresh_at(crl::turn(signing, scope), signing.crl_timing, this_update, next_update);
-    let latest = registry.crl_heads(signing.issuer.id)?;
-    Ok(latest.iter().map(|crl| (crl.scope, crl.refresh_at.min(planned(crl.scope, crl.this_update, crl.next_update)))).collect())
+    Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark, pruned })))
 }

@@ -7,6 +7,8 @@
 mod agenda;
 mod crew;
 pub mod crl;
+mod crl_agenda;
+pub mod crl_policy;
 pub mod gate;
 mod growth;
 mod lane;
@@ -26,6 +28,7 @@ use crate::token::{Key, TokenError, verify_pair};
 
 use gate::{IssuerFacts, Refusal};
 
+pub use crl_policy::{CrlPolicy, ExpiredEntries};
 pub use worker::{Clock, PassReport, SignerUpdates, Stopped, Worker};
 
 /// How often and for how long something is signed.
@@ -107,8 +110,8 @@ pub struct IssuerSigning {
     pub crl_key: Option<Key>,
     /// When OCSP responses are signed.
     pub ocsp_timing: Timing,
-    /// When CRLs are signed.
-    pub crl_timing: Timing,
+    /// How CRLs are made.
+    pub crl_policy: CrlPolicy,
     /// The URL that distribution points begin with.
     pub base_url: String,
     /// Which programmes' rules the gate applies.

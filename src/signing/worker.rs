@@ -329,7 +329,11 @@ impl Worker {
         let Some(mut from) = self.lanes.iter().map(|lane| lane.agenda.seen).min() else { return Ok(()) };
         let mut changed: BTreeSet<IssuerId> = BTreeSet::new();
         while self.registry.last_change()? > from {
-            let changes = self.registry.changes_after(from, CHANGES_AT_ONCE)?;
+            let changes = match self.registry.changes_after(from, CHANGES_AT_ONCE) {
+                // Somebody else found that they were too many.
+                Err(RegistryError::FeedPruned { .. }) => return (0..self.issuers.len()).try_for_each(|index| self.rebuild_lanes(index)),
+                changes => changes?,
+            };
             let Some(last) = changes.last() else { break };
             from = last.sequence;
             for lane in &mut self.lanes {
@@ -376,7 +380,7 @@ impl Worker {
             lane.agenda.end(job.task, result.is_ok());
             match &result {
                 Ok(Published::Pack { head, .. }) => lane.agenda.published(head),
-                Ok(Published::Crl { scope, refresh_at }) => lane.agenda.crl_published(*scope, *refresh_at),
+                Ok(Published::Crls(planned)) => planned.iter().for_each(|(scope, planned)| lane.agenda.crl_published(*scope, *planned)),
                 // Somebody else was first: what is left to do is done anew.
                 Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
                 Err(_) => lane.agenda.postpone(job.task, now),
@@ -387,7 +391,7 @@ impl Worker {
         }
         match result {
             Ok(Published::Pack { responses, .. }) => (report.responses, report.packs) = (report.responses + responses, report.packs + 1),
-            Ok(Published::Crl { .. }) => report.crls += 1,
+            Ok(Published::Crls(planned)) => report.crls += planned.len() as u64,
             Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
             Err(failure) => {
                 let issuer = &job.signing.issuer.name;
@@ -403,11 +407,9 @@ impl Worker {
     fn store_watermarks(&mut self, now: Timestamp, report: &mut PassReport) {
         for lane in &mut self.lanes {
             let agenda = &mut lane.agenda;
-            if !agenda.ahead_of_watermark || !agenda.is_settled() || !agenda.may_work(now) {
-                continue;
-            }
-            match self.registry.set_watermark(&lane.consumer, agenda.seen) {
-                Ok(()) => agenda.ahead_of_watermark = false,
+            let Some(watermark) = agenda.watermark_to_store().filter(|_| agenda.may_work(now)) else { continue };
+            match self.registry.set_watermark(&lane.consumer, watermark) {
+                Ok(()) => agenda.stored(watermark),
                 Err(failure) => {
                     agenda.failed(now);
                     report.failures.push(format!("{}: {failure}", lane.consumer));
