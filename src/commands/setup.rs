@@ -168,7 +168,7 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
 }
 
 /// How CRLs are made, as configured.
-fn crl_policy(config: &CrlConfig) -> CrlPolicy {
+pub(super) fn crl_policy(config: &CrlConfig) -> CrlPolicy {
     CrlPolicy::new(Timing { validity: config.validity, refresh: config.refresh })
 }
 

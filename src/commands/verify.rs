@@ -83,8 +83,10 @@ impl Verify {
 fn issuers(config: &Config, registry: &dyn Registry) -> Result<Vec<IssuerToVerify>> {
     let open = |issuer: &Issuer| issuer.mode != IssuerMode::Closed;
     let to_verify = |issuer: Issuer| {
-        let profile = config.issuer(&issuer.name).map(|configured| configured.profile()).unwrap_or_default();
-        IssuerToVerify { profile, base_url: config.base_url.clone(), issuer }
+        let configured = config.issuer(&issuer.name);
+        let profile = configured.map(|configured| configured.profile()).unwrap_or_default();
+        let crl = configured.map(|configured| configured.crl.clone()).unwrap_or_default();
+        IssuerToVerify { profile, crl_policy: setup::crl_policy(&crl), base_url: config.base_url.clone(), issuer }
     };
     Ok(registry.issuers()?.into_iter().filter(open).map(to_verify).collect())
 }

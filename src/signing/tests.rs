@@ -16,6 +16,7 @@ use crate::token::SigningKey;
 use crate::token::software::SoftwareKey;
 
 mod crls;
+mod programmes;
 mod signers;
 mod stalls;
 

@@ -1,5 +1,7 @@
 //! The newest CRL of a scope beside the registry, and the numbers of all CRLs that are kept.
 
+use std::time::Duration;
+
 use super::issuer::Prepared;
 use super::report::{Rule, TaskReport};
 use super::{Run, Signatures, VerifyError};
@@ -15,10 +17,13 @@ const LISTED: Rule = ("C9", "every revoked certificate is listed");
 const LISTED_AS_REGISTERED: Rule = ("C9", "an entry says what the registry says");
 const LISTED_ONCE: Rule = ("C9", "a certificate is listed once");
 const REVOKED: Rule = ("C9", "every certificate that is listed is revoked");
+const LEFT_TOO_SOON: Rule = ("C6", "an entry stays until it has stood on a scheduled CRL after its certificate's expiry");
 const IN_ITS_PARTITION: Rule = ("C4", "a partition lists the certificates that name it, and no others");
 
 /// Entries that are not among the scope's revoked certificates are looked up in the registry, at most so many of a CRL.
 const MAX_LOOKUPS: usize = 1000;
+/// What a worker may need to issue a CRL that waits no longer.
+const GRACE: Duration = Duration::from_secs(60);
 
 /// An entry, in as few octets as it needs: a CRL may have millions.
 struct Known {
@@ -198,18 +203,47 @@ impl Comparison<'_> {
 
     /// Those that must stand on it and do not.
     fn look_for_missing(&self, report: &mut TaskReport) -> Result<(), VerifyError> {
-        let Comparison { issuer, head, .. } = self;
+        let Comparison { run, issuer, head, .. } = self;
         let mut missing = Vec::new();
-        // What had expired may have left (rule C6).
-        self.visit_revoked(&CrlSelection { not_after_from: head.this_update, ..self.selection() }, &mut |revoked| {
+        self.visit_revoked(&self.must()?, &mut |revoked| {
             if self.entries.binary_search_by_key(&revoked.serial, |entry| entry.serial).is_err() {
                 missing.push(revoked.serial);
             }
         })?;
-        for serial in &missing {
-            report.find(&issuer.issuer.name, || self.artefact(serial), LISTED, format!("not on CRL number {}", head.number), "an entry");
+        missing.sort_unstable();
+        if !missing.is_empty() && self.may_wait() {
+            let changed = Some(ChangeRange { after: head.reflects, up_to: u64::MAX });
+            let mut waiting = Vec::new();
+            self.visit_revoked(&CrlSelection { changed, ..self.selection() }, &mut |revoked| waiting.push(revoked.serial))?;
+            waiting.sort_unstable();
+            missing.retain(|serial| waiting.binary_search(serial).is_err());
+        }
+        for (index, serial) in missing.iter().enumerate() {
+            let certificate = if index < MAX_LOOKUPS { run.registry.certificate(issuer.issuer.id, serial)? } else { None };
+            let is_expired = certificate.is_some_and(|certificate| certificate.not_after < head.this_update);
+            let rule = if is_expired { LEFT_TOO_SOON } else { LISTED };
+            report.find(&issuer.issuer.name, || self.artefact(serial), rule, format!("not on CRL number {}", head.number), "an entry");
         }
         Ok(())
+    }
+
+    /// What must stand on it: of the expired certificates, those that rule C6 keeps on it.
+    fn must(&self) -> Result<CrlSelection, RegistryError> {
+        let Comparison { run, issuer, head, .. } = self;
+        if head.reflects == 0 {
+            // It comes from an earlier version of this program, which did not say.
+            return Ok(CrlSelection { not_after_from: head.this_update, ..self.selection() });
+        }
+        let scheduled = run.registry.newest_crl_heads(issuer.issuer.id, head.scope.base(), true, 3)?;
+        let before = scheduled.iter().find(|scheduled| scheduled.number < head.number);
+        let (not_after_from, or_recorded_after) = crl::retained(&issuer.crl_policy, before, head.this_update);
+        Ok(CrlSelection { not_after_from, or_recorded_after, ..self.selection() })
+    }
+
+    /// Whether what was revoked after it may wait for the next: it is great and young.
+    fn may_wait(&self) -> bool {
+        let Comparison { run, issuer, head, .. } = self;
+        (run.clock)() < issuer.crl_policy.urgent_from(head).saturating_add(GRACE)
     }
 
     /// Entries that are not those of a certificate of the selection.

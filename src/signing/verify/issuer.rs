@@ -9,6 +9,7 @@ use crate::pki::certificate::CertificateError;
 use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes};
 use crate::registry::{CrlScope, Issuer, Registry};
+use crate::signing::CrlPolicy;
 use crate::signing::gate::{self, FactsError, IssuerFacts, Profile, SignerFacts};
 
 /// An issuer whose publications are to be verified.
@@ -18,6 +19,8 @@ pub struct IssuerToVerify {
     pub issuer: Issuer,
     /// Which programmes' rules apply to it.
     pub profile: Profile,
+    /// How its CRLs are made.
+    pub crl_policy: CrlPolicy,
     /// The URL that distribution points begin with.
     pub base_url: String,
 }
@@ -39,6 +42,7 @@ impl PreparedSigner {
 pub(super) struct Prepared {
     pub(super) issuer: Issuer,
     pub(super) facts: IssuerFacts,
+    pub(super) crl_policy: CrlPolicy,
     pub(super) base_url: String,
     pub(super) hashes: BTreeMap<HashAlgorithm, IssuerHashes>,
     pub(super) signers: BTreeMap<u32, PreparedSigner>,
@@ -48,7 +52,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     pub(super) fn new(registry: &dyn Registry, wanted: IssuerToVerify) -> Result<Prepared, VerifyError> {
-        let IssuerToVerify { issuer, profile, base_url } = wanted;
+        let IssuerToVerify { issuer, profile, crl_policy, base_url } = wanted;
         let name = issuer.name.clone();
         let failed = |e: FactsError| VerifyError::Certificate { issuer: name.clone(), detail: e.to_string() };
         let facts = IssuerFacts::new(&issuer.certificate, profile).map_err(failed)?;
@@ -64,7 +68,7 @@ impl Prepared {
             let templates = hashes.iter().map(template).collect();
             signers.insert(id.0, PreparedSigner { facts: SignerFacts::new(&signer, &facts).map_err(failed)?, templates });
         }
-        Ok(Prepared { issuer, facts, base_url, hashes, signers, signed: Mutex::default() })
+        Ok(Prepared { issuer, facts, crl_policy, base_url, hashes, signers, signed: Mutex::default() })
     }
 
     /// The scopes in which it publishes CRLs.

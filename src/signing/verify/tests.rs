@@ -13,13 +13,22 @@ use crate::registry::{CrlHead, CrlRecord};
 use crate::signing::gate::{Profile, Programme};
 use crate::signing::tests::{Bench, pass, serial};
 
+mod scopes;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const OPTIONS: Options = Options { signatures: Signatures::All, threads: 2 };
 
+impl Bench {
+    fn to_verify(&self) -> IssuerToVerify {
+        let base_url = "http://va.example".to_owned();
+        IssuerToVerify { issuer: self.issuer(), profile: Profile::default(), crl_policy: self.crl_policy, base_url }
+    }
+}
+
 fn verified(bench: &Bench, now: Timestamp) -> Report {
     let programmes = [Programme::BaselineRequirements, Programme::Microsoft];
-    let issuer = IssuerToVerify { issuer: bench.issuer(), profile: Profile::new(programmes), base_url: "http://va.example".to_owned() };
+    let issuer = IssuerToVerify { profile: Profile::new(programmes), ..bench.to_verify() };
     let done = AtomicU64::new(0);
     let report = verify(bench.registry.as_ref(), vec![issuer], OPTIONS, &|| now, &|| {}, &done).unwrap();
     let counts = bench.registry.counts(bench.issuer().id).unwrap();
@@ -192,7 +201,7 @@ fn t1_t5_what_was_not_signed_anew_in_time_is_found() {
 fn c9_what_is_published_meanwhile_is_looked_at_again() {
     let bench = published();
     bench.revoke(9, bench.start);
-    let issuer = IssuerToVerify { issuer: bench.issuer(), profile: Profile::default(), base_url: "http://va.example".to_owned() };
+    let issuer = bench.to_verify();
     let settle = || drop(pass(&mut bench.worker(), bench.start));
     let report = verify(bench.registry.as_ref(), vec![issuer], OPTIONS, &|| bench.start, &settle, &AtomicU64::new(0)).unwrap();
     assert_eq!((report.findings, report.responses, report.crls), (vec![], 80, 3));
