@@ -9,8 +9,8 @@ use clap::Args;
 
 use super::output::Output;
 use super::{ConfigFile, setup};
-use crate::pki::{Serial, Timestamp};
-use crate::registry::{BoxError, OnConflict};
+use crate::pki::{CertificateStatus, Revocation, Serial, Timestamp};
+use crate::registry::{BoxError, CertificateRecord, OnConflict};
 use crate::signing::partition_url;
 use crate::sources::openssl_index::{Certificates, IndexReader};
 
@@ -59,7 +59,9 @@ impl Import {
             partition_prefix: partition_url(&config.base_url, &issuer.name, 0).trim_end_matches("0.crl").to_owned(),
             partitions: issuer.publication.crl_partitions,
         });
-        let mut records = IndexReader::new(BufReader::new(file), certificates).map(|record| record.map_err(BoxError::from));
+        let has_arl = issuer.publication.crl_extras.arl;
+        let mut records = IndexReader::new(BufReader::new(file), certificates)
+            .map(|record| record.map_err(BoxError::from).and_then(|record| if has_arl { with_reason(record) } else { Ok(record) }));
         if let Some(next) = next_number {
             // Before there is anything to put on a CRL: a running signer would publish one at once (rule C2).
             registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
@@ -73,6 +75,16 @@ impl Import {
             false => output.line(format!("{} added, {} newly revoked, {} unchanged", report.added, report.revoked, report.unchanged)),
         };
         written.and_then(|()| output.finish()).context("standard output")
+    }
+}
+
+/// Refuses a revoked CA that would keep the ARL from being published (rule C3).
+fn with_reason(record: CertificateRecord) -> Result<CertificateRecord, BoxError> {
+    match record.status {
+        CertificateStatus::Revoked(Revocation { reason: None, .. }) if record.is_ca => {
+            Err(format!("serial {}: found revoked without a reason, wanted a reason: a CA's is on the ARL (C3)", record.serial).into())
+        }
+        _ => Ok(record),
     }
 }
 

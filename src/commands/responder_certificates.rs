@@ -18,7 +18,9 @@ use crate::signing::{IssuerSigning, ResponseSigner, SignerUpdates, describe_sign
 /// Renews the responder certificate of an issuer where it is due at `now` and the CA's key is there. The new certificate is in the registry first, so that it
 /// can be revoked and its serial is never used again (rule P3); then it takes the place of the file. Says whether there is a new one.
 pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, signing: &IssuerSigning, now: Timestamp) -> Result<bool> {
-    let (Some(delegated), Some(ca_key)) = (config.responder.as_ref().filter(|d| d.renew), &signing.crl_key) else { return Ok(false) };
+    // A CA that is closed has nobody who signs responses.
+    let delegated = config.responder.as_ref().filter(|delegated| delegated.renew && signing.responder.is_some());
+    let (Some(delegated), Some(ca_key)) = (delegated, &signing.crl_key) else { return Ok(false) };
     let old = setup::read_certificate(&delegated.certificate)?;
     let before = delegated.renew_before.unwrap_or_else(|| renewal::lead_time(&old, config.ocsp.validity));
     let Some(validity) = renewal::due(&old, &signing.certificate, before, now) else { return Ok(false) };

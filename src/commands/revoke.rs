@@ -105,6 +105,11 @@ impl Revoke {
     }
 
     fn one(&self, registry: &dyn Registry, issuer: &Issuer, serial: Serial, revocation: Revocation, now: Timestamp) -> Result<()> {
+        if revocation.reason.is_none() && registry.certificate(issuer.id, &serial)?.is_some_and(|certificate| certificate.is_ca) {
+            bail!(
+                "--reason: found unspecified, wanted another one: {serial} is a CA's, and its revocation is published with a reason (C3, O14)"
+            );
+        }
         let (outcome, revocation) = match registry.revoke(issuer.id, &serial, revocation, None, now)? {
             RevokeOutcome::Revoked => ("revoked", revocation),
             RevokeOutcome::AlreadyRevoked(before) => ("already revoked", before),
@@ -119,6 +124,9 @@ impl Revoke {
         let confirmed = self.confirm.as_deref().unwrap_or_default();
         if confirmed != self.issuer {
             bail!("--confirm: found '{confirmed}', wanted the name of the issuer, '{}'", self.issuer);
+        }
+        if revocation.reason.is_none() && issuer.publication.crl_extras.arl {
+            bail!("--reason: found unspecified, wanted another one: issuer '{}' has an ARL, which says why of each CA (C3)", self.issuer);
         }
         let bar = progress(registry.counts(issuer.id)?.good, "revoking");
         let revoked = registry.revoke_all(issuer.id, revocation, now, &mut |so_far| bar.set_position(so_far))?;

@@ -11,11 +11,12 @@ use anyhow::{Context, Result, bail};
 use tracing::error;
 
 use super::responder_certificates::{pick_up, renew_where_due};
+use crate::config::crl::KeepExpired;
 use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
-use crate::signing::{CrlPolicy, IssuerSigning, ResponseSigner, Timing, describe_signer};
+use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, ResponseSigner, Timing, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
 use crate::token::{Key, TokenError};
@@ -168,8 +169,24 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
 }
 
 /// How CRLs are made, as configured.
-pub(super) fn crl_policy(config: &CrlConfig) -> CrlPolicy {
-    CrlPolicy::new(Timing { validity: config.validity, refresh: config.refresh })
+pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
+    let timing = |(validity, refresh)| Timing { validity, refresh };
+    let delta = config.delta.clone().unwrap_or_default();
+    CrlPolicy {
+        full: timing((config.validity, config.refresh)),
+        partition: timing(config.times(&config.partition)),
+        arl: timing(config.times(&config.arl.clone().unwrap_or_default())),
+        delta: timing((delta.validity, delta.refresh)),
+        at_once_below: config.at_once_below,
+        coalesce: config.coalesce,
+        expired: match config.keep_expired {
+            KeepExpired::UntilListed => ExpiredEntries::UntilListed,
+            KeepExpired::For(duration) => ExpiredEntries::For(duration),
+            KeepExpired::ForEver => ExpiredEntries::ForEver,
+        },
+        superseded: config.superseded,
+        is_last: is_closed,
+    }
 }
 
 /// What came of opening the keys of the issuers.
@@ -231,7 +248,7 @@ pub(super) fn open_signing(config: &Config, registry: &dyn Registry, wanted: imp
     opened
 }
 
-/// `None` for an issuer that is closed.
+/// `None` for an issuer that is closed and has no last CRL.
 fn open_issuer(
     ring: &mut KeyRing<'_>,
     config: &Config,
@@ -239,11 +256,12 @@ fn open_issuer(
     registry: &dyn Registry,
 ) -> Result<Option<IssuerSigning>> {
     let (issuer, certificate) = register_issuer(registry, issuer_config)?;
-    if issuer.mode == IssuerMode::Closed {
+    let is_closed = issuer.mode == IssuerMode::Closed;
+    if is_closed && !issuer_config.crl.last_crl {
         return Ok(None);
     }
     let keys = open_keys(ring, issuer_config, &certificate)?;
-    let responder = match keys.responder {
+    let responder = match keys.responder.filter(|_| !is_closed) {
         Some((key, signer, signed_as)) => {
             let id = registry.register_signer(issuer.id, &signer)?;
             Some(ResponseSigner { key, signer, id, not_after: signed_as.not_after })
@@ -256,7 +274,7 @@ fn open_issuer(
         responder,
         crl_key: keys.ca,
         ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
-        crl_policy: crl_policy(&issuer_config.crl),
+        crl_policy: crl_policy(&issuer_config.crl, is_closed),
         base_url: config.base_url.clone(),
         profile: issuer_config.profile(),
     };

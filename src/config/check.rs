@@ -7,6 +7,8 @@ use std::time::Duration;
 use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig, live};
 use crate::signing::gate::Programme;
 
+mod crl;
+
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const THREADS: std::ops::RangeInclusive<usize> = 1..=256;
@@ -43,8 +45,15 @@ impl Findings {
     }
 
     fn unless_duration(&mut self, holds: bool, field: &str, found: Duration, wanted: &str) {
-        self.unless(holds, field, humantime::format_duration(found).to_string().replace("days", "d").replace("day", "d"), wanted);
+        self.unless(holds, field, text(found), wanted);
     }
+}
+
+/// A duration as it would be written in the file.
+pub(super) fn text(duration: Duration) -> String {
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let whole = units.into_iter().find(|(seconds, _)| duration.as_secs().is_multiple_of(*seconds) && !duration.is_zero());
+    whole.map_or_else(|| format!("{}s", duration.as_secs()), |(seconds, unit)| format!("{}{unit}", duration.as_secs() / seconds))
 }
 
 /// Everything that is out of bounds or against a rule.
@@ -134,43 +143,13 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
     if let Some(before) = issuer.responder.as_ref().and_then(|responder| responder.renew_before) {
         findings.unless_duration(before >= issuer.ocsp.validity, "responder.renew_before", before, "at least ocsp.validity (T3)");
     }
-    let (validity, refresh) = (issuer.crl.validity, issuer.crl.refresh);
-    findings.unless_duration((HOUR..=366 * DAY).contains(&validity), "crl.validity", validity, "1h to 366d (T5)");
-    findings.unless_duration(
-        refresh < validity && refresh >= HOUR / 60,
-        "crl.refresh",
-        refresh,
-        "1m or more, and less than crl.validity (T5)",
-    );
-    findings.unless(issuer.crl.partitions <= 65_536, "crl.partitions", issuer.crl.partitions, "0 to 65536");
-    check_programmes(findings, issuer);
-}
-
-/// The times that programmes want: what is configured otherwise, the gate would refuse to publish, or `verify` would find.
-fn check_programmes(findings: &mut Findings, issuer: &IssuerConfig) {
-    let profile = issuer.profile();
-    let (ocsp, crl) = (&issuer.ocsp, &issuer.crl);
-    if profile.has(Programme::Microsoft) {
+    let ocsp = &issuer.ocsp;
+    if issuer.profile().has(Programme::Microsoft) {
         findings.unless_duration(ocsp.validity <= 7 * DAY, "ocsp.validity", ocsp.validity, "at most 7d (T2, microsoft)");
         let half = ocsp.validity / 2;
         findings.unless_duration(ocsp.refresh <= half, "ocsp.refresh", ocsp.refresh, "at most half of ocsp.validity (T2, microsoft)");
     }
-    if profile.has(Programme::BaselineRequirements) && crl.partitions > 0 {
-        findings.unless_duration(crl.validity <= 10 * DAY, "crl.validity", crl.validity, "at most 10d (T5, baseline-requirements)");
-        findings.unless_duration(crl.refresh <= 7 * DAY, "crl.refresh", crl.refresh, "at most 7d (T5, baseline-requirements)");
-    }
-    let limits = [
-        (Programme::Jpki, 72 * HOUR, DAY, "at most 72h (T6, jpki)", "at most 24h (T6, jpki)"),
-        (Programme::Etsi, 366 * DAY, DAY, "at most 366d (T6, etsi)", "at most 24h (T6, etsi)"),
-        (Programme::Fpki, 180 * HOUR, 18 * HOUR, "at most 180h (T6, fpki)", "at most 18h (T6, fpki)"),
-        (Programme::CodeSigning, 10 * DAY, 7 * DAY, "at most 10d (T6, code-signing)", "at most 7d (T6, code-signing)"),
-    ];
-    for (programme, validity, refresh, wanted_validity, wanted_refresh) in limits {
-        if profile.has(programme) {
-            findings.unless_duration(crl.validity <= validity, "crl.validity", crl.validity, wanted_validity);
-            findings.unless_duration(crl.refresh <= refresh, "crl.refresh", crl.refresh, wanted_refresh);
-        }
-    }
+    crl::check(findings, &issuer.crl, &issuer.programmes);
 }
 
 /// Rule T1, which is S3.6 too.

@@ -3,6 +3,7 @@
 //! Paths in the file are relative to the directory of the file. [`Config::load`] reads and resolves; [`check`] holds what was read against the rules.
 
 pub mod check;
+pub mod crl;
 mod duration;
 mod live;
 mod responder;
@@ -20,6 +21,7 @@ use crate::pki::HashAlgorithm;
 use crate::registry::{IssuerMode, Publication};
 use crate::signing::gate::{Profile, Programme};
 
+pub use crl::CrlConfig;
 pub use live::{IssuerLiveConfig, LiveConfig, UnknownConfig};
 pub use responder::ResponderConfig;
 
@@ -195,11 +197,7 @@ pub struct IssuerConfig {
 impl IssuerConfig {
     /// What the registry is told about it.
     pub fn publication(&self) -> Publication {
-        Publication {
-            cert_id_hashes: self.ocsp.cert_id_hashes.clone(),
-            crl_partitions: self.crl.partitions,
-            crl_extras: Default::default(),
-        }
+        Publication { cert_id_hashes: self.ocsp.cert_id_hashes.clone(), crl_partitions: self.crl.partitions, crl_extras: self.crl.extras() }
     }
 
     /// The programmes whose rules the gate applies to it.
@@ -248,26 +246,6 @@ impl Default for OcspConfig {
             cert_id_hashes: BTreeSet::from([HashAlgorithm::Sha1, HashAlgorithm::Sha256]),
             live: IssuerLiveConfig::default(),
         }
-    }
-}
-
-/// `[issuer.crl]`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct CrlConfig {
-    /// nextUpdate − thisUpdate + 1 s: up to 10 d for subscriber certificates (rule T5). Default 7 d.
-    #[serde(with = "duration")]
-    pub validity: Duration,
-    /// A CRL is issued at least this often, and at once after a revocation. Default 1 d.
-    #[serde(with = "duration")]
-    pub refresh: Duration,
-    /// CRL partitions of end-entity certificates, beside the full CRL; 0 to 65 536. Default 0. Never lower it: certificates name their partition for life.
-    pub partitions: u32,
-}
-
-impl Default for CrlConfig {
-    fn default() -> Self {
-        Self { validity: days(7), refresh: days(1), partitions: 0 }
     }
 }
 
@@ -336,6 +314,7 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use super::crl::DeltaConfig;
     use super::*;
 
     const SMALL: &str = r#"
@@ -371,10 +350,19 @@ mod tests {
         let stated = &config.issuers[0];
         assert_eq!((stated.ocsp.validity, stated.ocsp.refresh), (ocsp.validity, ocsp.refresh));
         assert_eq!(stated.ocsp.cert_id_hashes, ocsp.cert_id_hashes);
+        assert_eq!((&config.live, &stated.ocsp.live), (&LiveConfig::default(), &ocsp.live));
         assert_eq!((stated.crl.validity, stated.crl.refresh, stated.crl.partitions), (crl.validity, crl.refresh, crl.partitions));
+        assert_eq!((stated.crl.at_once_below, stated.crl.coalesce), (crl.at_once_below, crl.coalesce));
+        assert!(stated.programmes.is_empty());
+        assert_eq!((stated.crl.keep_expired, stated.crl.superseded, stated.crl.last_crl), (crl.keep_expired, crl.superseded, crl.last_crl));
+        assert_eq!(stated.publication().crl_extras, Default::default());
+        let (other, delta) = (&config.issuers[1].crl, DeltaConfig::default());
+        let stated = other.delta.as_ref().unwrap();
+        assert_eq!((stated.validity, stated.refresh, &stated.of), (delta.validity, delta.refresh, &delta.of));
+        let arl = other.times(other.arl.as_ref().unwrap());
+        assert_eq!((arl, other.times(&other.partition)), ((days(7), days(1)), (days(7), days(1))));
         assert_eq!(config.admin.listen, AdminConfig::default().listen);
         assert_eq!(config.responder, ResponderConfig::default());
-        assert_eq!((&config.live, &stated.ocsp.live), (&LiveConfig::default(), &ocsp.live));
     }
 
     #[test]
