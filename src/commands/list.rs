@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::output::Output;
 use super::{ConfigFile, setup};
 use crate::pki::{CertificateStatus, RevocationReason, Serial, SlotRange, Timestamp};
-use crate::registry::CertificateRecord;
+use crate::registry::{CertificateRecord, CrlScope};
 
 /// List an issuer's certificates, one JSON object a line
 #[derive(Debug, Args)]
@@ -24,6 +24,9 @@ pub(super) struct List {
     /// At most so many
     #[arg(long, value_name = "N")]
     limit: Option<u64>,
+    /// The URLs of its CRL partitions instead, as the JSON array that the CCADB takes
+    #[arg(long, conflicts_with_all = ["status", "limit"])]
+    crl_urls: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -70,6 +73,13 @@ impl List {
         let registry = setup::open_registry_read_only(&self.config.load()?)?;
         let issuer = setup::find_issuer(registry.as_ref(), &self.issuer)?;
         let mut output = Output::new();
+        if self.crl_urls {
+            let mut heads = registry.crl_heads(issuer.id)?;
+            heads.retain(|head| matches!(head.scope, CrlScope::Partition(_)));
+            heads.sort_by_key(|head| head.scope);
+            let urls: Vec<String> = heads.into_iter().filter_map(|head| head.distribution_point).map(|point| point.uri).collect();
+            return output.json(&urls).and_then(|()| output.finish()).context("standard output");
+        }
         let (mut left, mut outcome) = (self.limit.unwrap_or(u64::MAX), Ok(()));
         registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |record| {
             let line = Line::from(&record);

@@ -1,4 +1,4 @@
-//! CRLs and CA certificates, kept in memory under the paths where they are fetched (rule C10). No OCSP here, and no clock.
+//! CRLs, lists of them, and CA certificates, kept in memory under the paths where they are fetched (rule C10). No OCSP here, and no clock.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,13 +20,15 @@ pub struct Documents {
     catalogue: ArcSwap<BTreeMap<String, Arc<Document>>>,
 }
 
-/// One CRL or certificate, ready to be sent.
+/// One CRL, certificate or list, ready to be sent.
 #[derive(Debug)]
 pub struct Document {
-    /// DER.
+    /// DER; JSON for a list.
     pub body: Bytes,
     /// What it is.
     pub kind: DocumentKind,
+    /// The URL in the issuingDistributionPoint of a CRL that has one.
+    distribution_point: Option<String>,
     validity: Validity,
     etag: ETag,
 }
@@ -36,6 +38,8 @@ pub struct Document {
 pub enum DocumentKind {
     /// The certificate of a CA.
     CaCertificate,
+    /// The URLs of all CRL partitions of an issuer (rule C7).
+    PartitionList,
     /// A CRL: never sent from its nextUpdate on.
     Crl {
         /// Whose.
@@ -82,6 +86,7 @@ impl Document {
         let CrlRecord { head, der } = crl;
         let CrlHead { scope, number, next_update, .. } = head;
         Document {
+            distribution_point: head.distribution_point.map(|point| point.uri),
             validity: Validity { this_update: head.this_update, next_update: Some(next_update), refresh_at: Some(head.refresh_at) },
             etag: etag_of(&der),
             body: der,
@@ -94,9 +99,29 @@ impl Document {
         Document {
             body: certificate.der.clone().into(),
             kind: DocumentKind::CaCertificate,
+            distribution_point: None,
             validity: Validity { this_update: certificate.not_before, next_update: None, refresh_at: None },
             etag: etag_of(&certificate.der),
         }
+    }
+
+    /// The list of an issuer's CRL partitions, as the CCADB wants it: each URL is the one in the CRL itself (rule C7). `None` where there is none.
+    pub fn partition_list(partitions: &BTreeMap<u32, Arc<Document>>) -> Option<Document> {
+        let urls: Vec<&str> = partitions.values().filter_map(|crl| crl.distribution_point.as_deref()).collect();
+        let newest = partitions.values().map(|crl| crl.validity.this_update).max()?;
+        let body = serde_json::to_vec(&urls).ok()?;
+        Some(Document {
+            etag: etag_of(&body),
+            body: body.into(),
+            kind: DocumentKind::PartitionList,
+            distribution_point: None,
+            validity: Validity { this_update: newest, next_update: None, refresh_at: None },
+        })
+    }
+
+    /// The URL in the issuingDistributionPoint of a CRL that has one.
+    pub fn distribution_point(&self) -> Option<&str> {
+        self.distribution_point.as_deref()
     }
 
     /// Whether it may not be sent any more.
@@ -108,6 +133,7 @@ impl Document {
         match self.kind {
             DocumentKind::CaCertificate => HeaderValue::from_static("application/pkix-cert"),
             DocumentKind::Crl { .. } => HeaderValue::from_static("application/pkix-crl"),
+            DocumentKind::PartitionList => HeaderValue::from_static("application/json"),
         }
     }
 
@@ -199,13 +225,18 @@ impl Range {
 mod tests {
     use super::super::testing::time;
     use super::*;
+    use crate::pki::extension::{Contents, IssuingDistributionPoint};
     use crate::registry::crl_path;
     use hyper::header::{ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
     use proptest::prelude::*;
 
     fn crl() -> Document {
+        crl_of(CrlScope::Full, None)
+    }
+
+    fn crl_of(scope: CrlScope, distribution_point: Option<IssuingDistributionPoint>) -> Document {
         let head = CrlHead {
-            scope: CrlScope::Full,
+            scope,
             number: 7,
             this_update: time(1000),
             next_update: time(9000),
@@ -213,7 +244,7 @@ mod tests {
             entries: 0,
             scheduled: true,
             reflects: 0,
-            distribution_point: None,
+            distribution_point,
             has_delta: false,
             base: None,
         };
@@ -272,6 +303,19 @@ mod tests {
             assert_eq!(part(range).0, 200, "{range}");
         }
         assert_eq!(asked(&[(RANGE, "bytes=0-0"), (IF_RANGE, "\"another\"")], 1000).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn c7_the_list_of_partitions_is_a_json_array_of_their_urls() {
+        let point =
+            |n: u32| IssuingDistributionPoint { uri: format!("http://va.example/crl/a/{n}.crl"), contents: Contents::UserCertificates };
+        let partitions = [10, 2, 0].map(|n| (n, Arc::new(crl_of(CrlScope::Partition(n), Some(point(n))))));
+        let list = Document::partition_list(&BTreeMap::from(partitions)).unwrap();
+        let response = list.respond(&HeaderMap::new(), time(2_000_000), Duration::from_secs(60));
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let urls = r#"["http://va.example/crl/a/0.crl","http://va.example/crl/a/2.crl","http://va.example/crl/a/10.crl"]"#;
+        assert_eq!(&response.body()[..], urls.as_bytes());
+        assert!(Document::partition_list(&BTreeMap::new()).is_none());
     }
 
     #[test]

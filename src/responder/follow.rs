@@ -323,6 +323,19 @@ mod tests {
     }
 
     #[test]
+    fn c7_the_list_of_partitions_follows_them() {
+        let mut world = world();
+        world.follow();
+        let listed = |world: &World| world.content.documents.get("/crl/test/partitions.json").map(|list| list.body.clone());
+        let urls = r#"["http://va.example/crl/test/0.crl","http://va.example/crl/test/1.crl"]"#;
+        assert_eq!(listed(&world).as_deref(), Some(urls.as_bytes()));
+        world.registry.publish_partition_at(1, "http://other.example/crl/test/1.crl");
+        world.follow();
+        let urls = urls.replace("va.example/crl/test/1", "other.example/crl/test/1");
+        assert_eq!(listed(&world).as_deref(), Some(urls.as_bytes()), "each URL is the one in the CRL itself");
+    }
+
+    #[test]
     fn an_issuer_that_cannot_be_served_makes_the_node_unready() {
         for damage in [|issuer: &mut Issuer| issuer.certificate.truncate(10), |issuer: &mut Issuer| issuer.slot_bits = 77] {
             let mut world = world();

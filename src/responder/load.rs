@@ -15,7 +15,7 @@ use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, Registry, RegistryE
 use super::content::Content;
 use super::documents::{Document, DocumentKind, certificate_path};
 use super::status_map::{IssuerStatus, SlotTable, Templates};
-use crate::registry::crl_path;
+use crate::registry::{crl_path, partition_list_path};
 
 type Result<T> = std::result::Result<T, RegistryError>;
 
@@ -186,25 +186,41 @@ impl Loader<'_> {
 
     /// A number never goes back (rule C2).
     fn serve_crls(&self, issuer: IssuerId, crls: impl IntoIterator<Item = CrlRecord>) {
-        let Some(name) = self.content.issuer(issuer).map(|issuer| issuer.name.clone()) else { return };
-        let mut documents = Vec::new();
+        let Some(issuer) = self.content.issuer(issuer) else { return };
+        let (mut documents, mut partitions_changed) = (Vec::new(), false);
         for crl in crls {
-            let path = crl_path(&name, crl.head.scope);
-            let served = self.content.documents.get(&path).and_then(|document| match document.kind {
-                DocumentKind::Crl { number, .. } => Some(number),
-                DocumentKind::CaCertificate => None,
-            });
-            match served {
-                Some(number) if number == crl.head.number => {}
-                Some(number) if number > crl.head.number => {
+            let (path, number) = (crl_path(&issuer.name, crl.head.scope), crl.head.number);
+            let served = self.content.documents.get(&path);
+            match served.as_ref().map(|document| document.kind) {
+                Some(DocumentKind::Crl { number: served, .. }) if served == number => {}
+                Some(DocumentKind::Crl { number: served, .. }) if served > number => {
                     self.content.feed.document_refused();
-                    error!(path, "CRL number {} is refused, number {number} is served already and stays", crl.head.number);
+                    error!(path, "CRL number {number} is refused, number {served} is served already and stays");
                 }
-                _ => documents.push((path, Document::crl(issuer, crl))),
+                _ => {
+                    let document = Document::crl(issuer.id, crl);
+                    partitions_changed |= served.is_none_or(|served| served.distribution_point() != document.distribution_point());
+                    documents.push((path, document));
+                }
             }
         }
         if !documents.is_empty() {
             self.content.documents.publish(documents);
+        }
+        if partitions_changed {
+            self.list_partitions(&issuer);
+        }
+    }
+
+    /// The list of an issuer's CRL partitions, from what is served of them (rule C7).
+    fn list_partitions(&self, issuer: &Issuer) {
+        let partition = |document: Arc<Document>| match document.kind {
+            DocumentKind::Crl { issuer: of, scope: CrlScope::Partition(n), .. } if of == issuer.id => Some((n, document)),
+            _ => None,
+        };
+        let partitions = self.content.documents.all().into_iter().filter_map(|(_, document)| partition(document));
+        if let Some(list) = Document::partition_list(&partitions.collect()) {
+            self.content.documents.publish(vec![(partition_list_path(&issuer.name), list)]);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether this node can answer for everything it is registered for. Reads the content only, and no clock.
 
 use crate::pki::{CertificateInfo, HashAlgorithm, Timestamp};
-use crate::registry::{CrlScope, Issuer, IssuerMode};
+use crate::registry::{Issuer, IssuerMode};
 
 use super::content::Content;
 use super::documents::Document;
@@ -16,8 +16,8 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Checks every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every CertID hash, a current full CRL, and
-    /// one for every partition.
+    /// Checks every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every CertID hash, and a current CRL of
+    /// every scope.
     pub fn of(content: &Content, now: Timestamp) -> Readiness {
         let mut readiness = Readiness::default();
         if !content.feed.is_loaded() {
@@ -71,8 +71,7 @@ impl Readiness {
     }
 
     fn check_crls(&mut self, content: &Content, issuer: &Issuer, now: Timestamp) {
-        let partitions = (0..issuer.publication.crl_partitions).map(CrlScope::Partition);
-        let scopes = std::iter::once(CrlScope::Full).chain(partitions);
+        let scopes = issuer.publication.crl_scopes();
         let state = |path: &str| match content.documents.get(path) {
             None => Some("is missing"),
             Some(crl) if Document::is_expired(&crl, now) => Some("is past its nextUpdate"),

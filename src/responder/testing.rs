@@ -297,6 +297,14 @@ impl FakeRegistry {
         state.feed.clear();
         state.pruned = state.sequence;
     }
+
+    pub(super) fn publish_partition_at(&self, partition: u32, uri: &str) {
+        let (mut state, scope) = (self.state(), CrlScope::Partition(partition));
+        let mut record = crl(scope, state.crls.get(&scope).map_or(1, |crl| crl.head.number + 1), NOW);
+        record.head.distribution_point = Some(IssuingDistributionPoint { uri: uri.into(), contents: Contents::UserCertificates });
+        state.crls.insert(scope, record);
+        state.note(ChangeKind::Crl(scope));
+    }
 }
 
 /// What the responder never calls.

@@ -25,7 +25,7 @@
 //! | T5, T6 | configuration check; schedule; gate; `verify`: issued anew in time, a CRL for every scope |
 //! | C1 – C5 | gate; C2 in the registry too (compare and swap); `verify`: numbers over time, partition membership (C4) |
 //! | C6 | registry (`visit_revoked`); gate: what was to be on the CRL is; `verify`: what left too soon |
-//! | C7 | the list of a CA's CRL URLs, for CCADB: not an artefact that is signed; its URLs are C4's |
+//! | C7 | responder: the list of partitions, for the CCADB; it is not signed, and its URLs are C4's |
 //! | C8 | gate, where there is no OCSP |
 //! | C9 | gate: status and entries are the registry's; `verify`: for every certificate, over OCSP and CRL |
 //! | C10 | gate: one CRL in DER; responder: its media type |
