@@ -87,6 +87,8 @@ pub(super) struct Agenda {
     /// The stored watermark.
     stored: u64,
     failures: u32,
+    /// How many of them were those of storing the watermark.
+    store_failures: u32,
     retry_at: Timestamp,
     /// Tasks that somebody works on.
     in_flight: BTreeMap<Task, InFlight>,
@@ -112,6 +114,7 @@ impl Agenda {
             ahead_of_watermark: false,
             stored: published.watermark,
             failures: 0,
+            store_failures: 0,
             retry_at: Timestamp::default(),
             in_flight: BTreeMap::new(),
             postponed: BTreeMap::new(),
@@ -232,10 +235,12 @@ impl Agenda {
         }
     }
 
-    /// Up to which change everything is reflected in what is published, where that is further than what is stored.
-    pub(super) fn watermark_to_store(&self) -> Option<u64> {
+    /// Up to which change everything is reflected in what is published, where that is further than what is stored. Where `even_if_nothing_came`, also
+    /// where the changes since then were none of this lane's.
+    pub(super) fn watermark_to_store(&self, even_if_nothing_came: bool) -> Option<u64> {
+        let is_wanted = self.ahead_of_watermark || even_if_nothing_came;
         let stands_for_changes = || self.in_flight.values().any(|task| task.revoked || task.new);
-        if !self.ahead_of_watermark || !self.revoked_slots.is_empty() || !self.new_slots.is_empty() || stands_for_changes() {
+        if !is_wanted || !self.revoked_slots.is_empty() || !self.new_slots.is_empty() || stands_for_changes() {
             return None;
         }
         let reflected = self.crls.first_unreflected().map_or(self.seen, |first| first.saturating_sub(1));
@@ -246,6 +251,14 @@ impl Agenda {
     pub(super) fn stored(&mut self, watermark: u64) {
         self.stored = watermark;
         self.ahead_of_watermark = watermark < self.seen;
+        self.failures = self.failures.saturating_sub(std::mem::take(&mut self.store_failures));
+    }
+
+    /// The watermark could not be stored: it is to be tried again, in a lane that has nothing else to do too.
+    pub(super) fn not_stored(&mut self, now: Timestamp) {
+        self.ahead_of_watermark = true;
+        self.store_failures = self.store_failures.saturating_add(1);
+        self.failed(now);
     }
 
     /// Whether the lane may be worked in: not so for a while after a failure, so that a token that is down is not stormed.
@@ -273,7 +286,7 @@ impl Agenda {
 
     /// A task succeeded.
     pub(super) fn succeeded(&mut self) {
-        (self.failures, self.retry_at) = (0, Timestamp::default());
+        (self.failures, self.store_failures, self.retry_at) = (0, 0, Timestamp::default());
     }
 
     /// Whether the last attempt failed, a task still waits for another one, or one does not come to an end.
@@ -348,16 +361,39 @@ mod tests {
             "partition 9 is not published here"
         );
         for (agenda, tasks, reflected) in [(&mut responses, 1, None), (&mut crls, 2, Some(6))] {
-            assert_eq!(agenda.watermark_to_store(), reflected);
+            assert_eq!(agenda.watermark_to_store(false), reflected);
             let urgent = agenda.urgent(now, 9);
             assert_eq!(urgent.len(), tasks);
             urgent.iter().for_each(|task| agenda.begin(*task, now));
-            assert!(agenda.urgent(now, 9).is_empty() && agenda.watermark_to_store() == reflected, "in flight is not published");
+            assert!(agenda.urgent(now, 9).is_empty() && agenda.watermark_to_store(false) == reflected, "in flight is not published");
             urgent.iter().for_each(|task| agenda.end(*task, true));
-            assert_eq!(agenda.watermark_to_store(), Some(7));
+            assert_eq!(agenda.watermark_to_store(false), Some(7));
             agenda.stored(7);
-            assert_eq!(agenda.watermark_to_store(), None);
+            assert_eq!(agenda.watermark_to_store(true), None);
         }
+    }
+
+    #[test]
+    fn a_watermark_follows_changes_that_are_no_business_of_the_lane() {
+        let mut agenda = crls();
+        agenda.seen = 5;
+        assert_eq!((agenda.watermark_to_store(false), agenda.watermark_to_store(true)), (None, Some(5)));
+    }
+
+    #[test]
+    fn a_watermark_that_could_not_be_stored_is_tried_again_and_then_no_failure_any_more() {
+        let (mut agenda, now) = (crls(), at(1_000_000));
+        agenda.seen = 5;
+        agenda.failed(now);
+        (0..3).for_each(|_| agenda.not_stored(now));
+        assert!(agenda.is_failing(now) && !agenda.may_work(now));
+        assert_eq!(agenda.watermark_to_store(false), Some(5), "although nothing came");
+        agenda.stored(5);
+        assert!(agenda.is_failing(now), "something else failed before");
+        agenda.succeeded();
+        agenda.not_stored(now);
+        agenda.stored(5);
+        assert!(!agenda.is_failing(now));
     }
 
     #[test]
@@ -369,7 +405,7 @@ mod tests {
         assert_eq!(agenda.due(at(1_000_001), 9), slots, "what has changed is found by looking at all of them");
         slots.iter().for_each(|task| agenda.begin(*task, at(1_000_001)));
         slots.iter().for_each(|task| agenda.end(*task, true));
-        assert_eq!(agenda.watermark_to_store(), Some(4));
+        assert_eq!(agenda.watermark_to_store(false), Some(4));
     }
 
     #[test]
@@ -389,7 +425,7 @@ mod tests {
         assert_eq!(agenda.urgent(now, 9), [urgent], "what failed is to be done again");
         agenda.end(refresh, false);
         assert!(!agenda.due(now, 9).contains(&refresh), "the refresh waits for what is urgent");
-        assert!(!agenda.is_failing(now) && agenda.watermark_to_store().is_none());
+        assert!(!agenda.is_failing(now) && agenda.watermark_to_store(false).is_none());
     }
 
     #[test]
@@ -426,7 +462,7 @@ mod tests {
         agenda.succeeded();
         assert_eq!(agenda.urgent(now, 9), [Task::Crl(CrlScope::Partition(0))]);
         assert!(agenda.due(now, 9).is_empty(), "it is urgent, so it is not merely due");
-        assert!(agenda.is_failing(now) && agenda.watermark_to_store().is_none());
+        assert!(agenda.is_failing(now) && agenda.watermark_to_store(false).is_none());
         assert_eq!(agenda.urgent(now.saturating_add(MAX_BACKOFF), 9).len(), 2);
     }
 }

@@ -11,6 +11,7 @@ mod crl_agenda;
 pub mod crl_policy;
 pub mod gate;
 mod growth;
+mod housekeeping;
 mod lane;
 pub mod live;
 pub mod metrics;

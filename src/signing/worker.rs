@@ -13,7 +13,7 @@ use super::crew::{Crew, Job, Outcome, Published, Queue};
 use super::gate::Refusal;
 use super::lane::{self, Lane};
 use super::metrics::SigningMetrics;
-use super::{IssuerSigning, ResponseSigner, SigningError, growth};
+use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
@@ -54,6 +54,8 @@ pub struct Worker {
     /// Who signs from now on, and where such news come from.
     updates: Receiver<(IssuerId, ResponseSigner)>,
     updates_from: SignerUpdates,
+    /// When the registry is tidied up next.
+    housekeeping_at: Timestamp,
 }
 
 /// Tells a worker, while it works, who signs OCSP responses from now on: the same key with another certificate.
@@ -130,6 +132,7 @@ impl Worker {
             growth_failed: BTreeMap::new(),
             updates,
             updates_from: SignerUpdates(updates_from),
+            housekeeping_at: Timestamp::default(),
         };
         (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
         Ok(worker)
@@ -220,7 +223,10 @@ impl Worker {
             let outcomes: Vec<Outcome> = first.into_iter().chain(crews.outcomes.try_iter()).collect();
             outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
         }
-        self.store_watermarks(now, &mut report);
+        self.store_watermarks(now, false, &mut report);
+        if !working {
+            self.keep_house(now, &mut report);
+        }
         self.metrics.failures.inc_by(report.failures.len() as u64);
         let failing: BTreeSet<usize> = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer).collect();
         self.metrics.failing_issuers.add(failing.len() as i64 - self.failing);
@@ -404,17 +410,33 @@ impl Worker {
     }
 
     /// Notes how far each lane's part of the feed is reflected in what is published, so that a restart goes on from there.
-    fn store_watermarks(&mut self, now: Timestamp, report: &mut PassReport) {
+    fn store_watermarks(&mut self, now: Timestamp, even_if_nothing_came: bool, report: &mut PassReport) {
         for lane in &mut self.lanes {
             let agenda = &mut lane.agenda;
-            let Some(watermark) = agenda.watermark_to_store().filter(|_| agenda.may_work(now)) else { continue };
+            let Some(watermark) = agenda.watermark_to_store(even_if_nothing_came).filter(|_| agenda.may_work(now)) else { continue };
             match self.registry.set_watermark(&lane.consumer, watermark) {
                 Ok(()) => agenda.stored(watermark),
                 Err(failure) => {
-                    agenda.failed(now);
+                    agenda.not_stored(now);
                     report.failures.push(format!("{}: {failure}", lane.consumer));
                 }
             }
+        }
+    }
+
+    /// Once an hour: forgets what everybody has read of the feed.
+    fn keep_house(&mut self, now: Timestamp, report: &mut PassReport) {
+        // A time further ahead than the interval is from before the clock was set back.
+        let is_time = now >= self.housekeeping_at || self.housekeeping_at.since(now) > housekeeping::INTERVAL;
+        if !is_time {
+            return;
+        }
+        self.store_watermarks(now, true, report);
+        self.housekeeping_at = now.saturating_add(housekeeping::INTERVAL);
+        match housekeeping::prune_feed(self.registry.as_ref(), housekeeping::KEPT) {
+            Ok(true) => self.housekeeping_at = now,
+            Ok(false) => {}
+            Err(failure) => report.failures.push(format!("housekeeping: {failure}")),
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::pki::crl_reader::CrlReader;
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::registry::CrlHead;
+use crate::registry::{CrlHead, RegistryError};
 
 const DELTA: Timing = Timing { validity: DAY, refresh: HOUR };
 const ONE_SECOND: Duration = Duration::from_secs(1);
@@ -318,4 +318,42 @@ fn c2_superseded_crls_are_forgotten_and_numbers_go_on() {
     assert!((4..=6).contains(&kept.len()), "{kept:?}");
     assert!(kept[0].number >= 100 && kept.windows(2).all(|pair| pair[0].number > pair[1].number));
     assert_eq!(bench.listed(CrlScope::Full).len(), 100);
+}
+
+#[test]
+fn a_lane_that_has_nothing_to_do_follows_the_feed_once_an_hour() {
+    let bench = Bench::new(0);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    let other = NewIssuer { name: "other".into(), certificate: b"another certificate".to_vec(), ..bench.new_issuer() };
+    bench.registry.register_issuer(&other).unwrap();
+    let (last, watermarks) = (bench.registry.last_change().unwrap(), || bench.registry.watermarks().unwrap());
+    pass(&mut worker, bench.start);
+    assert!(watermarks().iter().all(|(_, sequence)| *sequence < last), "nothing that concerns it has come");
+    pass(&mut worker, bench.start.saturating_add(HOUR));
+    assert!(watermarks().iter().all(|(_, sequence)| *sequence >= last), "the feed may be forgotten up to there: {:?}", watermarks());
+}
+
+#[test]
+fn c9_the_feed_is_pruned_behind_everybody_and_nothing_is_missed() {
+    let bench = Bench::new(0);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    let lanes = bench.registry.watermarks().unwrap();
+    assert_eq!(lanes.len(), 3, "{lanes:?}");
+    let last = bench.registry.last_change().unwrap();
+    assert!(lanes.iter().all(|(_, sequence)| *sequence <= last));
+    // As if the feed had grown long: nothing is left of it.
+    bench.revoke(1, bench.start);
+    bench.registry.prune_changes(bench.registry.last_change().unwrap()).unwrap();
+    assert!(matches!(bench.registry.changes_after(0, 9), Err(RegistryError::FeedPruned { .. })));
+    let now = bench.start.saturating_add(HOUR);
+    pass(&mut worker, now);
+    for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+        assert!(matches!(bench.published_status(algorithm, 1), Some(CertificateStatus::Revoked(_))));
+    }
+    assert_eq!(bench.listed(CrlScope::Full), [1]);
+    assert_eq!(pass(&mut bench.worker(), now), PassReport::default(), "and a restart finds nothing to do");
 }
