@@ -16,7 +16,7 @@
 //! | [`registry`] | the truth, its change feed, and its contract | [`registry::Registry`] |
 //! | [`issuance`] | certificates: roots, CAs, responders, batches of end entities | [`issuance::batch`] |
 //! | [`sources`] | what other CA software knows, as records | [`sources::openssl_index`] |
-//! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::gate`], [`signing::live`] |
+//! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::crl`], [`signing::gate`], [`signing::live`] |
 //! | [`responder`] | the status map, the answers, HTTP | [`responder::ocsp::answer`], [`responder::follow`], [`responder::live`] |
 //! | [`admin`] | health and metrics | [`admin::Part`] |
 //! | [`config`] | the configuration file and its bounds | [`config::Config`] |
