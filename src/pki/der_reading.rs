@@ -43,6 +43,14 @@ impl<'a> Reader<'a> {
         Ok((tag, content))
     }
 
+    /// Tag and content of the next TLV, and all of it.
+    #[inline]
+    pub fn any_whole(&mut self) -> Result<(u8, &'a [u8], &'a [u8]), NotDer> {
+        let before = self.0;
+        let (tag, content) = self.any()?;
+        Ok((tag, content, &before[..before.len() - self.0.len()]))
+    }
+
     /// Content of the next TLV, which must have this tag.
     #[inline]
     pub fn expect(&mut self, tag: u8) -> Result<&'a [u8], NotDer> {
@@ -65,9 +73,10 @@ impl<'a> Reader<'a> {
 
     /// The same, and a reader of its content.
     pub fn whole(&mut self, tag: u8) -> Result<(&'a [u8], Reader<'a>), NotDer> {
-        let before = self.0;
-        let content = self.enter(tag)?;
-        Ok((&before[..before.len() - self.0.len()], content))
+        match self.any_whole()? {
+            (found, content, raw) if found == tag => Ok((raw, Reader(content))),
+            _ => Err(NotDer),
+        }
     }
 
     /// The tag of the next TLV.

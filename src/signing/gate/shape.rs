@@ -1,9 +1,11 @@
 //! The shape of an artefact: which TLV stands where, so that each rule can look at its own part and say what is wrong with that part alone.
 //!
-//! Headers, tags and values are read by the `der` crate, never by this program's own reader or writer of DER.
+//! Headers are read by [`der_reading`](crate::pki::der_reading), which a property test holds against the `der` crate and which shares nothing with what writes
+//! DER here: a great CRL has ten million of them. Values are read by `der`, but for those that every entry of a CRL has.
 
-use der::asn1::OctetStringRef;
-use der::{Decode, Reader, SliceReader, Tag, Tagged, asn1::AnyRef};
+use der::{Decode, ErrorKind, Tag};
+
+use crate::pki::der_reading::{NotDer, Reader};
 
 /// One TLV.
 #[derive(Clone, Copy, Debug)]
@@ -18,14 +20,16 @@ pub(super) struct Tlv<'a> {
 impl<'a> Tlv<'a> {
     /// Reads a TLV and nothing after it.
     pub(super) fn whole(raw: &'a [u8]) -> der::Result<Tlv<'a>> {
-        let any = AnyRef::from_der(raw)?;
-        Ok(Tlv { raw, tag: any.tag(), value: any.value() })
+        let mut fields = Fields::of(raw);
+        let tlv = fields.next()?;
+        fields.end()?;
+        Ok(tlv)
     }
 
     /// The TLVs in it; fails where its tag is another one.
     pub(super) fn fields(self, tag: Tag) -> der::Result<Fields<'a>> {
         self.tag.assert_eq(tag)?;
-        Fields::of(self.value)
+        Ok(Fields::of(self.value))
     }
 
     /// The one TLV in an EXPLICIT tag.
@@ -48,27 +52,35 @@ impl<'a> Tlv<'a> {
 }
 
 /// TLVs, one after the other.
-pub(super) struct Fields<'a>(SliceReader<'a>);
+pub(super) struct Fields<'a>(Reader<'a>);
+
+fn no_tlv(_: NotDer) -> der::Error {
+    ErrorKind::Failed.into()
+}
 
 impl<'a> Fields<'a> {
-    pub(super) fn of(content: &'a [u8]) -> der::Result<Fields<'a>> {
-        SliceReader::new(content).map(Fields)
+    #[inline]
+    pub(super) fn of(content: &'a [u8]) -> Fields<'a> {
+        Fields(Reader::new(content))
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_finished()
+        self.0.is_empty()
     }
 
+    #[inline]
     pub(super) fn next(&mut self) -> der::Result<Tlv<'a>> {
-        let header = self.0.peek_header()?;
-        let raw = self.0.tlv_bytes()?;
-        let value = &raw[raw.len() - usize::try_from(header.length)?..];
-        Ok(Tlv { raw, tag: header.tag, value })
+        let (tag, value, raw) = self.0.any_whole().map_err(no_tlv)?;
+        Ok(Tlv { raw, tag: tag.try_into()?, value })
     }
 
     /// The next TLV, where there is one that is wanted.
     pub(super) fn next_if(&mut self, wanted: impl Fn(Tag) -> bool) -> der::Result<Option<Tlv<'a>>> {
-        if self.is_empty() || !wanted(self.0.peek_header()?.tag) { Ok(None) } else { self.next().map(Some) }
+        match self.0.next_tag() {
+            Some(tag) if wanted(tag.try_into()?) => self.next().map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// The content of the next TLV, where that is EXPLICIT `[number]`.
@@ -79,7 +91,7 @@ impl<'a> Fields<'a> {
 
     /// Fails where something is left.
     pub(super) fn end(self) -> der::Result<()> {
-        self.0.finish(())
+        self.0.finish().map_err(no_tlv)
     }
 }
 
@@ -102,9 +114,10 @@ impl<'a> Extension<'a> {
         let id = fields.next()?;
         id.tag.assert_eq(Tag::ObjectIdentifier)?;
         let critical = fields.next_if(|tag| tag == Tag::Boolean)?.map(Tlv::decode::<bool>).transpose()?;
-        let value = fields.next()?.decode::<OctetStringRef<'a>>()?.as_bytes();
+        let value = fields.next()?;
+        value.tag.assert_eq(Tag::OctetString)?;
         fields.end()?;
-        Ok(Extension { id: id.value, critical: critical == Some(true), writes_default: critical == Some(false), value })
+        Ok(Extension { id: id.value, critical: critical == Some(true), writes_default: critical == Some(false), value: value.value })
     }
 
     /// Reads a SEQUENCE OF them.
