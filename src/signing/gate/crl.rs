@@ -9,6 +9,7 @@ use super::revoked_set::RevokedSet;
 use super::shape::{Extension, Fields, Tlv, oid};
 use super::{Difference, Finding, Verdict, differs};
 use crate::pki::certificate::key_algorithm_of_spki;
+use crate::pki::der_reading::Reader;
 use crate::pki::{KeyAlgorithm, SignatureAlgorithm, Timestamp};
 
 /// What a CRL is held against. Nothing in it comes from the encoder.
@@ -168,10 +169,33 @@ impl<'a> Crl<'a> {
         self.extensions.iter().find(|e| e.id == id)
     }
 
-    /// Gives each entry to `visit`, in their order; the finding where one is not DER.
-    pub(super) fn visit_entries(&self, visit: &mut dyn FnMut(&Entry<'a>)) -> Result<(), Finding> {
+    /// Octets of all entries.
+    pub(super) fn entry_bytes(&self) -> usize {
+        self.entries.map_or(0, <[u8]>::len)
+    }
+
+    /// The entries in at most `count` parts of about the same size, in their order; none where there are no entries. What follows an entry that is not DER is
+    /// in the same part.
+    pub(super) fn parts(&self, count: usize) -> Vec<&'a [u8]> {
+        let (mut rest, size) = (self.entries.unwrap_or_default(), self.entry_bytes().div_ceil(count.max(1)));
+        let mut parts = Vec::new();
+        while !rest.is_empty() {
+            let mut reader = Reader::new(rest);
+            let mut length = 0;
+            while length < size && length < rest.len() {
+                length = reader.any_whole().map_or(rest.len(), |(_, _, raw)| length + raw.len());
+            }
+            let (part, next) = rest.split_at(length);
+            parts.push(part);
+            rest = next;
+        }
+        parts
+    }
+
+    /// Gives each entry of a part to `visit`, in their order; the finding where one is not DER.
+    pub(super) fn visit_entries(part: &'a [u8], visit: &mut dyn FnMut(&Entry<'a>)) -> Result<(), Finding> {
         let walk = |visit: &mut dyn FnMut(&Entry<'a>)| -> der::Result<()> {
-            let mut fields = Fields::of(self.entries.unwrap_or_default());
+            let mut fields = Fields::of(part);
             while !fields.is_empty() {
                 visit(&Entry::of(fields.next()?)?);
             }

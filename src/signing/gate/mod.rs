@@ -38,6 +38,7 @@
 
 mod certificate_lints;
 mod crl;
+mod crl_check;
 mod crl_lints;
 mod entry_lints;
 mod facts;
@@ -55,12 +56,12 @@ use crate::pki::SignatureAlgorithm;
 
 pub use certificate_lints::{check_ca_certificate, check_responder_certificate};
 pub use crl::{Coverage, CrlContext, Listed, MeantCrl, NumberedCrl, signature_algorithm};
+pub use crl_check::{check_crl, check_crl_and_visit};
 pub use facts::{FactsError, IssuerFacts, SignerFacts};
 pub use programme::{Profile, Programme};
 pub use response::{CertificateTruth, PreviousResponse, ResponseContext};
 pub use revoked_set::RevokedSet;
 
-use crl::{Crl, Entry};
 use response::Response;
 
 /// What a finding shows of the value found.
@@ -117,70 +118,6 @@ pub fn check_response(der: &[u8], context: &ResponseContext<'_>) -> Vec<Finding>
         Err(finding) => return vec![finding],
     };
     response_lints::RESPONSE_LINTS.iter().filter_map(|lint| lint.finding((lint.check)(&response, context))).collect()
-}
-
-/// Reads a CRL again and holds it, each of its entries, and their whole against every rule for CRLs. Memory does not grow with the CRL. Of entries that
-/// break the same rule, the first is named and the others are counted.
-pub fn check_crl(der: &[u8], context: &CrlContext<'_>) -> Vec<Finding> {
-    check_crl_and_visit(der, context, &mut |_| {})
-}
-
-/// The same; `visit` sees every certificate that is listed.
-pub fn check_crl_and_visit(der: &[u8], context: &CrlContext<'_>, visit: &mut dyn FnMut(&Listed<'_>)) -> Vec<Finding> {
-    let crl = match Crl::read(der) {
-        Ok(crl) => crl,
-        Err(finding) => return vec![finding],
-    };
-    let tables = [crl_lints::CRL_LINTS, scope_lints::SCOPE_LINTS];
-    let mut findings: Vec<Finding> = tables.into_iter().flatten().filter_map(|l| l.finding((l.check)(&crl, context))).collect();
-    let mut entries = EntryFindings::default();
-    let mut found = RevokedSet::default();
-    let visited = crl.visit_entries(&mut |entry| {
-        entries.note(entry, context);
-        let listed = entry.listed();
-        found.add(&listed);
-        visit(&listed);
-    });
-    findings.extend(entries.into_findings());
-    match (visited, context.truth) {
-        (Err(finding), _) => findings.push(finding),
-        (Ok(()), Some(truth)) => {
-            findings.extend(scope_lints::CONTENT_LINTS.iter().filter_map(|l| l.finding((l.check)(&found, &truth))));
-        }
-        (Ok(()), None) => {}
-    }
-    findings
-}
-
-/// What entries break, one finding a lint.
-#[derive(Default)]
-struct EntryFindings {
-    /// The first finding of each lint, and how many entries there are like it.
-    first: Vec<(Finding, u64)>,
-}
-
-impl EntryFindings {
-    fn note(&mut self, entry: &Entry<'_>, context: &CrlContext<'_>) {
-        for lint in entry_lints::ENTRY_LINTS {
-            let Some(mut finding) = lint.finding((lint.check)(entry, context)) else { continue };
-            match self.first.iter_mut().find(|(first, _)| first.what == finding.what) {
-                Some((_, count)) => *count += 1,
-                None => {
-                    finding.found = format!("{} (serial {})", finding.found, hex(entry.serial));
-                    self.first.push((finding, 1));
-                }
-            }
-        }
-    }
-
-    fn into_findings(self) -> impl Iterator<Item = Finding> {
-        self.first.into_iter().map(|(mut finding, count)| {
-            if count > 1 {
-                finding.found = format!("{}, and {} more entries", finding.found, count - 1);
-            }
-            finding
-        })
-    }
 }
 
 /// A row of a table of lints.

@@ -36,6 +36,12 @@ impl RevokedSet {
         self.fingerprint = self.fingerprint.wrapping_add(xxh3_128(&octets[..17 + length]));
     }
 
+    /// Adds what another set has.
+    pub(super) fn merge(&mut self, other: &RevokedSet) {
+        self.count += other.count;
+        self.fingerprint = self.fingerprint.wrapping_add(other.fingerprint);
+    }
+
     /// Whether both have the same members.
     pub(super) fn same_members(&self, other: &RevokedSet) -> bool {
         self.fingerprint == other.fingerprint

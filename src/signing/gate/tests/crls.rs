@@ -184,6 +184,28 @@ fn every_broken_rule_is_found_and_no_other() {
     }
 }
 
+/// A CRL that several threads look at: what is wrong with the first and the last entry is found together, as by one thread.
+#[test]
+fn a_great_crl_is_checked_to_its_end() {
+    let great = |change: fn(&mut Node)| {
+        let mut scene = Scene::of(Coverage::All, None);
+        scene.reason(7);
+        let (broken, sound) = (scene.entry().clone(), scene.list.at(ENTRIES).at(&[1]).clone());
+        let mut entries = vec![sound; 100_000];
+        entries.insert(0, broken.clone());
+        entries.push(broken);
+        change(entries.last_mut().unwrap());
+        *scene.list.at(ENTRIES).parts() = entries;
+        scene.findings()
+    };
+    let findings = great(|_| {});
+    assert_only(&findings, ("C3", "reasonCode is one of RFC 5280"));
+    assert!(findings[0].found.ends_with("and 1 more entries"), "{findings:?}");
+    let findings = great(|last| *last.at(&[0]) = Node::Leaf(tag::OCTET_STRING, vec![1]));
+    let rules: Vec<_> = findings.iter().map(|finding| finding.what).collect();
+    assert_eq!(rules, ["reasonCode is one of RFC 5280", "every entry is DER"]);
+}
+
 #[test]
 fn a_crl_that_keeps_every_rule_has_no_finding() {
     let clean: [fn(&mut Scene); 10] = [

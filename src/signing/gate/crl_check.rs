@@ -1,0 +1,119 @@
+//! Holding a CRL against the rules: as a whole, each of its entries, and what they say together. A great CRL is looked at by several threads, since whoever waits
+//! for a revocation waits for it.
+
+use std::thread;
+
+use super::crl::{Crl, CrlContext, Entry, Listed};
+use super::revoked_set::RevokedSet;
+use super::{Finding, crl_lints, entry_lints, hex, scope_lints};
+
+/// Octets of entries that are worth a thread.
+const PART_BYTES: usize = 1 << 20;
+/// The most threads.
+const MAX_PARTS: usize = 8;
+
+/// Reads a CRL again and holds it, each of its entries, and their whole against every rule for CRLs. Memory does not grow with the CRL. Of entries that
+/// break the same rule, the first is named and the others are counted.
+pub fn check_crl(der: &[u8], context: &CrlContext<'_>) -> Vec<Finding> {
+    let crl = match Crl::read(der) {
+        Ok(crl) => crl,
+        Err(finding) => return vec![finding],
+    };
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let parts = crl.parts((crl.entry_bytes() / PART_BYTES).clamp(1, cores.min(MAX_PARTS)));
+    let Some((first, others)) = parts.split_first() else { return whole(&crl, context) };
+    let (mut findings, entries) = thread::scope(|scope| {
+        let others: Vec<_> = others.iter().map(|part| scope.spawn(|| Entries::of(part, context, &mut |_| {}))).collect();
+        let (findings, mut entries) = (whole(&crl, context), Entries::of(first, context, &mut |_| {}));
+        // A lint that panics is a fault of this program: it goes on here.
+        others.into_iter().for_each(|part| entries.append(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        (findings, entries)
+    });
+    findings.extend(entries.into_findings(context));
+    findings
+}
+
+/// The same on one thread; `visit` sees every certificate that is listed, in the order of the CRL.
+pub fn check_crl_and_visit(der: &[u8], context: &CrlContext<'_>, visit: &mut dyn FnMut(&Listed<'_>)) -> Vec<Finding> {
+    let crl = match Crl::read(der) {
+        Ok(crl) => crl,
+        Err(finding) => return vec![finding],
+    };
+    let mut findings = whole(&crl, context);
+    let mut entries = Entries::default();
+    crl.parts(1).into_iter().for_each(|part| entries.append(Entries::of(part, context, visit)));
+    findings.extend(entries.into_findings(context));
+    findings
+}
+
+/// What the CRL as a whole breaks.
+fn whole(crl: &Crl<'_>, context: &CrlContext<'_>) -> Vec<Finding> {
+    let tables = [crl_lints::CRL_LINTS, scope_lints::SCOPE_LINTS];
+    tables.into_iter().flatten().filter_map(|lint| lint.finding((lint.check)(crl, context))).collect()
+}
+
+/// What entries break, and what they say.
+#[derive(Default)]
+struct Entries {
+    /// The first finding of each lint, and how many entries there are like it.
+    broken: Vec<(Finding, u64)>,
+    found: RevokedSet,
+    /// The first that is not DER.
+    unread: Option<Finding>,
+}
+
+impl Entries {
+    /// Looks at the entries of one part.
+    fn of(part: &[u8], context: &CrlContext<'_>, visit: &mut dyn FnMut(&Listed<'_>)) -> Entries {
+        let mut entries = Entries::default();
+        let visited = Crl::visit_entries(part, &mut |entry| {
+            entries.note(entry, context);
+            let listed = entry.listed();
+            entries.found.add(&listed);
+            visit(&listed);
+        });
+        entries.unread = visited.err();
+        entries
+    }
+
+    fn note(&mut self, entry: &Entry<'_>, context: &CrlContext<'_>) {
+        for lint in entry_lints::ENTRY_LINTS {
+            let Some(mut finding) = lint.finding((lint.check)(entry, context)) else { continue };
+            finding.found = format!("{} (serial {})", finding.found, hex(entry.serial));
+            self.count(finding, 1);
+        }
+    }
+
+    fn count(&mut self, finding: Finding, entries: u64) {
+        match self.broken.iter_mut().find(|(first, _)| first.what == finding.what) {
+            Some((_, count)) => *count += entries,
+            None => self.broken.push((finding, entries)),
+        }
+    }
+
+    /// Adds what the following part breaks and says.
+    fn append(&mut self, next: Entries) {
+        next.broken.into_iter().for_each(|(finding, count)| self.count(finding, count));
+        self.found.merge(&next.found);
+        self.unread = self.unread.take().or(next.unread);
+    }
+
+    fn into_findings(self, context: &CrlContext<'_>) -> Vec<Finding> {
+        let counted = |(mut finding, count): (Finding, u64)| {
+            if count > 1 {
+                finding.found = format!("{}, and {} more entries", finding.found, count - 1);
+            }
+            finding
+        };
+        let mut findings: Vec<Finding> = self.broken.into_iter().map(counted).collect();
+        match (self.unread, context.truth) {
+            (Some(unread), _) => findings.push(unread),
+            (None, Some(truth)) => {
+                let lints = scope_lints::CONTENT_LINTS.iter();
+                findings.extend(lints.filter_map(|lint| lint.finding((lint.check)(&self.found, &truth))));
+            }
+            (None, None) => {}
+        }
+        findings
+    }
+}
