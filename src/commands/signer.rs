@@ -54,6 +54,8 @@ impl BackgroundSigner {
         registry: &Arc<dyn Registry>,
         unopened: Vec<Unopened>,
     ) -> BackgroundSigner {
+        // From the first look at the metrics on.
+        metrics.failing_issuers.add(unopened.len() as i64);
         BackgroundSigner { worker, metrics, live: live.clone(), config: config.clone(), registry: registry.clone(), unopened }
     }
 
@@ -69,7 +71,6 @@ impl BackgroundSigner {
             for failure in &unopened {
                 error!("{failure}; what is published of it is answered, and nothing new is signed");
             }
-            metrics.failing_issuers.add(unopened.len() as i64);
             let (mut waiting, given_up): (Vec<Unopened>, Vec<Unopened>) = unopened.into_iter().partition(|issuer| !issuer.pin_refused());
             for issuer in given_up {
                 warn!("issuer '{}': its PIN is not tried again before the next start, so that the token is not locked", issuer.name);

@@ -35,6 +35,8 @@ pub const SAMPLE_ONE_IN: u64 = 128;
 const UNKNOWN_VALIDITY: Duration = Duration::from_secs(8 * 3600);
 /// How long such an answer may be given again.
 const UNKNOWN_KEPT: Duration = Duration::from_secs(3600);
+/// How long an answer may be held back while others are signed, but for the time of one signature.
+const HELD: Duration = Duration::from_micros(200);
 
 /// Who waits for an answer.
 pub trait Waiter: Send {
@@ -97,6 +99,17 @@ struct IssuerLane {
     passed: AtomicBool,
 }
 
+/// An answer on its way to who waits for it.
+struct Given {
+    waiter: Box<dyn Waiter>,
+    answer: Result<SignedAnswer, NotSigned>,
+    now: Timestamp,
+}
+
+fn give(held: &mut Vec<Given>) {
+    held.drain(..).for_each(|Given { waiter, answer, now }| waiter.done(answer, now));
+}
+
 struct Job {
     issuer: Arc<IssuerLane>,
     question: Arc<Question>,
@@ -152,19 +165,37 @@ impl LiveSigner {
 }
 
 impl Shared {
+    /// Signs what comes, until the end. Answers are given a few at a time while more questions wait: to wake somebody takes a good part of what a signature does.
     fn work(&self, clock: fn() -> Timestamp) {
-        while let Some(Job { issuer, question, waiter }) = self.queue.pop() {
-            let now = clock();
-            if !waiter.is_waiting() {
-                waiter.done(Err(NotSigned::Abandoned), now);
-                continue;
+        let (mut held, mut held_since) = (Vec::new(), Instant::now());
+        loop {
+            let job = match self.queue.pop_now() {
+                Some(job) => job,
+                None => {
+                    give(&mut held);
+                    let Some(job) = self.queue.pop() else { return };
+                    job
+                }
+            };
+            if held.is_empty() {
+                held_since = Instant::now();
             }
-            let answer = issuer.sign(&question, now).map_err(|failure| {
-                self.log(&issuer.signing.name, &failure, now);
-                NotSigned::Failed
-            });
-            waiter.done(answer, now);
+            held.push(self.answer(job, clock()));
+            if held_since.elapsed() >= HELD {
+                give(&mut held);
+            }
         }
+    }
+
+    fn answer(&self, Job { issuer, question, waiter }: Job, now: Timestamp) -> Given {
+        if !waiter.is_waiting() {
+            return Given { waiter, answer: Err(NotSigned::Abandoned), now };
+        }
+        let answer = issuer.sign(&question, now).map_err(|failure| {
+            self.log(&issuer.signing.name, &failure, now);
+            NotSigned::Failed
+        });
+        Given { waiter, answer, now }
     }
 
     /// At most one line a second: whoever asks decides how often something fails.

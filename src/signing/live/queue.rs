@@ -46,6 +46,11 @@ impl<T> Queue<T> {
         None
     }
 
+    /// The same without blocking; `None` where there is nothing.
+    pub(super) fn pop_now(&self) -> Option<T> {
+        self.lock().waiting.pop_front()
+    }
+
     /// Drops what waits, and takes nothing more.
     pub(super) fn close(&self) {
         let mut state = self.lock();
@@ -71,9 +76,10 @@ mod tests {
     fn what_came_first_goes_first_and_what_does_not_fit_comes_back() {
         let queue = Queue::new(2);
         assert_eq!([1, 2, 3].map(|n| queue.push(n)), [Ok(()), Ok(()), Err(3)]);
-        assert_eq!(queue.pop(), Some(1));
+        assert_eq!(queue.pop_now(), Some(1));
         assert_eq!(queue.push(4), Ok(()));
         assert_eq!((queue.pop(), queue.pop()), (Some(2), Some(4)));
+        assert_eq!(queue.pop_now(), None);
         queue.close();
         assert_eq!((queue.push(5), queue.pop()), (Err(5), None));
     }
