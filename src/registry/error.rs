@@ -95,5 +95,5 @@ pub enum RegistryError {
     Source(#[source] BoxError),
     /// Anything else that the engine reports.
     #[error("registry: {0}")]
-    Engine(#[source] BoxError),
+    Engine(BoxError),
 }
