@@ -10,7 +10,7 @@ use super::{durable_file, setup};
 use crate::config::{Config, DelegatedResponderConfig, IssuerConfig};
 use crate::issuance::{Issuer, random_serial, renewal};
 use crate::pki::certificate::certificate_pem;
-use crate::pki::{CertificateStatus, Timestamp};
+use crate::pki::{CertificateInfo, CertificateStatus, Timestamp};
 use crate::registry::{CertificateRecord, OnConflict, Registry};
 use crate::signing::metrics::SigningMetrics;
 use crate::signing::{IssuerSigning, ResponseSigner, SignerUpdates, describe_signer};
@@ -24,6 +24,7 @@ pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, si
     let old = setup::read_certificate(&delegated.certificate)?;
     let before = delegated.renew_before.unwrap_or_else(|| renewal::lead_time(&old, config.ocsp.validity));
     let Some(validity) = renewal::due(&old, &signing.certificate, before, now) else { return Ok(false) };
+    check_predecessor(delegated, registry, signing, &old)?;
     // A file that cannot be written is found before anything is issued.
     durable_file::write(&delegated.certificate, old.to_pem().as_bytes())?;
     let issuer = Issuer::new(signing.certificate.clone(), ca_key.clone())?;
@@ -42,6 +43,24 @@ pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, si
     durable_file::write(&delegated.certificate, certificate_pem(&der).as_bytes())?;
     info!(issuer = config.name, %serial, not_after = %validity.not_after, "renewed the OCSP responder's certificate");
     Ok(true)
+}
+
+/// Whoever can write the file must not get a certificate for another key from it: what is renewed is this CA's, for the key in use, and not revoked.
+fn check_predecessor(
+    delegated: &DelegatedResponderConfig,
+    registry: &dyn Registry,
+    signing: &IssuerSigning,
+    old: &CertificateInfo,
+) -> Result<()> {
+    let Some(responder) = &signing.responder else { return Ok(()) };
+    let file = || format!("certificate {}", delegated.certificate.display());
+    describe_signer(&responder.key, &signing.certificate, Some(old), &signing.profile).with_context(file)?;
+    let known = registry.certificate(signing.issuer.id, &old.serial)?;
+    if let Some(CertificateStatus::Revoked(revocation)) = known.map(|known| known.status) {
+        let serial = old.serial;
+        bail!("{}: serial {serial}: found revoked at {}, wanted good: give the responder a new key", file(), revocation.at);
+    }
+    Ok(())
 }
 
 /// Who signs with the certificate that is in the file at `now`, where that is another one than is in use. It must be valid, for the key in use, and as rule P1
@@ -121,5 +140,148 @@ impl ResponderCertificates<'_> {
                 self.metrics.responder_not_after.with_label_values(&[&name]).set(responder.not_after.unix() as i64);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::issuance::{Order, RootOrder, Validity, responder_certificate, self_signed_root};
+    use crate::pki::{KeyAlgorithm, Revocation, RevocationReason};
+    use crate::registry::NewIssuer;
+    use crate::registry::sqlite::SqliteRegistry;
+    use crate::signing::Timing;
+    use crate::token::Key;
+    use crate::token::software::SoftwareKey;
+
+    const DAY: Duration = Duration::from_secs(86_400);
+
+    fn day(n: u32) -> Timestamp {
+        Timestamp::from_unix(1_800_000_000).unwrap().saturating_add(DAY * n)
+    }
+
+    fn key() -> Key {
+        Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap())
+    }
+
+    fn validity() -> Validity {
+        Validity { not_before: day(0), not_after: day(30) }
+    }
+
+    fn ca(key: &Key) -> Issuer {
+        let validity = Validity { not_before: day(0), not_after: day(1000) };
+        let order = RootOrder { subject: "CN=CA", serial: "01".parse().unwrap(), validity, signs_ocsp: false };
+        Issuer::new(CertificateInfo::from_der(&self_signed_root(&order, &**key).unwrap()).unwrap(), key.clone()).unwrap()
+    }
+
+    fn responder(ca: &Issuer, key: &Key) -> CertificateInfo {
+        let serial = random_serial(&SystemRandom::new()).unwrap();
+        let order = Order { subject: "CN=Responder", spki: key.public_key(), serial, validity: validity() };
+        CertificateInfo::from_der(&responder_certificate(ca, &order).unwrap()).unwrap()
+    }
+
+    /// A CA, and its responder with a certificate of 30 days in a file.
+    struct World {
+        directory: tempfile::TempDir,
+        registry: SqliteRegistry,
+        config: IssuerConfig,
+        signing: IssuerSigning,
+    }
+
+    impl World {
+        fn new() -> World {
+            let directory = tempfile::tempdir().unwrap();
+            let file = directory.path().join("responder.pem");
+            let key_file = "key = { file = 'responder.key' }";
+            let text = format!("name = 'ca'\ncertificate = 'ca.pem'\n[responder]\ncertificate = '{}'\n{key_file}", file.display());
+            let config: IssuerConfig = toml::from_str(&text).unwrap();
+            let registry = SqliteRegistry::create(&directory.path().join("registry.sqlite")).unwrap();
+            let (ca_key, key) = (key(), key());
+            let (certificate, delegate) = (ca(&ca_key).certificate().clone(), responder(&ca(&ca_key), &key));
+            let issuer = NewIssuer {
+                name: config.name.clone(),
+                certificate: certificate.der.clone(),
+                mode: config.mode,
+                publication: config.publication(),
+            };
+            let id = registry.register_issuer(&issuer).unwrap();
+            let signer = describe_signer(&key, &certificate, Some(&delegate), &config.profile()).unwrap();
+            let signer_id = registry.register_signer(id, &signer).unwrap();
+            let signing = IssuerSigning {
+                issuer: registry.issuers().unwrap().remove(0),
+                certificate,
+                responder: Some(ResponseSigner { key, signer, id: signer_id, not_after: delegate.not_after }),
+                crl_key: Some(ca_key),
+                ocsp_timing: Timing { validity: config.ocsp.validity, refresh: config.ocsp.refresh },
+                crl_policy: setup::crl_policy(&config.crl, false),
+                base_url: "http://va.example".into(),
+                profile: config.profile(),
+            };
+            let world = World { directory, registry, config, signing };
+            world.put(&delegate);
+            world
+        }
+
+        fn file(&self) -> PathBuf {
+            self.directory.path().join("responder.pem")
+        }
+
+        fn put(&self, certificate: &CertificateInfo) {
+            std::fs::write(self.file(), certificate.to_pem()).unwrap();
+        }
+
+        fn found(&self) -> CertificateInfo {
+            setup::read_certificate(&self.file()).unwrap()
+        }
+
+        fn renew(&self) -> Result<bool> {
+            renew_where_due(&self.config, &self.registry, &self.signing, day(29))
+        }
+
+        /// What is said where nothing is renewed.
+        fn refusal(&self) -> String {
+            let (before, change) = (self.found(), self.registry.last_change().unwrap());
+            let said = format!("{:#}", self.renew().unwrap_err());
+            assert_eq!((self.found(), self.registry.last_change().unwrap()), (before, change), "nothing was issued: {said}");
+            said
+        }
+    }
+
+    #[test]
+    fn p1_nobody_gets_a_certificate_for_another_key_by_way_of_the_file() {
+        let (world, stranger) = (World::new(), key());
+        // By the CA for another key, and by a stranger who calls himself the CA, for his own and for the responder's.
+        let (ca_key, key) = (world.signing.crl_key.clone().unwrap(), world.signing.responder.as_ref().unwrap().key.clone());
+        let by_a_stranger = ca(&stranger);
+        for wrong in [responder(&ca(&ca_key), &stranger), responder(&by_a_stranger, &stranger), responder(&by_a_stranger, &key)] {
+            world.put(&wrong);
+            let said = world.refusal();
+            assert!(said.contains("responder.pem"), "{said}");
+        }
+        let right = responder(&ca(&ca_key), &key);
+        world.put(&right);
+        assert!(world.renew().unwrap());
+        assert_eq!((world.found().spki, world.found().not_before), (right.spki, day(29)));
+    }
+
+    #[test]
+    fn s4_4_a_responder_that_is_revoked_gets_no_new_certificate() {
+        let (world, revocation) = (World::new(), Revocation { at: day(3), reason: Some(RevocationReason::KeyCompromise) });
+        let record = CertificateRecord {
+            serial: world.found().serial,
+            not_before: None,
+            not_after: day(30),
+            is_ca: false,
+            partition: None,
+            status: CertificateStatus::Revoked(revocation),
+            invalidity_date: None,
+        };
+        world.registry.add_certificates(world.signing.issuer.id, &mut [Ok(record)].into_iter(), OnConflict::Refuse, day(3)).unwrap();
+        let said = world.refusal();
+        assert!(said.contains("responder.pem") && said.contains("found revoked at") && said.contains("new key"), "{said}");
     }
 }
