@@ -25,8 +25,8 @@ pub(super) struct CrlAgenda {
 struct Untrue {
     /// The first change that is not reflected in it.
     since: u64,
-    /// Whether it is too much to be held back.
-    is_mass: bool,
+    /// Whether it is too much, or too grave, to be held back.
+    cannot_wait: bool,
 }
 
 impl CrlAgenda {
@@ -41,15 +41,15 @@ impl CrlAgenda {
         self.planned.entry(scope).and_modify(|known| *known = planned);
     }
 
-    /// Nobody knows what has changed since `sequence`.
+    /// Nobody knows what has changed up to `sequence`: it may have been anything.
     pub(super) fn distrust(&mut self, sequence: u64) {
         let scopes: Vec<_> = self.planned.keys().copied().collect();
-        scopes.into_iter().for_each(|scope| self.mark(scope, Untrue { since: sequence + 1, is_mass: false }));
+        scopes.into_iter().for_each(|scope| self.mark(scope, Untrue { since: sequence + 1, cannot_wait: true }));
     }
 
     /// Takes note of revocations.
     pub(super) fn note(&mut self, places: impl ExactSizeIterator<Item = CrlPlace>, sequence: u64) {
-        let untrue = Untrue { since: sequence, is_mass: places.len() >= MASS };
+        let untrue = Untrue { since: sequence, cannot_wait: places.len() >= MASS };
         let places: BTreeSet<CrlPlace> = places.collect();
         places.into_iter().for_each(|place| self.note_place(place, untrue));
     }
@@ -61,6 +61,8 @@ impl CrlAgenda {
             CrlPlace::Partition(n) => CrlScope::Partition(n),
             CrlPlace::Authorities => CrlScope::Authorities,
         };
+        // A CA's is published at once, on whatever CRL it stands (rule S4.4).
+        let untrue = Untrue { cannot_wait: untrue.cannot_wait || place == CrlPlace::Authorities, ..untrue };
         let is_on_full = own != CrlScope::Authorities || !self.planned.contains_key(&own);
         let complete = BTreeSet::from([Some(own), is_on_full.then_some(CrlScope::Full)]);
         for scope in complete.into_iter().flatten().flat_map(|scope| [Some(scope), scope.delta()]).flatten() {
@@ -72,7 +74,7 @@ impl CrlAgenda {
 
     fn mark(&mut self, scope: CrlScope, untrue: Untrue) {
         let known = self.untrue.entry(scope).or_insert(untrue);
-        *known = Untrue { since: known.since.min(untrue.since), is_mass: known.is_mass || untrue.is_mass };
+        *known = Untrue { since: known.since.min(untrue.since), cannot_wait: known.cannot_wait || untrue.cannot_wait };
     }
 
     /// CRLs that are untrue and may not wait.
@@ -95,7 +97,7 @@ impl CrlAgenda {
         let Some(untrue) = self.untrue.get(&scope) else { return false };
         let from = self.planned.get(&scope).map_or(Timestamp::default(), |planned| planned.urgent_from);
         // One that is further ahead than that is from before the clock was set back.
-        untrue.is_mass || now >= from || from.since(now) > LONGEST_WAIT
+        untrue.cannot_wait || now >= from || from.since(now) > LONGEST_WAIT
     }
 
     /// Whether somebody works on a CRL of the same sequence of numbers.
@@ -204,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn s4_4_a_revoked_ca_certificate_is_not_held_back_where_there_is_no_arl() {
+        let mut agenda = published(&[Full, FullDelta], true);
+        revoke(&mut agenda, CrlPlace::Nowhere, 5);
+        assert_eq!(urgent(&agenda, now()), [FullDelta]);
+        revoke(&mut agenda, CrlPlace::Authorities, 6);
+        assert_eq!(urgent(&agenda, now()), [Full], "the complete CRL, at once");
+    }
+
+    #[test]
     fn c5_a_delta_goes_with_its_complete_crl_or_for_it_where_that_is_great() {
         let never_published = CrlAgenda::new([Full, FullDelta]);
         assert_eq!(never_published.due(now()).collect::<Vec<_>>(), [Full], "both, by one task");
@@ -235,5 +246,8 @@ mod tests {
         let mut agenda = published(&[Full, Partition(0)], false);
         agenda.distrust(7);
         assert_eq!((urgent(&agenda, now()), agenda.first_unreflected()), (vec![Full, Partition(0)], Some(8)));
+        let mut great = published(&[Full], true);
+        great.distrust(7);
+        assert_eq!(urgent(&great, now()), [Full], "S5.10: it may have been a mass revocation");
     }
 }
