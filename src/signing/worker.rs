@@ -47,6 +47,9 @@ pub struct Worker {
     turn: usize,
     /// Lanes made so far: each has its own number.
     lanes_made: u64,
+    /// Issuers that may have changed, and those whose lanes are to be begun again: before that nothing is signed for them.
+    unread: BTreeSet<usize>,
+    outdated: BTreeSet<usize>,
     /// Issuers that the metrics count as failing because of this worker.
     failing: i64,
     /// When the slots of an issuer could not be divided.
@@ -128,6 +131,8 @@ impl Worker {
             metrics,
             turn: 0,
             lanes_made: 0,
+            unread: BTreeSet::new(),
+            outdated: BTreeSet::new(),
             failing: 0,
             growth_failed: BTreeMap::new(),
             updates,
@@ -228,7 +233,8 @@ impl Worker {
             self.keep_house(now, &mut report);
         }
         self.metrics.failures.inc_by(report.failures.len() as u64);
-        let failing: BTreeSet<usize> = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer).collect();
+        let failing = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer);
+        let failing: BTreeSet<usize> = failing.chain(self.outdated.iter().copied()).collect();
         self.metrics.failing_issuers.add(failing.len() as i64 - self.failing);
         self.failing = failing.len() as i64;
         (report, working)
@@ -276,7 +282,7 @@ impl Worker {
         // A CA that has ended has no certificate left that is valid, and nothing to say of any (rule T3).
         let has_ended = |lane: &Lane| self.issuers[lane.issuer].certificate.not_after <= now;
         let may_work = |lane: &Lane| match patience {
-            _ if has_ended(lane) => false,
+            _ if has_ended(lane) || self.unread.contains(&lane.issuer) || self.outdated.contains(&lane.issuer) => false,
             Patience::Background => lane.agenda.may_work(now),
             Patience::OnePass => !lane.agenda.is_hopeless(),
         };
@@ -293,6 +299,7 @@ impl Worker {
     /// Takes note of all changes, with slots divided as the certificates that have come require. What fails for one issuer is reported, and the others go on.
     fn catch_up(&mut self, now: Timestamp, report: &mut PassReport) -> Result<(), SigningError> {
         self.read_feed()?;
+        self.begin_again(report);
         for index in 0..self.issuers.len() {
             let may_have_grown = self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.may_have_grown);
             let failed_lately = self.growth_failed.get(&index).is_some_and(|at| *at <= now && now.since(*at) < GROWTH_PAUSE);
@@ -307,7 +314,9 @@ impl Worker {
             }
         }
         // Lanes that were built anew have not read it yet.
-        self.read_feed()
+        self.read_feed()?;
+        self.begin_again(report);
+        Ok(())
     }
 
     /// Divides the slots of an issuer once nobody works on them: until then nothing more of them is handed out.
@@ -324,7 +333,7 @@ impl Worker {
             Some(bits) if in_flight == 0 => match growth::grow(self.registry.as_ref(), Arc::make_mut(&mut self.issuers[index]), bits) {
                 Ok(()) => self.rebuild_lanes(index),
                 // Somebody else has divided them.
-                Err(SigningError::Registry(RegistryError::Stale { .. })) => self.reload_issuer(index),
+                Err(SigningError::Registry(RegistryError::Stale { .. })) => self.read_issuer(index),
                 Err(failure) => Err(failure),
             },
             _ => Ok(()),
@@ -332,17 +341,20 @@ impl Worker {
     }
 
     fn read_feed(&mut self) -> Result<(), SigningError> {
-        let Some(mut from) = self.lanes.iter().map(|lane| lane.agenda.seen).min() else { return Ok(()) };
-        let mut changed: BTreeSet<IssuerId> = BTreeSet::new();
+        let current = self.lanes.iter().filter(|lane| !self.outdated.contains(&lane.issuer));
+        let Some(mut from) = current.map(|lane| lane.agenda.seen).min() else { return Ok(()) };
         while self.registry.last_change()? > from {
             let changes = match self.registry.changes_after(from, CHANGES_AT_ONCE) {
-                // Somebody else found that they were too many.
-                Err(RegistryError::FeedPruned { .. }) => return (0..self.issuers.len()).try_for_each(|index| self.rebuild_lanes(index)),
+                // Somebody else found that they were too many: they may have told of anything.
+                Err(RegistryError::FeedPruned { .. }) => {
+                    self.outdated.extend(0..self.issuers.len());
+                    return Ok(());
+                }
                 changes => changes?,
             };
             let Some(last) = changes.last() else { break };
             from = last.sequence;
-            for lane in &mut self.lanes {
+            for lane in self.lanes.iter_mut().filter(|lane| !self.outdated.contains(&lane.issuer)) {
                 let issuer = self.issuers[lane.issuer].issuer.id;
                 for change in &changes {
                     if change.issuer == issuer && change.sequence > lane.agenda.seen {
@@ -351,28 +363,41 @@ impl Worker {
                 }
                 lane.agenda.seen = lane.agenda.seen.max(from);
             }
-            changed.extend(changes.iter().filter(|c| c.kind == ChangeKind::Issuer).map(|c| c.issuer));
+            let told_of: BTreeSet<IssuerId> = changes.iter().filter(|c| c.kind == ChangeKind::Issuer).map(|c| c.issuer).collect();
+            self.unread.extend((0..self.issuers.len()).filter(|index| told_of.contains(&self.issuers[*index].issuer.id)));
         }
-        let changed: Vec<usize> = (0..self.issuers.len()).filter(|index| changed.contains(&self.issuers[*index].issuer.id)).collect();
-        changed.into_iter().try_for_each(|index| self.reload_issuer(index))
+        Ok(())
     }
 
-    /// Reads an issuer again that another process has changed: its slots may be divided anew.
-    fn reload_issuer(&mut self, index: usize) -> Result<(), SigningError> {
-        let known = &self.issuers[index].issuer;
-        let Some(issuer) = self.registry.issuers()?.into_iter().find(|issuer| issuer.id == known.id) else { return Ok(()) };
-        if *known == issuer {
-            return Ok(());
+    /// Reads issuers again that another process may have changed. What fails is tried again, and nothing is signed for it before.
+    fn begin_again(&mut self, report: &mut PassReport) {
+        for index in self.unread.union(&self.outdated).copied().collect::<Vec<_>>() {
+            if let Err(failure) = self.read_issuer(index) {
+                report.failures.push(format!("issuer '{}', reading it again: {failure}", self.issuers[index].issuer.name));
+            }
         }
-        Arc::make_mut(&mut self.issuers[index]).issuer = issuer;
-        self.rebuild_lanes(index)
+    }
+
+    /// Where its slots are divided anew, or anything else is, its lanes are begun again.
+    fn read_issuer(&mut self, index: usize) -> Result<(), SigningError> {
+        self.unread.insert(index);
+        let known = &self.issuers[index].issuer;
+        let found = self.registry.issuers()?.into_iter().find(|issuer| issuer.id == known.id);
+        if let Some(issuer) = found.filter(|issuer| issuer != known) {
+            Arc::make_mut(&mut self.issuers[index]).issuer = issuer;
+            self.outdated.insert(index);
+        }
+        self.unread.remove(&index);
+        if self.outdated.contains(&index) { self.rebuild_lanes(index) } else { Ok(()) }
     }
 
     /// Begins the lanes of an issuer again from what is published and from their stored places in the feed.
     fn rebuild_lanes(&mut self, index: usize) -> Result<(), SigningError> {
+        self.outdated.insert(index);
         let lanes = lane::lanes_of(self.registry.as_ref(), index, &self.issuers[index], &mut self.lanes_made)?;
         self.lanes.retain(|lane| lane.issuer != index);
         self.lanes.extend(lanes);
+        self.outdated.remove(&index);
         Ok(())
     }
 

@@ -357,3 +357,31 @@ fn c9_the_feed_is_pruned_behind_everybody_and_nothing_is_missed() {
     assert_eq!(bench.listed(CrlScope::Full), [1]);
     assert_eq!(pass(&mut bench.worker(), now), PassReport::default(), "and a restart finds nothing to do");
 }
+
+#[test]
+fn c9_what_the_pruned_feed_told_of_an_issuer_is_read_from_the_registry() {
+    let bench = Bench::new(0);
+    bench.register(&[HashAlgorithm::Sha256]);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    bench.register(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384]);
+    bench.registry.prune_changes(bench.registry.last_change().unwrap()).unwrap();
+    pass(&mut worker, bench.start);
+    assert_eq!(bench.published_status(HashAlgorithm::Sha384, 1), Some(CertificateStatus::Good));
+}
+
+#[test]
+fn c9_lanes_that_could_not_be_begun_again_are_begun_once_the_registry_can_be_read() {
+    let bench = Bench::new(0);
+    bench.register(&[HashAlgorithm::Sha256]);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    bench.register(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384]);
+    bench.sql().execute_batch("ALTER TABLE response_pack RENAME TO hidden").unwrap();
+    assert!(!worker.pass(&|| bench.start).failures.is_empty());
+    bench.sql().execute_batch("ALTER TABLE hidden RENAME TO response_pack").unwrap();
+    pass(&mut worker, bench.start);
+    assert_eq!(bench.published_status(HashAlgorithm::Sha384, 1), Some(CertificateStatus::Good));
+}
