@@ -229,9 +229,7 @@ impl Worker {
             outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
         }
         self.store_watermarks(now, false, &mut report);
-        if !working {
-            self.keep_house(now, &mut report);
-        }
+        self.keep_house(now, working, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
         let failing = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer);
         let failing: BTreeSet<usize> = failing.chain(self.outdated.iter().copied()).collect();
@@ -449,10 +447,11 @@ impl Worker {
         }
     }
 
-    /// Once an hour: forgets what everybody has read of the feed.
-    fn keep_house(&mut self, now: Timestamp, report: &mut PassReport) {
+    /// Once an hour, when nobody is at work or all have been for another: forgets what everybody has read of the feed.
+    fn keep_house(&mut self, now: Timestamp, working: bool, report: &mut PassReport) {
+        let patience = if working { housekeeping::INTERVAL } else { Duration::ZERO };
         // A time further ahead than the interval is from before the clock was set back.
-        let is_time = now >= self.housekeeping_at || self.housekeeping_at.since(now) > housekeeping::INTERVAL;
+        let is_time = now >= self.housekeeping_at.saturating_add(patience) || self.housekeeping_at.since(now) > housekeeping::INTERVAL;
         if !is_time {
             return;
         }

@@ -112,3 +112,17 @@ fn t4_a_revocation_does_not_wait_for_the_refresh_of_its_slot() {
         assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
     });
 }
+
+#[test]
+fn s1_1_a_token_that_does_not_answer_does_not_keep_the_feed_from_being_tidied_up() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    pass(&mut bench.worker(), bench.start);
+    let other = NewIssuer { name: "other".into(), certificate: b"another certificate".to_vec(), ..bench.new_issuer() };
+    bench.registry.register_issuer(&other).unwrap();
+    let last = bench.registry.last_change().unwrap();
+    let key = HeldKey::new(bench.responder.as_ref().unwrap().0.clone(), usize::MAX - 1);
+    while_running(&bench, &key, bench.start.saturating_add(4 * DAY), || {
+        wait_until(|| bench.registry.watermark("signing/ca/crl").unwrap() >= last);
+    });
+}
