@@ -63,17 +63,18 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
     Ok(Stored { head, id: row.get(12)?, octets: number(row, 13)? as usize })
 }
 
-/// Reads the octets of a CRL into memory of exactly their size.
+/// Reads the octets of a CRL into memory of exactly their size, once it is known that there are so many.
 fn with_octets(connection: &Connection, Stored { head, id, octets }: Stored) -> Outcome<CrlRecord> {
+    let mut lengths = connection.prepare_cached("SELECT coalesce(sum(length(der)), 0) FROM crl_chunk WHERE crl = ?1")?;
+    let found = lengths.query_row([id], |row| number(row, 0))?;
+    if found != octets as u64 {
+        return Err(Fault::Damaged(format!("CRL {} number {}: found {found} octets, wanted {octets}", head.scope, head.number)));
+    }
     let mut statement = connection.prepare_cached("SELECT der FROM crl_chunk WHERE crl = ?1 ORDER BY place")?;
     let mut rows = statement.query([id])?;
     let mut der = Vec::with_capacity(octets);
     while let Some(row) = rows.next()? {
         der.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
-    }
-    if der.len() != octets {
-        let found = der.len();
-        return Err(Fault::Damaged(format!("CRL {} number {}: {found} octets, wanted {octets}", head.scope, head.number)));
     }
     Ok(CrlRecord { head, der: Bytes::from(der) })
 }
