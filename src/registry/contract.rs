@@ -46,6 +46,7 @@ macro_rules! registry_contract {
             certificates: a_crl_scope_lists_its_own_revoked_certificates;
             certificates: c4_ca_certificates_stand_on_an_arl_and_on_no_partition;
             certificates: c5_a_delta_lists_what_was_recorded_since_its_base;
+            certificates: c5_what_an_import_adds_to_a_revoked_ca_certificate_does_not_take_it_off_a_delta;
             feed: every_call_tells_the_feed_what_it_changed;
             feed: a_large_batch_reaches_the_feed_whole;
             feed: racing_writers_and_a_polling_consumer_miss_nothing;

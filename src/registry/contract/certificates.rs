@@ -292,6 +292,18 @@ pub(in crate::registry) fn c5_a_delta_lists_what_was_recorded_since_its_base(sto
     );
 }
 
+/// A delta ends where the complete CRL beside it does. What was revoked before that is on it, whatever becomes known of it later.
+pub(in crate::registry) fn c5_what_an_import_adds_to_a_revoked_ca_certificate_does_not_take_it_off_a_delta(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let ca = |partition| CertificateRecord { is_ca: true, partition, ..revoked(1, DAY) };
+    let base = registry.last_change().unwrap();
+    add(&*registry, issuer, &[ca(None)], OnConflict::Refuse).unwrap();
+    add(&*registry, issuer, &[ca(Some(1))], OnConflict::Merge).unwrap();
+    let changed = Some(ChangeRange { after: base, up_to: registry.last_change().unwrap() });
+    let delta = CrlSelection { changed, ..selection(CrlScope::FullDelta) };
+    assert_eq!(on_crl(&*registry, issuer, &delta), BTreeSet::from([serial(1)]));
+}
+
 pub(in crate::registry) fn s4_4_s5_10_all_certificates_are_revoked_at_once_or_none(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();

@@ -65,10 +65,11 @@ impl Model {
                 return None;
             }
             known.not_before = known.not_before.or(record.not_before);
-            if known.partition.is_none() && record.partition.is_some() || !known.is_ca && record.is_ca {
+            let place = known.crl_place();
+            (known.partition, known.is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
+            if known.crl_place() != place {
                 *recorded_at = now;
             }
-            (known.partition, known.is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
             if known.status == CertificateStatus::Good && record.status != CertificateStatus::Good {
                 (known.status, known.invalidity_date, *recorded_at) = (record.status, record.invalidity_date, now);
                 report.revoked += 1;

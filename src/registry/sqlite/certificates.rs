@@ -38,10 +38,10 @@ const ON_DELTA: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM 
 const REVOKE: &str = "UPDATE certificate
     SET status = 1, revoked_at = :at, reason = :reason, invalidity_date = :invalidity_date, recorded_at = :now, recorded_change = :change
     WHERE issuer = :issuer AND slot_hash = :hash AND serial = :serial AND status = 0";
-/// A revocation that comes to another CRL is new there.
+/// A revocation that comes to another CRL is new there, and the feed tells of it.
 const FILL_IN: &str =
     "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5), is_ca = max(is_ca, ?6),
-    recorded_change = CASE WHEN (partition IS NULL AND ?5 IS NOT NULL) OR is_ca < ?6 THEN ?7 ELSE recorded_change END
+    recorded_change = CASE WHEN (partition IS NULL AND ?5 IS NOT NULL AND is_ca = 0) OR is_ca < ?6 THEN ?7 ELSE recorded_change END
     WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> {
