@@ -13,9 +13,10 @@ use tracing::error;
 use super::responder_certificates::{pick_up, renew_where_due};
 use crate::config::crl::KeepExpired;
 use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
+use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
-use crate::registry::{Issuer, IssuerMode, NewIssuer, Registry, Signer};
+use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Registry, Signer};
 use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, ResponseSigner, Timing, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
@@ -71,10 +72,35 @@ pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) ->
                 config.name
             );
         }
+        if publication.crl_extras.arl && !known.publication.crl_extras.arl {
+            check_reasons_of_cas(registry, known)?;
+        }
     }
     let new = NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication };
     registry.register_issuer(&new)?;
     Ok((find_issuer(registry, &config.name)?, certificate))
+}
+
+/// An ARL that the gate refuses would leave revoked CAs on no CRL: it takes them from the full one (rules C3, C4).
+fn check_reasons_of_cas(registry: &dyn Registry, issuer: &Issuer) -> Result<()> {
+    let selection = CrlSelection {
+        scope: CrlScope::Authorities,
+        contents: Contents::CaCertificates,
+        not_after_from: Timestamp::default(),
+        or_recorded_after: 0,
+        changed: None,
+    };
+    let mut without = None;
+    registry.visit_revoked(issuer.id, &selection, &mut |entry| {
+        if entry.revocation.reason.is_none() {
+            without = Some(entry.serial);
+        }
+    })?;
+    if let Some(serial) = without {
+        let name = &issuer.name;
+        bail!("issuer '{name}': crl.arl: found the CA certificate {serial} revoked without a reason, wanted a reason for each (C3)");
+    }
+    Ok(())
 }
 
 /// Opens keys, each token once.
@@ -289,4 +315,49 @@ fn open_issuer(
         }
     }
     Ok(Some(signing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuance::{RootOrder, Validity, self_signed_root};
+    use crate::pki::certificate::certificate_pem;
+    use crate::pki::{CertificateStatus, KeyAlgorithm, Revocation, RevocationReason, Serial};
+    use crate::registry::{CertificateRecord, OnConflict};
+
+    fn revoked_ca(serial: Serial, reason: Option<RevocationReason>) -> CertificateRecord {
+        CertificateRecord {
+            serial,
+            not_before: None,
+            not_after: Timestamp::MAX,
+            is_ca: true,
+            partition: None,
+            status: CertificateStatus::Revoked(Revocation { at: Timestamp::default(), reason }),
+            invalidity_date: None,
+        }
+    }
+
+    #[test]
+    fn c3_c4_an_arl_is_not_switched_on_where_it_could_not_be_published() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = SqliteRegistry::create(&directory.path().join("registry.sqlite")).unwrap();
+        let [one, two] = ["01", "02"].map(|serial| serial.parse::<Serial>().unwrap());
+        let validity = Validity { not_before: Timestamp::default(), not_after: Timestamp::from_unix(4_000_000_000).unwrap() };
+        let root = RootOrder { subject: "CN=CA", serial: one, validity, signs_ocsp: false };
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let file = directory.path().join("ca.pem");
+        fs::write(&file, certificate_pem(&self_signed_root(&root, &key).unwrap())).unwrap();
+        let text = format!("name = 'ca'\ncertificate = '{}'", file.display());
+        let [before, after]: [IssuerConfig; 2] = ["", "\n[crl.arl]"].map(|arl| toml::from_str(&(text.clone() + arl)).unwrap());
+
+        let (issuer, _) = register_issuer(&registry, &before).unwrap();
+        let add = |record| registry.add_certificates(issuer.id, &mut [Ok(record)].into_iter(), OnConflict::Refuse, Timestamp::default());
+        add(revoked_ca(one, Some(RevocationReason::CaCompromise))).unwrap();
+        assert!(register_issuer(&registry, &after).unwrap().0.publication.crl_extras.arl);
+        register_issuer(&registry, &before).unwrap();
+        add(revoked_ca(two, None)).unwrap();
+        let said = register_issuer(&registry, &after).unwrap_err().to_string();
+        assert!(said.contains("issuer 'ca': crl.arl: found the CA certificate 02 revoked without a reason"), "{said}");
+        assert!(!find_issuer(&registry, "ca").unwrap().publication.crl_extras.arl, "the full CRL lists CAs as before");
+    }
 }
