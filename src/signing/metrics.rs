@@ -60,3 +60,20 @@ impl SigningMetrics {
         registry.register(Box::new(self.failing_issuers.clone()))
     }
 }
+
+/// Shows in the metrics that the worker runs, and, should it panic, that it does not any more.
+pub(super) struct RunningMark(IntGauge);
+
+impl RunningMark {
+    /// From now on.
+    pub(super) fn new(metrics: &SigningMetrics) -> RunningMark {
+        metrics.running.inc();
+        RunningMark(metrics.running.clone())
+    }
+}
+
+impl Drop for RunningMark {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::time::Duration;
 
-use prometheus::IntGauge;
 use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
 use super::crew::{Crew, Job, Outcome, Published, Queue};
 use super::gate::Refusal;
 use super::lane::{self, Lane};
-use super::metrics::SigningMetrics;
+use super::metrics::{RunningMark, SigningMetrics};
 use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
@@ -21,6 +20,8 @@ use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 const POLL: Duration = Duration::from_millis(5);
 /// How long it waits when the registry cannot be read.
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
+/// How long an issuer that could not be read is left alone: others do not wait for it.
+const READING_PAUSE: Duration = Duration::from_secs(1);
 /// How long slots that could not be divided are left as they are.
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 /// Changes read from the feed at once; one may name 65 536 certificates.
@@ -50,6 +51,8 @@ pub struct Worker {
     /// Issuers that may have changed, and those whose lanes are to be begun again: before that nothing is signed for them.
     unread: BTreeSet<usize>,
     outdated: BTreeSet<usize>,
+    /// When one of them could not be read.
+    reading_failed: Option<Timestamp>,
     /// Issuers that the metrics count as failing because of this worker.
     failing: i64,
     /// When the slots of an issuer could not be divided.
@@ -133,6 +136,7 @@ impl Worker {
             lanes_made: 0,
             unread: BTreeSet::new(),
             outdated: BTreeSet::new(),
+            reading_failed: None,
             failing: 0,
             growth_failed: BTreeMap::new(),
             updates,
@@ -297,7 +301,7 @@ impl Worker {
     /// Takes note of all changes, with slots divided as the certificates that have come require. What fails for one issuer is reported, and the others go on.
     fn catch_up(&mut self, now: Timestamp, report: &mut PassReport) -> Result<(), SigningError> {
         self.read_feed()?;
-        self.begin_again(report);
+        self.begin_again(now, report);
         for index in 0..self.issuers.len() {
             let may_have_grown = self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.may_have_grown);
             let failed_lately = self.growth_failed.get(&index).is_some_and(|at| *at <= now && now.since(*at) < GROWTH_PAUSE);
@@ -313,7 +317,7 @@ impl Worker {
         }
         // Lanes that were built anew have not read it yet.
         self.read_feed()?;
-        self.begin_again(report);
+        self.begin_again(now, report);
         Ok(())
     }
 
@@ -368,9 +372,14 @@ impl Worker {
     }
 
     /// Reads issuers again that another process may have changed. What fails is tried again, and nothing is signed for it before.
-    fn begin_again(&mut self, report: &mut PassReport) {
+    fn begin_again(&mut self, now: Timestamp, report: &mut PassReport) {
+        if self.reading_failed.is_some_and(|at| at <= now && now.since(at) < READING_PAUSE) {
+            return;
+        }
+        self.reading_failed = None;
         for index in self.unread.union(&self.outdated).copied().collect::<Vec<_>>() {
             if let Err(failure) = self.read_issuer(index) {
+                self.reading_failed = Some(now);
                 report.failures.push(format!("issuer '{}', reading it again: {failure}", self.issuers[index].issuer.name));
             }
         }
@@ -479,21 +488,5 @@ struct Closing<'a>(&'a [Queue]);
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.iter().for_each(Queue::close);
-    }
-}
-
-/// Shows in the metrics that the worker runs, and, should it panic, that it does not any more.
-struct RunningMark(IntGauge);
-
-impl RunningMark {
-    fn new(metrics: &SigningMetrics) -> RunningMark {
-        metrics.running.inc();
-        RunningMark(metrics.running.clone())
-    }
-}
-
-impl Drop for RunningMark {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
