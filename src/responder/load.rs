@@ -231,7 +231,8 @@ fn in_parallel<I: Sync, T: Send>(items: &[I], work: impl Fn(&I) -> Result<T> + S
     let next = AtomicUsize::new(0);
     let some = || std::iter::from_fn(|| Some(work(items.get(next.fetch_add(1, Relaxed))?))).collect::<Result<Vec<T>>>();
     std::thread::scope(|scope| {
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(some)).collect();
+        // Where no more threads can be had, those that there are do it.
+        let others: Vec<_> = (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, some).ok()).collect();
         let mut outcome = some();
         for other in others {
             let theirs = other.join().unwrap_or_else(|_| Err(RegistryError::Engine("a loading thread panicked".into())));
