@@ -10,10 +10,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::http::{self, fetch};
-use common::ocsp::serial_of;
+use common::ocsp::{Asker, Hash, serial_of};
 use common::openssl_ca::write_secret;
 use common::peers::Authority;
-use common::{Service, crl_numbers, fail, run, succeed, text, tool, until, with_config};
+use common::{Service, crl_numbers, fail, run, succeed, succeed_with_all, text, tool, until, with_config};
 use tempfile::TempDir;
 
 const NAME: &str = "ca";
@@ -296,4 +296,29 @@ fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
     service.stop();
     succeed(&mut world.command("sign", &["--once"]));
     assert_eq!(crl_numbers(&world.config()), numbers, "nothing follows them");
+}
+
+#[test]
+fn c6_o14_who_keeps_status_for_ever_says_so_in_every_response() {
+    let world = World::new("keep_expired = \"for-ever\"\n[issuer.ocsp.live]\nnonce = true\n");
+    let config = fs::read_to_string(world.config()).unwrap().replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"etsi-qualified\"]");
+    fs::write(world.config(), config).unwrap();
+    world.revoke("full-a", "keyCompromise");
+    let service = Service::serve(&mut world.command("serve", &[]));
+    let authority = world.authority(&service);
+    let said = succeed(tool("openssl").args(["x509", "-noout", "-startdate", "-in"]).arg(world.path("ca.pem")));
+    let since = said.trim().strip_prefix("notBefore=").unwrap();
+    for (name, nonce) in [("full-a", "-no_nonce"), ("full-b", "-no_nonce"), ("full-b", "-nonce")] {
+        let mut command = tool("openssl");
+        command.args(["ocsp", "-resp_text", nonce, "-issuer"]).arg(&authority.issuer).arg("-cert").arg(world.certificate(name));
+        let said = succeed_with_all(command.arg("-CAfile").arg(&authority.chain).arg("-url").arg(&authority.url));
+        let (_, cutoff) = said.split_once("OCSP Archive Cutoff:").unwrap_or_else(|| panic!("{name}, {nonce}: {said}"));
+        assert!(cutoff.trim_start().starts_with(since) && said.contains("Response verify OK"), "{since}: {said}");
+        assert_eq!(said.contains("OCSP Nonce:"), nonce == "-nonce", "{said}");
+    }
+    let request = Asker::new(&authority.issuer).request(&serial_of(&world.certificate("full-b")), Hash::Sha1);
+    authority.response_is_clean(&http::post(&service.ocsp, "/ocsp", &request).body);
+    let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
+    assert!(verified.contains("no rule is broken"), "{verified}");
+    service.stop();
 }

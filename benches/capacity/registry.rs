@@ -95,7 +95,7 @@ fn found(world: &World, registry: &dyn Registry) -> Result<(Timestamp, IssuerSig
     let id =
         registry.register_issuer(&NewIssuer { name: NAME.into(), certificate: ca.der.clone(), mode: IssuerMode::Open, publication })?;
     let key: Key = Arc::new(responder_key);
-    registry.register_signer(id, &describe_signer(&key, &ca, Some(&responder), &Profile::default())?)?;
+    registry.register_signer(id, &describe_signer(&key, &ca, Some(&responder), &Profile::default(), Default::default())?)?;
     let signing = opened(registry, key, Some(ca_key))?;
     Ok((now, signing))
 }

@@ -135,7 +135,7 @@ fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<
         invalidity_date: None,
     };
     registry.add_certificates(issuer.id, &mut (0..CERTIFICATES).map(|n| Ok(record(n))), OnConflict::Refuse, now())?;
-    let signer = describe_signer(key, &certificate, None, &Default::default())?;
+    let signer = describe_signer(key, &certificate, None, &Default::default(), Default::default())?;
     let id = registry.register_signer(issuer.id, &signer)?;
     let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
     let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };

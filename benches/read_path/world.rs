@@ -77,7 +77,7 @@ pub(crate) fn request(number: u64) -> Vec<u8> {
 
 /// A template as of a delegated responder, whose certificate goes with every response.
 pub(crate) fn template() -> ResponseTemplate {
-    ResponseTemplate::new(&hashes(), &[9; 20], SignatureAlgorithm::EcdsaSha256, Some(CERTIFICATE))
+    ResponseTemplate::new(&hashes(), &[9; 20], SignatureAlgorithm::EcdsaSha256, Some(CERTIFICATE), None)
 }
 
 fn signing() -> Signing {

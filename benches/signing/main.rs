@@ -135,7 +135,7 @@ impl Issuer {
         };
         registry.add_certificates(issuer.id, &mut (0..certificates).map(|n| Ok(record(n))), OnConflict::Refuse, start)?;
         let profile = Profile::default();
-        let signer = describe_signer(key, &certificate, None, &profile)?;
+        let signer = describe_signer(key, &certificate, None, &profile, Default::default())?;
         let id = registry.register_signer(issuer.id, &signer)?;
         let responder = Some(ResponseSigner { key: key.clone(), signer, id, not_after: certificate.not_after });
         let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };

@@ -80,7 +80,8 @@ pub(super) fn pick_up(
     if now < from || to <= now {
         bail!("certificate {}: found valid from {from} to {to}, wanted one that is valid at {now}", delegated.certificate.display());
     }
-    let signer = describe_signer(&responder.key, &signing.certificate, Some(&certificate), &signing.profile)
+    let (profile, expired) = (&signing.profile, signing.crl_policy.expired);
+    let signer = describe_signer(&responder.key, &signing.certificate, Some(&certificate), profile, expired)
         .with_context(|| format!("certificate {}", delegated.certificate.display()))?;
     let id = registry.register_signer(signing.issuer.id, &signer)?;
     Ok(Some(ResponseSigner { key: responder.key.clone(), signer, id, not_after: to }))

@@ -180,18 +180,26 @@ pub(super) fn open_keys(ring: &mut KeyRing<'_>, config: &IssuerConfig, ca: &Cert
     if let Some(key) = &ca_key {
         crate::token::verify_pair(key.as_ref(), &ca.spki).context("key and certificate")?;
     }
-    let profile = config.profile();
+    let (profile, expired) = (config.profile(), expired_entries(&config.crl));
     let responder = match (&config.responder, &ca_key) {
         (Some(delegated), _) => {
             let certificate = read_certificate(&delegated.certificate)?;
             let key = open(ring, &delegated.key, &certificate)?;
-            let signer = describe_signer(&key, ca, Some(&certificate), &profile).context("responder")?;
+            let signer = describe_signer(&key, ca, Some(&certificate), &profile, expired).context("responder")?;
             Some((key, signer, certificate))
         }
-        (None, Some(key)) => Some((key.clone(), describe_signer(key, ca, None, &profile)?, ca.clone())),
+        (None, Some(key)) => Some((key.clone(), describe_signer(key, ca, None, &profile, expired)?, ca.clone())),
         (None, None) => None,
     };
     Ok(IssuerKeys { ca: ca_key, responder })
+}
+
+fn expired_entries(config: &CrlConfig) -> ExpiredEntries {
+    match config.keep_expired {
+        KeepExpired::UntilListed => ExpiredEntries::UntilListed,
+        KeepExpired::For(duration) => ExpiredEntries::For(duration),
+        KeepExpired::ForEver => ExpiredEntries::ForEver,
+    }
 }
 
 /// How CRLs are made, as configured.
@@ -205,11 +213,7 @@ pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
         delta: timing((delta.validity, delta.refresh)),
         at_once_below: config.at_once_below,
         coalesce: config.coalesce,
-        expired: match config.keep_expired {
-            KeepExpired::UntilListed => ExpiredEntries::UntilListed,
-            KeepExpired::For(duration) => ExpiredEntries::For(duration),
-            KeepExpired::ForEver => ExpiredEntries::ForEver,
-        },
+        expired: expired_entries(config),
         superseded: config.superseded,
         is_last: is_closed,
     }

@@ -26,7 +26,7 @@ pub struct CrlConfig {
     #[serde(with = "duration")]
     pub coalesce: Duration,
     /// When entries of expired certificates leave (rule C6): `until-listed` on a scheduled CRL after the expiry (the default), a duration after the expiry
-    /// such as `10y`, or `for-ever` (with expiredCertsOnCRL).
+    /// such as `10y`, or `for-ever` (with expiredCertsOnCRL on CRLs and ArchiveCutoff in OCSP responses).
     pub keep_expired: KeepExpired,
     /// How many superseded CRLs of each scope the registry keeps, beside those that are still needed: all of them cost room. Default 30.
     pub superseded: u32,

@@ -1,4 +1,4 @@
-//! The extensions that CRLs and their entries carry, as DER.
+//! The extensions that CRLs, their entries and OCSP's SingleResponses carry, as DER.
 
 use super::der_encoding::{constructed, integer_content, tag, tlv};
 use super::{RevocationReason, Timestamp};
@@ -11,6 +11,8 @@ const FRESHEST_CRL: &[u8] = &[0x55, 0x1d, 0x2e];
 const EXPIRED_CERTS_ON_CRL: &[u8] = &[0x55, 0x1d, 0x3c];
 const REASON_CODE: &[u8] = &[0x55, 0x1d, 0x15];
 const INVALIDITY_DATE: &[u8] = &[0x55, 0x1d, 0x18];
+/// id-pkix-ocsp-archive-cutoff (RFC 6960 4.4.4).
+const ARCHIVE_CUTOFF: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x06];
 
 /// Whose certificates a CRL contains (RFC 5280 5.2.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,4 +90,9 @@ pub fn reason_code(reason: RevocationReason) -> Vec<u8> {
 /// invalidityDate of a CRL entry, never critical (RFC 5280 5.3.2).
 pub fn invalidity_date(at: Timestamp) -> Vec<u8> {
     extension(INVALIDITY_DATE, false, &tlv(tag::GENERALIZED_TIME, &at.generalized()))
+}
+
+/// ArchiveCutoff of a SingleResponse, non-critical: the status of certificates that expired at `since` or later is kept (RFC 6960 4.4.4, rule C6).
+pub fn archive_cutoff(since: Timestamp) -> Vec<u8> {
+    extension(ARCHIVE_CUTOFF, false, &tlv(tag::GENERALIZED_TIME, &since.generalized()))
 }

@@ -92,7 +92,7 @@ mod tests {
     }
 
     fn answer(question: &Question) -> Vec<u8> {
-        let template = LiveTemplate::new(&[3; 20], SignatureAlgorithm::EcdsaSha256, None);
+        let template = LiveTemplate::new(&[3; 20], SignatureAlgorithm::EcdsaSha256, None, Some(Timestamp::default()));
         let [this_update, next_update] = [1000, 2000].map(|seconds| Timestamp::from_unix(seconds).unwrap());
         template.response(&template.to_be_signed(question, this_update, next_update), &[7; 70])
     }

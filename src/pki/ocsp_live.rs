@@ -3,7 +3,7 @@
 //! CertIDs are repeated as they were asked for, octet by octet (rule O5). What is signed is kept and sent, so it cannot differ from what was signed.
 
 use super::der_encoding::{constructed, push_header, push_tlv, tag, tlv, tlv_length};
-use super::ocsp_response::{certs, push_envelope, push_status, responder_id};
+use super::ocsp_response::{certs, push_envelope, push_status, responder_id, single_extensions};
 use super::{CertificateStatus, SignatureAlgorithm, Timestamp};
 
 /// id-pkix-ocsp-nonce (RFC 9654 2.1).
@@ -97,14 +97,27 @@ pub fn tag_of(signature: &[u8]) -> [u8; TAG_BYTES] {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveTemplate {
     responder_id: Vec<u8>,
+    /// singleExtensions of what is said of a certificate that was issued, or nothing.
+    single_extensions: Vec<u8>,
     algorithm: SignatureAlgorithm,
     certs: Vec<u8>,
 }
 
 impl LiveTemplate {
     /// A template for the key whose SHA-1 is `responder_key_hash` (byKey, rule O3), with the DER of its certificate where it is a delegate's (rule O7).
-    pub fn new(responder_key_hash: &[u8; 20], algorithm: SignatureAlgorithm, responder_certificate: Option<&[u8]>) -> LiveTemplate {
-        LiveTemplate { responder_id: responder_id(responder_key_hash), algorithm, certs: certs(responder_certificate) }
+    /// `archive_cutoff` is given with each certificate that was issued (rules C6, O14).
+    pub fn new(
+        responder_key_hash: &[u8; 20],
+        algorithm: SignatureAlgorithm,
+        responder_certificate: Option<&[u8]>,
+        archive_cutoff: Option<Timestamp>,
+    ) -> LiveTemplate {
+        LiveTemplate {
+            responder_id: responder_id(responder_key_hash),
+            single_extensions: single_extensions(archive_cutoff),
+            algorithm,
+            certs: certs(responder_certificate),
+        }
     }
 
     /// The DER ResponseData: what is signed.
@@ -115,10 +128,10 @@ impl LiveTemplate {
         for single in &question.singles {
             status.clear();
             push_live_status(&mut status, single.status);
-            push_header(&mut singles, tag::SEQUENCE, single.cert_id.len() + status.len() + produced_at.len() + next_update.len());
-            for part in [&single.cert_id, &status[..], &produced_at, &next_update] {
-                singles.extend_from_slice(part);
-            }
+            let extensions: &[u8] = if single.status.is_issued() { &self.single_extensions } else { &[] };
+            let parts = [&single.cert_id, &status[..], &produced_at, &next_update, extensions];
+            push_header(&mut singles, tag::SEQUENCE, parts.iter().map(|part| part.len()).sum());
+            parts.iter().for_each(|part| singles.extend_from_slice(part));
         }
         let singles = tlv(tag::SEQUENCE, &singles);
         constructed(tag::SEQUENCE, &[&self.responder_id, &produced_at, &singles, &extensions(question)])
@@ -170,7 +183,7 @@ fn push_extension(out: &mut Vec<u8>, oid: &[u8], value: &[u8]) {
 mod tests {
     use super::super::{HashAlgorithm, IssuerHashes, Revocation, RevocationReason, Serial};
     use super::*;
-    use const_oid::db::rfc6960::{ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
+    use const_oid::db::rfc6960::{ID_PKIX_OCSP_ARCHIVE_CUTOFF, ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
     use der::asn1::{BitString, GeneralizedTime, Null, ObjectIdentifier, OctetString};
     use der::{DateTime, Decode, Encode};
     use proptest::prelude::*;
@@ -206,6 +219,7 @@ mod tests {
         key_hash: [u8; 20],
         algorithm: SignatureAlgorithm,
         certificate: bool,
+        archive_cutoff: Option<Timestamp>,
         question: &Question,
         times: (Timestamp, Timestamp),
         signature: &[u8],
@@ -216,12 +230,13 @@ mod tests {
         let never = question.singles.iter().any(|single| single.status == LiveStatus::NeverIssued);
         let extended = never.then(|| extension(ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1.9"), Null.to_der().unwrap()));
         let extensions: Vec<_> = nonce.into_iter().chain(extended).collect();
+        let archive = |since| extension(ID_PKIX_OCSP_ARCHIVE_CUTOFF, x509_ocsp::ext::ArchiveCutoff(time(since)).to_der().unwrap());
         let single = |single: &LiveSingle| SingleResponse {
             cert_id: CertId::from_der(&single.cert_id).unwrap(),
             cert_status: cert_status(single.status),
             this_update: time(times.0),
             next_update: Some(time(times.1)),
-            single_extensions: None,
+            single_extensions: archive_cutoff.filter(|_| single.status.is_issued()).map(|since| vec![archive(since)]),
         };
         let basic = BasicOcspResponse {
             tbs_response_data: ResponseData {
@@ -262,14 +277,15 @@ mod tests {
     }
 
     proptest! {
-        /// Every status, hash and nonce, one certificate and several, with and without a responder certificate.
+        /// Every status, hash and nonce, one certificate and several, with and without a responder certificate and an ArchiveCutoff.
         #[test]
-        fn o4_o5_o6_o10_o11_a_response_is_what_an_independent_encoder_writes(
+        fn o4_o5_o6_o10_o11_o14_a_response_is_what_an_independent_encoder_writes(
             asked in proptest::collection::vec((cert_ids(), statuses()), 1..=16),
             nonce in proptest::option::of(proptest::collection::vec(any::<u8>(), 1..=128)),
             times in (0..=Timestamp::MAX.unix(), 0..=Timestamp::MAX.unix()),
             algorithm in 0usize..6,
             with_certificate: bool,
+            archive_cutoff in proptest::option::of(0..=Timestamp::MAX.unix()),
             key_hash: [u8; 20],
             signature in proptest::collection::vec(any::<u8>(), 64..=512),
         ) {
@@ -277,9 +293,10 @@ mod tests {
             let singles = asked.into_iter().map(|(cert_id, status)| LiveSingle { cert_id: cert_id.into(), status }).collect();
             let question = Question { singles, nonce: nonce.map(Into::into) };
             let times = (Timestamp::from_unix(times.0).unwrap(), Timestamp::from_unix(times.1).unwrap());
-            let template = LiveTemplate::new(&key_hash, algorithm, with_certificate.then_some(CERTIFICATE));
+            let archive_cutoff = archive_cutoff.map(|unix| Timestamp::from_unix(unix).unwrap());
+            let template = LiveTemplate::new(&key_hash, algorithm, with_certificate.then_some(CERTIFICATE), archive_cutoff);
             let der = template.response(&template.to_be_signed(&question, times.0, times.1), &signature);
-            prop_assert_eq!(&der, &oracle(key_hash, algorithm, with_certificate, &question, times, &signature));
+            prop_assert_eq!(&der, &oracle(key_hash, algorithm, with_certificate, archive_cutoff, &question, times, &signature));
             prop_assert_eq!(der.len(), der.capacity());
             prop_assert_eq!(&tag_of(&signature)[..], &signature[signature.len() - TAG_BYTES..]);
             let request = question.to_request();

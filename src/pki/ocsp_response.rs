@@ -5,7 +5,7 @@
 
 use super::algorithm::HashAlgorithm;
 use super::der_encoding::{constructed, push_header, push_tlv, tag, tlv, tlv_length};
-use super::{CertificateStatus, IssuerHashes, Revocation, SignatureAlgorithm, Timestamp, ecdsa};
+use super::{CertificateStatus, IssuerHashes, Revocation, SignatureAlgorithm, Timestamp, ecdsa, extension};
 
 /// id-pkix-ocsp-basic (RFC 6960 4.2.1).
 const BASIC_RESPONSE_OID: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x01];
@@ -68,6 +68,8 @@ pub struct ResponseTemplate {
     cert_id_prefix: Vec<u8>,
     /// `[2] EXPLICIT KeyHash`.
     responder_id: Vec<u8>,
+    /// `[1] EXPLICIT Extensions` of every SingleResponse, or nothing.
+    single_extensions: Vec<u8>,
     algorithm: SignatureAlgorithm,
     /// `[0] EXPLICIT SEQUENCE OF Certificate`, or nothing.
     certs: Vec<u8>,
@@ -83,16 +85,19 @@ struct Lengths {
 
 impl ResponseTemplate {
     /// A template for certificates named by `issuer` hashes, signed with `algorithm` by the key whose SHA-1 is `responder_key_hash` (byKey, rule O3).
-    /// `responder_certificate` is the DER of a delegated responder's certificate (rule O7); `None` where the CA's own key signs.
+    /// `responder_certificate` is the DER of a delegated responder's certificate (rule O7); `None` where the CA's own key signs. `archive_cutoff` is given in
+    /// every response (rules C6, O14).
     pub fn new(
         issuer: &IssuerHashes,
         responder_key_hash: &[u8; 20],
         algorithm: SignatureAlgorithm,
         responder_certificate: Option<&[u8]>,
+        archive_cutoff: Option<Timestamp>,
     ) -> ResponseTemplate {
         ResponseTemplate {
             cert_id_prefix: issuer.cert_id_prefix(),
             responder_id: responder_id(responder_key_hash),
+            single_extensions: single_extensions(archive_cutoff),
             algorithm,
             certs: certs(responder_certificate),
         }
@@ -142,7 +147,8 @@ impl ResponseTemplate {
 
     fn lengths(&self, single: &SingleResponse<'_>) -> Lengths {
         let cert_id = self.cert_id_prefix.len() + tlv_length(single.serial.len());
-        let single_length = tlv_length(cert_id) + status_length(&single.status) + TIME_LENGTH + tlv_length(TIME_LENGTH);
+        let times = TIME_LENGTH + tlv_length(TIME_LENGTH);
+        let single_length = tlv_length(cert_id) + status_length(&single.status) + times + self.single_extensions.len();
         let responses = tlv_length(single_length);
         let response_data = self.responder_id.len() + TIME_LENGTH + tlv_length(responses);
         Lengths { cert_id, single: single_length, responses, response_data }
@@ -162,6 +168,7 @@ impl ResponseTemplate {
         push_tlv(out, tag::GENERALIZED_TIME, &this_update);
         push_header(out, tag::constructed(0), TIME_LENGTH);
         push_tlv(out, tag::GENERALIZED_TIME, &single.next_update.generalized());
+        out.extend_from_slice(&self.single_extensions);
     }
 }
 
@@ -173,6 +180,12 @@ pub(super) fn responder_id(key_hash: &[u8; 20]) -> Vec<u8> {
 /// `[0] EXPLICIT SEQUENCE OF Certificate` with the responder's, or nothing (rule O7).
 pub(super) fn certs(responder_certificate: Option<&[u8]>) -> Vec<u8> {
     responder_certificate.map_or(Vec::new(), |der| constructed(tag::constructed(0), &[&constructed(tag::SEQUENCE, &[der])]))
+}
+
+/// `[1] EXPLICIT Extensions` of a SingleResponse, or nothing.
+pub(super) fn single_extensions(archive_cutoff: Option<Timestamp>) -> Vec<u8> {
+    let list = |since| constructed(tag::SEQUENCE, &[&extension::archive_cutoff(since)]);
+    archive_cutoff.map_or(Vec::new(), |since| constructed(tag::constructed(1), &[&list(since)]))
 }
 
 /// Appends everything of a successful OCSPResponse that comes before the content of its BasicOCSPResponse, of `basic_length` octets. `out` is made large
@@ -229,13 +242,16 @@ pub fn responder_key_hash(public_key_bits: &[u8]) -> [u8; 20] {
 mod tests {
     use super::*;
     use crate::pki::RevocationReason;
+    use const_oid::db::rfc6960::ID_PKIX_OCSP_ARCHIVE_CUTOFF;
     use der::asn1::{BitString, GeneralizedTime, Null, ObjectIdentifier, OctetString};
     use der::{Any, DateTime, Decode, Encode};
     use proptest::prelude::*;
     use spki::AlgorithmIdentifierOwned;
     use x509_cert::Certificate;
+    use x509_cert::ext::Extension;
     use x509_cert::ext::pkix::CrlReason;
     use x509_cert::serial_number::SerialNumber;
+    use x509_ocsp::ext::ArchiveCutoff;
     use x509_ocsp::{
         BasicOcspResponse, CertId, CertStatus, OcspGeneralizedTime, OcspResponse, OcspResponseStatus, ResponderId, ResponseBytes,
         ResponseData, RevokedInfo, SingleResponse as OwnedSingleResponse, Version,
@@ -247,6 +263,11 @@ mod tests {
         OcspGeneralizedTime(GeneralizedTime::from_date_time(DateTime::from(t)))
     }
 
+    fn archive_extension(since: Timestamp) -> Extension {
+        let extn_value = OctetString::new(ArchiveCutoff(time(since)).to_der().unwrap()).unwrap();
+        Extension { extn_id: ID_PKIX_OCSP_ARCHIVE_CUTOFF, critical: false, extn_value }
+    }
+
     /// The same response through x509-ocsp's owned types: an encoder that shares nothing with ours.
     fn oracle(
         issuer: &IssuerHashes,
@@ -255,6 +276,7 @@ mod tests {
         single: &SingleResponse<'_>,
         signature: &[u8],
         certificate: bool,
+        archive_cutoff: Option<Timestamp>,
     ) -> Vec<u8> {
         let cert_status = match single.status {
             CertificateStatus::Good => CertStatus::good(),
@@ -282,7 +304,7 @@ mod tests {
                     cert_status,
                     this_update: time(single.this_update),
                     next_update: Some(time(single.next_update)),
-                    single_extensions: None,
+                    single_extensions: archive_cutoff.map(|since| vec![archive_extension(since)]),
                 }],
                 response_extensions: None,
             },
@@ -322,15 +344,16 @@ mod tests {
     }
 
     proptest! {
-        /// Every serial length, status, reason, algorithm and signature, with and without a responder certificate.
+        /// Every serial length, status, reason, algorithm and signature, with and without a responder certificate and an ArchiveCutoff.
         #[test]
-        fn o5_o6_o7_a_response_is_what_an_independent_encoder_writes(
+        fn o5_o6_o7_o14_a_response_is_what_an_independent_encoder_writes(
             magnitude in proptest::collection::vec(any::<u8>(), 1..=20),
             status in status_strategy(),
             times in (0..=Timestamp::MAX.unix(), 0..=Timestamp::MAX.unix()),
             hash in 0usize..4,
             algorithm in 0usize..6,
             with_certificate: bool,
+            archive_cutoff in proptest::option::of(0..=Timestamp::MAX.unix()),
             key_hash: [u8; 20],
             seed: u64,
         ) {
@@ -353,14 +376,16 @@ mod tests {
                 this_update: Timestamp::from_unix(times.0).unwrap(),
                 next_update: Timestamp::from_unix(times.1).unwrap(),
             };
-            let template = ResponseTemplate::new(&issuer, &key_hash, algorithm, with_certificate.then_some(CERTIFICATE));
+            let archive_cutoff = archive_cutoff.map(|unix| Timestamp::from_unix(unix).unwrap());
+            let template = ResponseTemplate::new(&issuer, &key_hash, algorithm, with_certificate.then_some(CERTIFICATE), archive_cutoff);
             let response = template.response(&single, &raw);
             let mut x509_signature = raw.clone();
             if algorithm.is_ecdsa() {
                 x509_signature.clear();
                 ecdsa::push_der(&mut x509_signature, &raw);
             }
-            prop_assert_eq!(&response, &oracle(&issuer, &key_hash, algorithm, &single, &x509_signature, with_certificate));
+            let oracle = oracle(&issuer, &key_hash, algorithm, &single, &x509_signature, with_certificate, archive_cutoff);
+            prop_assert_eq!(&response, &oracle);
             prop_assert_eq!(response.len(), response.capacity());
             let tbs = template.to_be_signed(&single);
             prop_assert!(response.windows(tbs.len()).any(|w| w == tbs));

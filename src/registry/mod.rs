@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use crate::pki::crl::CrlEntry;
-use crate::pki::{CertificateStatus, HashAlgorithm, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
+use crate::pki::ocsp_live::LiveTemplate;
+use crate::pki::ocsp_response::ResponseTemplate;
+use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
 
 #[cfg(test)]
 mod contract;
@@ -204,7 +206,7 @@ impl CertificateRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignerId(pub u32);
 
-/// Who signs OCSP responses for an issuer: what the responder needs to assemble them.
+/// Who signs OCSP responses for an issuer, and how: what the responder needs to assemble them as they were signed, whatever is configured by then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signer {
     /// SHA-1 of the signer's public key: the ResponderID byKey (rule O3).
@@ -213,6 +215,20 @@ pub struct Signer {
     pub algorithm: SignatureAlgorithm,
     /// DER of the delegated responder certificate that goes into `certs` (rule O7); `None` where the CA's own key signs.
     pub certificate: Option<Vec<u8>>,
+    /// ArchiveCutoff of its responses: the status of certificates that expired since then is kept (rule C6); `None`: they have none.
+    pub archive_cutoff: Option<Timestamp>,
+}
+
+impl Signer {
+    /// The template of its responses for certificates that `issuer` names.
+    pub fn template(&self, issuer: &IssuerHashes) -> ResponseTemplate {
+        ResponseTemplate::new(issuer, &self.key_hash, self.algorithm, self.certificate.as_deref(), self.archive_cutoff)
+    }
+
+    /// The template of its answers to single questions.
+    pub fn live_template(&self) -> LiveTemplate {
+        LiveTemplate::new(&self.key_hash, self.algorithm, self.certificate.as_deref(), self.archive_cutoff)
+    }
 }
 
 /// What is known of a pack without reading it.

@@ -8,9 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tracing::{debug, error};
 
 use crate::pack::Pack;
-use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
-use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, Registry, RegistryError, Signer, SignerId};
+use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, Registry, RegistryError, SignerId};
 
 use super::content::Content;
 use super::documents::{Document, DocumentKind, certificate_path};
@@ -81,8 +80,8 @@ impl Loader<'_> {
     fn load_templates(&self, issuer: IssuerId, statuses: &[Arc<IssuerStatus>]) -> Result<()> {
         let signers = self.registry.signers(issuer)?;
         for status in statuses {
-            let template = |s: &Signer| ResponseTemplate::new(status.hashes(), &s.key_hash, s.algorithm, s.certificate.as_deref());
-            status.replace_templates(Templates::new(signers.iter().map(|(id, signer)| (*id, template(signer))).collect()));
+            let templates = signers.iter().map(|(id, signer)| (*id, signer.template(status.hashes()))).collect();
+            status.replace_templates(Templates::new(templates));
         }
         Ok(())
     }

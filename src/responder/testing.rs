@@ -15,7 +15,6 @@ use super::status_map::{IssuerStatus, SlotTable, Templates};
 use crate::pack::{Entry, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::crl::CrlEntry;
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::pki::ocsp_response::ResponseTemplate;
 use crate::pki::*;
 use crate::registry::crl_path;
 use crate::registry::*;
@@ -84,12 +83,11 @@ pub(super) fn table(status: &IssuerStatus, bits: u8, numbers: Range<u64>) -> Slo
 }
 
 fn signer() -> Signer {
-    Signer { key_hash: [9; 20], algorithm: SignatureAlgorithm::EcdsaSha256, certificate: Some(CERTIFICATE.to_vec()) }
+    Signer { key_hash: [9; 20], algorithm: SignatureAlgorithm::EcdsaSha256, certificate: Some(CERTIFICATE.to_vec()), archive_cutoff: None }
 }
 
 pub(super) fn templates(status: &IssuerStatus) -> Templates {
-    let Signer { key_hash, algorithm, certificate } = signer();
-    Templates::new(vec![(SignerId(0), ResponseTemplate::new(status.hashes(), &key_hash, algorithm, certificate.as_deref()))])
+    Templates::new(vec![(SignerId(0), signer().template(status.hashes()))])
 }
 
 fn issuer() -> Issuer {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::crl_policy::{CrlPolicy, ExpiredEntries};
 use super::gate::{self, Coverage, CrlContext, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
 use super::schedule::{self, Turn};
-use super::{IssuerSigning, SigningError, crl_url, not_before};
+use super::{IssuerSigning, SigningError, crl_url, kept_since, not_before};
 use crate::pki::Timestamp;
 use crate::pki::crl::{CrlEncoder, CrlHeader};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
@@ -123,7 +123,7 @@ impl Job<'_> {
             base: base.as_ref().map(|base| base.head.number),
             distribution_point: distribution_point(&signing.base_url, &signing.issuer, scope),
             freshest: freshest(&signing.base_url, &signing.issuer, scope),
-            expired_since: matches!(signing.crl_policy.expired, ExpiredEntries::ForEver).then_some(signing.certificate.not_before),
+            expired_since: kept_since(&signing.certificate, signing.crl_policy.expired),
         };
         let selection = self.selection(scope, base.as_ref());
         let (mut crl, mut truth) = (CrlEncoder::new(&header, self.expected(scope)?), RevokedSet::default());

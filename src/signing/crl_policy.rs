@@ -34,13 +34,14 @@ pub struct CrlPolicy {
 }
 
 /// When the entry of an expired certificate leaves a CRL (rule C6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpiredEntries {
     /// Once it has stood on one scheduled CRL after the certificate's expiry.
+    #[default]
     UntilListed,
     /// The same, but no earlier than so long after the certificate's expiry.
     For(Duration),
-    /// Never; the CRL says so with expiredCertsOnCRL (EN 319 411-2).
+    /// Never; the CRL says so with expiredCertsOnCRL, and every OCSP response with ArchiveCutoff (EN 319 411-2).
     ForEver,
 }
 

@@ -136,7 +136,8 @@ pub fn partition_url(base_url: &str, issuer: &str, partition: u32) -> String {
     crl_url(base_url, issuer, CrlScope::Partition(partition))
 }
 
-/// What the registry is told of a response signer: the CA itself, or a delegate whose certificate the gate holds against rules O7, P1, P3 and P4.
+/// What the registry is told of a response signer: the CA itself, or a delegate whose certificate the gate holds against rules O7, P1, P3 and P4. Where
+/// `expired` certificates are kept for ever, its responses say so with ArchiveCutoff, as the CRLs do (rule C6).
 ///
 /// Makes a trial signature: a key that does not belong to its certificate is found here.
 pub fn describe_signer(
@@ -144,6 +145,7 @@ pub fn describe_signer(
     ca: &CertificateInfo,
     delegate: Option<&CertificateInfo>,
     profile: &gate::Profile,
+    expired: ExpiredEntries,
 ) -> Result<Signer, SigningError> {
     let certificate = delegate.unwrap_or(ca);
     verify_pair(key.as_ref(), &certificate.spki)?;
@@ -156,7 +158,13 @@ pub fn describe_signer(
         key_hash: ocsp_response::responder_key_hash(&certificate.public_key_bits),
         algorithm: key.signature_algorithm(),
         certificate: delegate.map(|d| d.der.clone()),
+        archive_cutoff: kept_since(ca, expired),
     })
+}
+
+/// Since when the status of expired certificates is kept, where it is kept for ever: since there have been any (EN 319 411-1 CSS-6.3.10).
+fn kept_since(ca: &CertificateInfo, expired: ExpiredEntries) -> Option<Timestamp> {
+    matches!(expired, ExpiredEntries::ForEver).then_some(ca.not_before)
 }
 
 /// Refuses to sign at `now` what was published with a later thisUpdate.

@@ -72,12 +72,7 @@ pub fn sign_slot(
         signed_by: SignerFacts::new(&responder.signer, &issuer)?,
         issuer,
         cert_id_hash: job.cert_id_hash,
-        template: ResponseTemplate::new(
-            &hashes,
-            &responder.signer.key_hash,
-            responder.signer.algorithm,
-            responder.signer.certificate.as_deref(),
-        ),
+        template: responder.signer.template(&hashes),
         fresh: Signing { this_update: now, next_update, signer: responder.id.0 },
         stopped,
     };

@@ -99,7 +99,7 @@ impl Bench {
             Some((key, delegate)) => (key.clone(), Some(delegate)),
             None => (self.ca_key.clone(), None),
         };
-        let signer = describe_signer(&key, &certificate, delegate, &gate::Profile::default()).unwrap();
+        let signer = describe_signer(&key, &certificate, delegate, &gate::Profile::default(), self.crl_policy.expired).unwrap();
         let id = self.registry.register_signer(issuer.id, &signer).unwrap();
         let not_after = delegate.unwrap_or(&certificate).not_after;
         IssuerSigning {

@@ -142,7 +142,7 @@ impl WorldIssuer {
     fn status(&self, position: usize, algorithm: HashAlgorithm, answers: &mut Answers) -> IssuerStatus {
         let status = IssuerStatus::new(IssuerId(position as i64), self.name, self.names(algorithm));
         let certificate = self.delegated.then_some(CERTIFICATE);
-        let template = ResponseTemplate::new(status.hashes(), &[9; 20], self.algorithm, certificate);
+        let template = ResponseTemplate::new(status.hashes(), &[9; 20], self.algorithm, certificate, None);
         let table = SlotTable::empty(self.bits);
         for slot in (0..1 << self.bits).filter(|slot| Some(*slot) != self.missing_slot) {
             let range = SlotRange { bits: self.bits, slot };

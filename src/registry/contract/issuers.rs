@@ -47,7 +47,7 @@ pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn 
     let (registry, known) = with_issuer(store);
     let no = IssuerId(known.0 + 1);
     let before = registry.last_change().unwrap();
-    let signer = Signer { key_hash: [0; 20], algorithm: SignatureAlgorithm::Ed25519, certificate: None };
+    let signer = Signer { key_hash: [0; 20], algorithm: SignatureAlgorithm::Ed25519, certificate: None, archive_cutoff: None };
     let crl = publishing::crl(CrlScope::Full, 1);
     let (hash, scope, now) = (HashAlgorithm::Sha1, CrlScope::Full, time(0));
     let results: [(&str, Result<()>); 18] = [
@@ -82,14 +82,15 @@ pub(in crate::registry) fn the_same_signer_gets_the_same_id(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
     let before = registry.last_change().unwrap();
-    let key = Signer { key_hash: [1; 20], algorithm: SignatureAlgorithm::EcdsaSha256, certificate: None };
+    let key = Signer { key_hash: [1; 20], algorithm: SignatureAlgorithm::EcdsaSha256, certificate: None, archive_cutoff: None };
     let delegated = Signer { certificate: Some(b"a responder certificate".to_vec()), ..key.clone() };
     let renewed = Signer { certificate: Some(b"its successor".to_vec()), ..key.clone() };
-    let all = [key, delegated, renewed];
+    let archiving = Signer { archive_cutoff: Some(time(7)), ..renewed.clone() };
+    let all = [key, delegated, renewed, archiving];
     let register = |signer| (registry.register_signer(issuer, signer).unwrap(), signer.clone());
     let ids: Vec<(SignerId, Signer)> = all.iter().map(register).collect();
     assert_eq!(ids, all.iter().map(register).collect::<Vec<_>>());
-    assert_eq!(changes_since(&*registry, before), [ChangeKind::Signer, ChangeKind::Signer, ChangeKind::Signer]);
+    assert_eq!(changes_since(&*registry, before), [(); 4].map(|()| ChangeKind::Signer));
     drop(registry);
     let again = store.open();
     assert_eq!(again.signers(issuer).unwrap(), ids);

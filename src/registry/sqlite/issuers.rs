@@ -110,15 +110,19 @@ fn unknown(id: IssuerId) -> Fault {
 /// See [`crate::registry::Registry::register_signer`].
 pub(super) fn register_signer(connection: &Connection, id: IssuerId, signer: &Signer) -> Outcome<SignerId> {
     require(connection, id)?;
-    let values = params![id, signer.key_hash, signer.algorithm, signer.certificate];
+    let values = params![id, signer.key_hash, signer.algorithm, signer.certificate, signer.archive_cutoff];
     let known = connection
-        .prepare_cached("SELECT id FROM signer WHERE issuer = ?1 AND key_hash = ?2 AND algorithm = ?3 AND certificate IS ?4")?
+        .prepare_cached(
+            "SELECT id FROM signer WHERE issuer = ?1 AND key_hash = ?2 AND algorithm = ?3 AND certificate IS ?4 AND archive_cutoff IS ?5",
+        )?
         .query_row(values, |row| row.get(0))
         .optional()?;
     if let Some(known) = known {
         return Ok(SignerId(known));
     }
-    connection.prepare_cached("INSERT INTO signer (issuer, key_hash, algorithm, certificate) VALUES (?1, ?2, ?3, ?4)")?.execute(values)?;
+    connection
+        .prepare_cached("INSERT INTO signer (issuer, key_hash, algorithm, certificate, archive_cutoff) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(values)?;
     let row = connection.last_insert_rowid();
     let new = u32::try_from(row).map_err(|_| RegistryError::OutOfRange {
         field: "signer",
@@ -132,9 +136,11 @@ pub(super) fn register_signer(connection: &Connection, id: IssuerId, signer: &Si
 /// Every signer of an issuer, in the order of registration.
 pub(super) fn signers(connection: &Connection, id: IssuerId) -> Outcome<Vec<(SignerId, Signer)>> {
     require(connection, id)?;
-    let mut statement =
-        connection.prepare_cached("SELECT id, key_hash, algorithm, certificate FROM signer WHERE issuer = ?1 ORDER BY id")?;
-    let signer =
-        |row: &Row<'_>| Ok((SignerId(row.get(0)?), Signer { key_hash: row.get(1)?, algorithm: row.get(2)?, certificate: row.get(3)? }));
+    let mut statement = connection
+        .prepare_cached("SELECT id, key_hash, algorithm, certificate, archive_cutoff FROM signer WHERE issuer = ?1 ORDER BY id")?;
+    let signer = |row: &Row<'_>| {
+        let signer = Signer { key_hash: row.get(1)?, algorithm: row.get(2)?, certificate: row.get(3)?, archive_cutoff: row.get(4)? };
+        Ok((SignerId(row.get(0)?), signer))
+    };
     Ok(statement.query_map([id], signer)?.collect::<rusqlite::Result<_>>()?)
 }

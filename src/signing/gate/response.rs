@@ -70,7 +70,7 @@ pub(super) struct Time<'a> {
 }
 
 impl<'a> Time<'a> {
-    fn of(tlv: Tlv<'a>) -> Time<'a> {
+    pub(super) fn of(tlv: Tlv<'a>) -> Time<'a> {
         let read = tlv.decode::<OcspGeneralizedTime>().ok().filter(|_| tlv.value.len() == 15);
         Time { tlv, at: read.map(|t| Timestamp::from(t.0.to_date_time())) }
     }

@@ -6,8 +6,8 @@ use der::{Decode, Encode};
 use x509_cert::ext::pkix::CrlReason;
 use x509_ocsp::{CertStatus, ResponderId, ResponseData, RevokedInfo};
 
-use super::response::{CertificateTruth, Response, ResponseContext, Single};
-use super::shape::oid;
+use super::response::{CertificateTruth, Response, ResponseContext, Single, Time};
+use super::shape::{Tlv, oid};
 use super::{Lint, Programme, Verdict, differs, expect, hex, same_octets};
 use crate::pki::{CertificateStatus, Timestamp};
 
@@ -57,6 +57,7 @@ pub(super) const RESPONSE_LINTS: &[ResponseLint] = &[
     Lint { rule: "C3", what: "revocationReason is never unspecified(0)", check: reason_not_unspecified },
     Lint { rule: "C3", what: "revocationReason is one that the BR allow", check: reason_of_the_br },
     Lint { rule: "C6", what: "EN 319 411-2: with ArchiveCutoff", check: archive_cutoff },
+    Lint { rule: "C6", what: "ArchiveCutoff is a time without fractions", check: archive_cutoff_time },
     Lint { rule: "C9", what: "the status is the registry's", check: status },
     Lint { rule: "C9", what: "a revocation is never taken back", check: stays_revoked },
     Lint { rule: "C9", what: "thisUpdate is not older than what is published", check: not_older },
@@ -237,6 +238,14 @@ fn archive_cutoff(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
     let applies = c.issuer.profile.has(Programme::EtsiQualified);
     let there = single_extension(r.single(c)?, oid::OCSP_ARCHIVE_CUTOFF);
     expect(!applies || there, || "none".to_owned(), || "ArchiveCutoff in singleExtensions".to_owned())
+}
+
+fn archive_cutoff_time(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
+    let extension = r.single(c)?.extensions.as_ref()?.iter().find(|e| e.id == oid::OCSP_ARCHIVE_CUTOFF)?;
+    match Tlv::whole(extension.value) {
+        Ok(tlv) => Time::of(tlv).form(),
+        Err(e) => differs(e, "a GeneralizedTime"),
+    }
 }
 
 fn status(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {

@@ -1,8 +1,9 @@
-//! The gate for live answers: read again with x509-ocsp's decoders, held against rules O1 – O8, O10, O11, O14, O15, T1 and T3, the signature verified.
+//! The gate for live answers: read again with x509-ocsp's decoders, held against rules O1 – O8, O10, O11, C6, O14, O15, T1 and T3, the signature verified.
 
-use const_oid::db::rfc6960::{ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
+use const_oid::db::rfc6960::{ID_PKIX_OCSP_ARCHIVE_CUTOFF, ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
 use der::asn1::{ObjectIdentifier, OctetString};
 use der::{Decode, Encode};
+use x509_ocsp::ext::ArchiveCutoff;
 use x509_ocsp::{BasicOcspResponse, CertStatus, OcspResponse, OcspResponseStatus, ResponderId, SingleResponse};
 
 use super::super::ResponseSigner;
@@ -40,7 +41,10 @@ pub(super) fn check(question: &Question, answer: &SignedAnswer, signer: &Respons
     require(by_key, "O3", "the ResponderID is not the SHA-1 of the signer's key")?;
     require(time(data.produced_at) == answer.this_update, "O13", "producedAt is not thisUpdate")?;
     require(data.responses.len() == question.singles.len(), "O4", "not one SingleResponse for each certificate")?;
-    data.responses.iter().zip(&question.singles).try_for_each(|(found, meant)| check_single(found, meant, answer))?;
+    data.responses.iter().zip(&question.singles).try_for_each(|(found, meant)| {
+        check_single(found, meant, answer)?;
+        check_archive_cutoff(found, signer.signer.archive_cutoff.filter(|_| meant.status.is_issued()))
+    })?;
     check_extensions(&basic, question)?;
     require(answer.next_update > answer.this_update, "O6", "nextUpdate is not after thisUpdate")?;
     require(answer.next_update <= signer.not_after, "T3", "nextUpdate is later than the signer's notAfter")?;
@@ -74,9 +78,21 @@ fn check_single(found: &SingleResponse, meant: &LiveSingle, answer: &SignedAnswe
     };
     let rule = if meant.status == LiveStatus::NeverIssued { "O10" } else { "C9" };
     require(same, rule, "another status than meant")?;
-    require(found.single_extensions.is_none(), "O14", "singleExtensions that nobody asked for")?;
     require(time(found.this_update) == answer.this_update, "O13", "thisUpdate is not what was meant")?;
     require(found.next_update.map(time) == Some(answer.next_update), "O6", "nextUpdate is not what was meant")
+}
+
+/// The signer's ArchiveCutoff, with a certificate that was issued; nothing else.
+fn check_archive_cutoff(found: &SingleResponse, meant: Option<Timestamp>) -> Result<()> {
+    let found = match found.single_extensions.as_deref() {
+        None => None,
+        Some([only]) if only.extn_id == ID_PKIX_OCSP_ARCHIVE_CUTOFF && !only.critical => {
+            let cutoff = ArchiveCutoff::from_der(only.extn_value.as_bytes()).map_err(|e| unreadable("C6", &e))?;
+            Some(time(cutoff.0))
+        }
+        Some(_) => return Err(finding("O14", "singleExtensions that nobody asked for".to_owned())),
+    };
+    require(found == meant, "C6", "another ArchiveCutoff than the signer's, or none")
 }
 
 /// The nonce of the question, and extended-revoke where it is called for; nothing else.

@@ -208,8 +208,7 @@ impl Shared {
 
 impl IssuerLane {
     fn new(signing: LiveSigning) -> IssuerLane {
-        let signer = &signing.responder.signer;
-        let template = LiveTemplate::new(&signer.key_hash, signer.algorithm, signer.certificate.as_deref());
+        let template = signing.responder.signer.live_template();
         let budget = Budget::new(signing.budget);
         IssuerLane { signing, template, budget, signed: AtomicU64::new(0), passed: AtomicBool::new(false) }
     }

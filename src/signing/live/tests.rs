@@ -9,7 +9,7 @@ use crate::issuance::{RootOrder, Validity, random_serial, self_signed_root};
 use crate::pki::ocsp_live::{LiveSingle, LiveStatus};
 use crate::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, IssuerHashes, KeyAlgorithm, Revocation, RevocationReason};
 use crate::registry::SignerId;
-use crate::signing::describe_signer;
+use crate::signing::{ExpiredEntries, describe_signer};
 use crate::token::software::SoftwareKey;
 use crate::token::{Key, SigningKey, TokenError};
 
@@ -32,7 +32,11 @@ fn ca(algorithm: KeyAlgorithm, left: Duration) -> (Key, CertificateInfo) {
 }
 
 fn signing(key: Key, certificate: &CertificateInfo, budget: u32) -> LiveSigning {
-    let signer = describe_signer(&key, certificate, None, &Default::default()).unwrap();
+    signing_of(key, certificate, budget, ExpiredEntries::UntilListed)
+}
+
+fn signing_of(key: Key, certificate: &CertificateInfo, budget: u32, expired: ExpiredEntries) -> LiveSigning {
+    let signer = describe_signer(&key, certificate, None, &Default::default(), expired).unwrap();
     let responder = ResponseSigner { key, signer, id: SignerId(1), not_after: certificate.not_after };
     LiveSigning { name: "ca".into(), responder, timing: TIMING, budget: NonZeroU32::new(budget).unwrap() }
 }
@@ -85,10 +89,11 @@ impl Asked {
 }
 
 #[test]
-fn o4_o10_o11_t1_t3_every_kind_of_answer_passes_its_check_with_every_key() {
+fn o4_o10_o11_o14_t1_t3_every_kind_of_answer_passes_its_check_with_every_key() {
     for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Rsa2048, KeyAlgorithm::Ed25519] {
         let (key, certificate) = ca(algorithm, 365 * DAY);
-        let lane = IssuerLane::new(signing(key, &certificate, 100));
+        let expired = if algorithm == KeyAlgorithm::EcdsaP384 { ExpiredEntries::ForEver } else { ExpiredEntries::UntilListed };
+        let lane = IssuerLane::new(signing_of(key, &certificate, 100, expired));
         for statuses in [&STATUSES[..1], &STATUSES[1..2], &STATUSES[2..3], &STATUSES[3..], &STATUSES] {
             for nonce in [None, Some(7)] {
                 let question = question(&certificate, statuses, nonce);
@@ -130,6 +135,10 @@ fn a_wrong_answer_is_found() {
     let mut ended = signing(lane.signing.responder.key.clone(), &certificate, 1);
     ended.responder.not_after = now().saturating_add(HOUR);
     assert_eq!(check::check(&asked, &answer, &ended.responder).unwrap_err().rule, "T3");
+    let archiving = signing_of(lane.signing.responder.key.clone(), &certificate, 1, ExpiredEntries::ForEver);
+    assert_eq!(check::check(&asked, &answer, &archiving.responder).unwrap_err().rule, "C6", "there is no ArchiveCutoff");
+    let answer = IssuerLane::new(archiving).sign(&asked, now()).unwrap();
+    assert_eq!(rule(&asked, &answer), "C6", "there is an ArchiveCutoff");
 }
 
 #[test]

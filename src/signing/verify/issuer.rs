@@ -62,10 +62,7 @@ impl Prepared {
             issuer.publication.cert_id_hashes.iter().map(|hash| (*hash, IssuerHashes::of(&certificate, *hash))).collect();
         let mut signers = BTreeMap::new();
         for (id, signer) in registry.signers(issuer.id)? {
-            let template = |(hash, names): (&HashAlgorithm, &IssuerHashes)| {
-                (*hash, ResponseTemplate::new(names, &signer.key_hash, signer.algorithm, signer.certificate.as_deref()))
-            };
-            let templates = hashes.iter().map(template).collect();
+            let templates = hashes.iter().map(|(hash, names)| (*hash, signer.template(names))).collect();
             signers.insert(id.0, PreparedSigner { facts: SignerFacts::new(&signer, &facts).map_err(failed)?, templates });
         }
         Ok(Prepared { issuer, facts, crl_policy, base_url, hashes, signers, signed: Mutex::default() })

@@ -1,8 +1,9 @@
 //! Registries that an earlier version of this program has written.
 
 use super::*;
+use crate::pki::SignatureAlgorithm;
 use crate::pki::extension::Contents;
-use crate::registry::{CrlHead, CrlSelection};
+use crate::registry::{CrlHead, CrlSelection, Signer, SignerId};
 
 const VERSION_1: &str = "
     INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, revoked) VALUES ('ca', x'01', 0, x'02', 1, 2);
@@ -10,6 +11,7 @@ const VERSION_1: &str = "
         VALUES (1, 5, x'05', 1000, 0, 1, 7, 8), (1, 6, x'06', 3000, NULL, 1, 7, 8), (1, 7, x'07', 3000, NULL, 0, NULL, 8);
     INSERT INTO change (issuer, kind, payload) VALUES (1, 1, x''), (1, 3, x'000000000000000500000000'), (1, 5, x''), (1, 5, x'00000000');
     INSERT INTO watermark VALUES ('signing/ca/crl', 3);
+    INSERT INTO signer (issuer, key_hash, algorithm, certificate) VALUES (1, x'0101010101010101010101010101010101010101', 6, x'02');
     INSERT INTO crl (issuer, scope, number, this_update, next_update, refresh_at, der)
         VALUES (1, -1, 1, 10, 90, 50, x'aa'), (1, -1, 2, 2000, 2090, 2050, x'bbbb'), (1, 0, 1, 10, 90, 50, x'cc');
 ";
@@ -35,6 +37,11 @@ fn a_registry_of_the_first_version_is_brought_up_to_date_with_everything_in_it()
     assert_eq!(registry.next_crl_number(issuer.id, CrlScope::Full).unwrap(), 3);
     assert_eq!(registry.newest_crl_heads(issuer.id, CrlScope::Full, true, 9).unwrap(), []);
     assert_eq!((registry.watermark("signing/ca/crl").unwrap(), registry.changes_after(0, 9).unwrap().len()), (3, 4));
+
+    let (key_hash, algorithm, certificate) = ([1; 20], SignatureAlgorithm::Ed25519, Some(vec![2]));
+    let signer = Signer { key_hash, algorithm, certificate, archive_cutoff: None };
+    assert_eq!(registry.signers(issuer.id).unwrap(), [(SignerId(1), signer.clone())], "its responses are assembled as they were signed");
+    assert_eq!(registry.register_signer(issuer.id, &signer).unwrap(), SignerId(1));
 
     // As after that, no CRL is called scheduled: nothing leaves because of what an earlier version has issued.
     let all = CrlSelection {

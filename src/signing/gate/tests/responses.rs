@@ -3,7 +3,7 @@
 use super::tree::{Node, extension, other_algorithm, sign};
 use super::*;
 use crate::pki::der_encoding::tag;
-use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
+use crate::pki::ocsp_response::SingleResponse;
 use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Revocation, RevocationReason, ecdsa};
 use crate::registry::Signer;
 use crate::signing::Timing;
@@ -52,12 +52,7 @@ impl Scene {
     fn new(status: CertificateStatus) -> Scene {
         let world = World::new();
         let signer = world.signer();
-        let template = ResponseTemplate::new(
-            &IssuerHashes::of(&world.ca, HashAlgorithm::Sha1),
-            &signer.key_hash,
-            signer.algorithm,
-            signer.certificate.as_deref(),
-        );
+        let template = signer.template(&IssuerHashes::of(&world.ca, HashAlgorithm::Sha1));
         let single = SingleResponse {
             serial: SERIAL,
             status,
@@ -123,6 +118,12 @@ impl Scene {
         self.basic.at(SINGLE).parts().push(Node::Tree(tag::constructed(1), vec![list]));
     }
 
+    fn add_archive_cutoff(&mut self, since: Timestamp) {
+        let time = Node::Leaf(tag::GENERALIZED_TIME, since.generalized().to_vec()).write();
+        let list = Node::Tree(tag::SEQUENCE, vec![extension(shape::oid::OCSP_ARCHIVE_CUTOFF, false, time)]);
+        self.basic.at(SINGLE).parts().push(Node::Tree(tag::constructed(1), vec![list]));
+    }
+
     fn add_response_extension(&mut self, id: &[u8]) {
         let list = Node::Tree(tag::SEQUENCE, vec![extension(id, false, vec![5, 0])]);
         self.basic.at(&[0]).parts().push(Node::Tree(tag::constructed(1), vec![list]));
@@ -139,7 +140,8 @@ impl Scene {
 impl World {
     fn signer(&self) -> Signer {
         let key_hash = crate::pki::ocsp_response::responder_key_hash(&self.responder.public_key_bits);
-        Signer { key_hash, algorithm: self.responder_key.signature_algorithm(), certificate: Some(self.responder.der.clone()) }
+        let (algorithm, certificate) = (self.responder_key.signature_algorithm(), Some(self.responder.der.clone()));
+        Signer { key_hash, algorithm, certificate, archive_cutoff: None }
     }
 }
 
@@ -232,6 +234,7 @@ const CASES: &[Case] = &[
         s.profile = vec![Programme::BaselineRequirements];
     }),
     ("C6", "EN 319 411-2: with ArchiveCutoff", |s| s.profile = vec![Programme::EtsiQualified]),
+    ("C6", "ArchiveCutoff is a time without fractions", |s| s.add_single_extension(shape::oid::OCSP_ARCHIVE_CUTOFF)),
     ("C9", "the status is the registry's", |s| s.truth = truth(revocation(None), false)),
     ("C9", "a revocation is never taken back", |s| {
         s.previous = Some(PreviousResponse { this_update: start(), status: revocation(None) });
@@ -297,7 +300,7 @@ fn a_response_that_keeps_every_rule_has_no_finding() {
         },
         |s| {
             s.profile = vec![Programme::EtsiQualified];
-            s.add_single_extension(shape::oid::OCSP_ARCHIVE_CUTOFF);
+            s.add_archive_cutoff(start());
         },
     ];
     for change in clean {
