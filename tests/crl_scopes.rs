@@ -322,3 +322,16 @@ fn c6_o14_who_keeps_status_for_ever_says_so_in_every_response() {
     assert!(verified.contains("no rule is broken"), "{verified}");
     service.stop();
 }
+
+/// There is no ARL, and the OCSP response could not be published.
+#[test]
+fn o14_a_ca_revoked_without_a_reason_is_not_taken_over() {
+    let world = World::new("");
+    let all = fail(&mut world.command("revoke", &["--issuer", NAME, "--all", "--confirm", NAME, "--reason", "unspecified"]));
+    assert!(all.contains("certifies CAs") && all.contains("O14"), "{all}");
+    world.openssl(&["ca", "-config", "openssl.cnf", "-revoke", "sub-a.pem"]);
+    let arguments = ["--issuer", NAME, "--openssl-index", &world.text("index.txt"), "--certificates", &world.text("newcerts")];
+    let refused = fail(&mut world.command("import", &arguments));
+    assert!(refused.contains("revoked without a reason") && refused.contains("O14"), "{refused}");
+    assert!(!succeed(&mut world.command("list", &["--issuer", NAME])).contains("revoked_at"), "nothing was imported");
+}

@@ -59,9 +59,8 @@ impl Import {
             partition_prefix: partition_url(&config.base_url, &issuer.name, 0).trim_end_matches("0.crl").to_owned(),
             partitions: issuer.publication.crl_partitions,
         });
-        let has_arl = issuer.publication.crl_extras.arl;
-        let mut records = IndexReader::new(BufReader::new(file), certificates)
-            .map(|record| record.map_err(BoxError::from).and_then(|record| if has_arl { with_reason(record) } else { Ok(record) }));
+        let mut records =
+            IndexReader::new(BufReader::new(file), certificates).map(|record| record.map_err(BoxError::from).and_then(with_reason));
         if let Some(next) = next_number {
             // Before there is anything to put on a CRL: a running signer would publish one at once (rule C2).
             registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
@@ -78,12 +77,14 @@ impl Import {
     }
 }
 
-/// Refuses a revoked CA that would keep the ARL from being published (rule C3).
+/// Refuses a revoked CA without a reason: what says so could not be published, nor anything else in its slot and on its ARL (rules C3, O14).
 fn with_reason(record: CertificateRecord) -> Result<CertificateRecord, BoxError> {
     match record.status {
-        CertificateStatus::Revoked(Revocation { reason: None, .. }) if record.is_ca => {
-            Err(format!("serial {}: found revoked without a reason, wanted a reason: a CA's is on the ARL (C3)", record.serial).into())
-        }
+        CertificateStatus::Revoked(Revocation { reason: None, .. }) if record.is_ca => Err(format!(
+            "serial {}: found revoked without a reason, wanted a reason: a CA's is published with one (C3, O14)",
+            record.serial
+        )
+        .into()),
         _ => Ok(record),
     }
 }

@@ -8,7 +8,7 @@ use super::output::{Output, progress};
 use super::{ConfigFile, setup};
 use crate::config::Config;
 use crate::pki::status::ReasonError;
-use crate::pki::{Revocation, RevocationReason, Serial, Timestamp};
+use crate::pki::{Revocation, RevocationReason, Serial, SlotRange, Timestamp};
 use crate::registry::{Issuer, Registry, RevokeOutcome};
 use crate::signing::gate::IssuerFacts;
 
@@ -128,6 +128,12 @@ impl Revoke {
         if revocation.reason.is_none() && issuer.publication.crl_extras.arl {
             bail!("--reason: found unspecified, wanted another one: issuer '{}' has an ARL, which says why of each CA (C3)", self.issuer);
         }
+        if revocation.reason.is_none() && has_issued_to_cas(registry, issuer)? {
+            bail!(
+                "--reason: found unspecified, wanted another one: issuer '{}' certifies CAs, and OCSP says why of each (O14)",
+                self.issuer
+            );
+        }
         let bar = progress(registry.counts(issuer.id)?.good, "revoking");
         let revoked = registry.revoke_all(issuer.id, revocation, now, &mut |so_far| bar.set_position(so_far))?;
         bar.finish_and_clear();
@@ -141,6 +147,13 @@ impl Revoke {
         let written = if self.json { output.json(outcome) } else { output.line(text) };
         written.and_then(|()| output.finish()).context("standard output")
     }
+}
+
+/// Looks at every certificate: only where a revocation of all of them has no reason.
+fn has_issued_to_cas(registry: &dyn Registry, issuer: &Issuer) -> Result<bool> {
+    let mut found = false;
+    registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |certificate| found |= certificate.is_ca)?;
+    Ok(found)
 }
 
 fn reason_name(revocation: Revocation) -> &'static str {

@@ -8,7 +8,7 @@ use super::schedule::{self, Turn};
 use super::{IssuerSigning, ResponseSigner, SigningError, Stopped};
 use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
-use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Serial, SlotHash, SlotRange, Timestamp, ecdsa};
+use crate::pki::{HashAlgorithm, IssuerHashes, Serial, SlotHash, SlotRange, Timestamp, ecdsa};
 use crate::registry::{PackHead, PackRecord, Registry};
 
 /// How much of a slot is signed.
@@ -80,7 +80,8 @@ pub fn sign_slot(
     let mut parts = Vec::new();
     registry.visit_certificates(signing.issuer.id, job.slot, &mut |record| {
         let kept = reusable.get(record.serial.as_der_content()).filter(|entry| entry.status == record.status);
-        parts.push(kept.map_or(Part::Fresh(record.serial, record.status), |entry| Part::Kept(*entry)));
+        let truth = CertificateTruth { status: record.status, is_ca: record.is_ca };
+        parts.push(kept.map_or(Part::Fresh(record.serial, truth), |entry| Part::Kept(*entry)));
     })?;
     signer.pack(&parts, job, place, generation)
 }
@@ -90,7 +91,7 @@ enum Part<'a> {
     /// Stays as it was published.
     Kept(Entry<'a>),
     /// Is signed.
-    Fresh(Serial, CertificateStatus),
+    Fresh(Serial, CertificateTruth),
 }
 
 /// The published responses that may stay: none when everything is to be signed, when another key signs now, or when the table of signings is full.
@@ -132,11 +133,11 @@ impl SlotSigner<'_> {
             match part {
                 Part::Kept(entry) => builder.push(entry),
                 Part::Fresh(..) if (self.stopped)() => return Err(SigningError::Stopped),
-                Part::Fresh(serial, status) => {
-                    let raw_signature = self.sign(serial, *status, signatures == 0)?;
+                Part::Fresh(serial, truth) => {
+                    let raw_signature = self.sign(serial, *truth, signatures == 0)?;
                     builder.push(&Entry {
                         serial: serial.as_der_content(),
-                        status: *status,
+                        status: truth.status,
                         signing: self.fresh,
                         raw_signature: &raw_signature,
                     });
@@ -151,10 +152,10 @@ impl SlotSigner<'_> {
     }
 
     /// Signs one response, and lets the gate see it where [`sampling`] says so.
-    fn sign(&self, serial: &Serial, status: CertificateStatus, first: bool) -> Result<Vec<u8>, SigningError> {
+    fn sign(&self, serial: &Serial, truth: CertificateTruth, first: bool) -> Result<Vec<u8>, SigningError> {
         let single = SingleResponse {
             serial: serial.as_der_content(),
-            status,
+            status: truth.status,
             this_update: self.fresh.this_update,
             next_update: self.fresh.next_update,
         };
@@ -166,11 +167,11 @@ impl SlotSigner<'_> {
         } else {
             signature
         };
-        self.pass_gate(&single, &raw, first)?;
+        self.pass_gate(&single, truth, &raw, first)?;
         Ok(raw)
     }
 
-    fn pass_gate(&self, single: &SingleResponse<'_>, raw_signature: &[u8], first: bool) -> Result<(), Refusal> {
+    fn pass_gate(&self, single: &SingleResponse<'_>, truth: CertificateTruth, raw_signature: &[u8], first: bool) -> Result<(), Refusal> {
         let hash = SlotHash::of_content(single.serial);
         let published = self.old.and_then(|pack| pack.lookup(hash, single.serial));
         let look = sampling::look(first, hash, single.status, published.map(|entry| entry.status), self.fresh.this_update);
@@ -182,7 +183,7 @@ impl SlotSigner<'_> {
             signer: &self.signed_by,
             cert_id_hash: self.cert_id_hash,
             serial: single.serial,
-            truth: Some(CertificateTruth { status: single.status, is_ca: false }),
+            truth: Some(truth),
             previous: published.map(|e| PreviousResponse { this_update: e.signing.this_update, status: e.status }),
             timing: Some(self.signing.ocsp_timing),
             pre_produced: true,

@@ -381,3 +381,32 @@ fn a_worker_goes_on_after_another_has_divided_the_slots() {
     }
     assert_eq!(bench.packs(HashAlgorithm::Sha1).iter().map(Pack::len).sum::<usize>(), 4500);
 }
+
+/// C3 says the same of an ARL; here there is none.
+#[test]
+fn o14_a_revoked_ca_is_not_published_without_a_reason() {
+    let bench = Bench::new(365);
+    bench.add(0..10);
+    bench.add_ca(1000);
+    let responses = || bench.worker_of(IssuerSigning { crl_key: None, ..bench.signing() });
+    pass(&mut responses(), bench.start);
+    let revoke = |n, reason| {
+        bench.registry.revoke(bench.issuer().id, &serial(n), Revocation { at: bench.start, reason }, None, bench.start).unwrap();
+    };
+    revoke(1, None);
+    assert_eq!(pass(&mut responses(), bench.start).responses, 2, "of an end entity no reason is wanted");
+    revoke(1000, None);
+    let report = responses().pass(&|| bench.start);
+    assert!(report.packs == 0 && !report.failures.is_empty() && report.failures.iter().all(|f| f.contains("O14")), "{report:?}");
+    assert_eq!(bench.published_status(HashAlgorithm::Sha1, 1000), Some(CertificateStatus::Good), "what was published stays");
+}
+
+#[test]
+fn o14_a_revoked_ca_is_published_with_its_reason() {
+    let bench = Bench::new(365);
+    bench.add_ca(1000);
+    pass(&mut bench.worker(), bench.start);
+    bench.revoke(1000, bench.start);
+    assert_eq!(pass(&mut bench.worker(), bench.start).responses, 2);
+    assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1000), Some(CertificateStatus::Revoked(_))));
+}
