@@ -54,7 +54,7 @@ fn check_predecessor(
 ) -> Result<()> {
     let Some(responder) = &signing.responder else { return Ok(()) };
     let file = || format!("certificate {}", delegated.certificate.display());
-    describe_signer(&responder.key, &signing.certificate, Some(old), &signing.profile).with_context(file)?;
+    describe_signer(&responder.key, &signing.certificate, Some(old), &signing.profile, signing.crl_policy.expired).with_context(file)?;
     let known = registry.certificate(signing.issuer.id, &old.serial)?;
     if let Some(CertificateStatus::Revoked(revocation)) = known.map(|known| known.status) {
         let serial = old.serial;
@@ -210,7 +210,9 @@ mod tests {
                 publication: config.publication(),
             };
             let id = registry.register_issuer(&issuer).unwrap();
-            let signer = describe_signer(&key, &certificate, Some(&delegate), &config.profile()).unwrap();
+            let signer =
+                describe_signer(&key, &certificate, Some(&delegate), &config.profile(), setup::crl_policy(&config.crl, false).expired)
+                    .unwrap();
             let signer_id = registry.register_signer(id, &signer).unwrap();
             let signing = IssuerSigning {
                 issuer: registry.issuers().unwrap().remove(0),
