@@ -14,6 +14,7 @@ const VERSION_1: &str = "
     INSERT INTO signer (issuer, key_hash, algorithm, certificate) VALUES (1, x'0101010101010101010101010101010101010101', 6, x'02');
     INSERT INTO crl (issuer, scope, number, this_update, next_update, refresh_at, der)
         VALUES (1, -1, 1, 10, 90, 50, x'aa'), (1, -1, 2, 2000, 2090, 2050, x'bbbb'), (1, 0, 1, 10, 90, 50, x'cc');
+    INSERT INTO response_pack (issuer, cert_id_hash, slot, generation, this_update, next_update, blob) VALUES (1, 2, 0, 5, 10, 90, x'dd');
 ";
 
 #[test]
@@ -30,6 +31,9 @@ fn a_registry_of_the_first_version_is_brought_up_to_date_with_everything_in_it()
     let registry = SqliteRegistry::open(&path).unwrap();
     let issuer = registry.issuers().unwrap().remove(0);
     assert_eq!(issuer.publication.crl_extras, Default::default());
+    let heads = registry.pack_heads(issuer.id).unwrap();
+    let due: Vec<_> = heads.iter().map(|head| (head.generation, head.this_update.unix(), head.next_update.unix())).collect();
+    assert_eq!(due, [(5, 0, 0)], "a pack of an earlier layout is due at once");
     let latest = registry.latest_crls(issuer.id).unwrap();
     assert_eq!(latest.iter().map(|crl| (crl.head.number, crl.der.len())).collect::<Vec<_>>(), [(2, 2), (1, 1)]);
     let CrlHead { this_update, scheduled, reflects, .. } = latest[0].head;
