@@ -91,7 +91,7 @@ pub(crate) fn of_every_kind() -> Vec<Seed> {
         ("slot-serials-of-every-length", Kind { slot: slot(5, 9), same_length: false, longest_serial: 20, signature_length: 8, ..USUAL }),
         ("finest-slot", Kind { slot: slot(SlotRange::MAX_BITS, (1 << SlotRange::MAX_BITS) - 1), certificates: 0, ..USUAL }),
         ("most-signings", Kind { signings: MAX_SIGNINGS as u32, certificates: MAX_SIGNINGS as u32, signature_length: 8, ..USUAL }),
-        ("large", Kind { certificates: 600, signature_length: 8, ..USUAL }),
+        ("large", Kind { certificates: 200, signature_length: 8, ..USUAL }),
     ];
     let made = kinds.into_iter().map(|(name, kind)| (name.to_owned(), kind.encoded()));
     let others = [
