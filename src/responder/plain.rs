@@ -125,6 +125,9 @@ impl Service {
                 _ => return false,
             },
         };
+        if issuer.is_some_and(|name| !is_plain_name(name)) {
+            return false;
+        }
         body.clear();
         let answer = self.answer(der, issuer, now, body);
         let head = Head { now, close: request.close, cap: self.limits().max_cache_age };
@@ -165,7 +168,7 @@ fn read(input: &[u8]) -> Reading<'_> {
         _ => return Reading::NotPlain,
     };
     let (Some(method), Some(path), Some(1)) = (request.method, request.path, request.version) else { return Reading::NotPlain };
-    if !path.starts_with('/') || path.bytes().any(|octet| octet == b'?' || octet == b'#') {
+    if !path.starts_with('/') {
         return Reading::NotPlain;
     }
     let Some(head) = Asking::read(request.headers) else { return Reading::NotPlain };
@@ -205,6 +208,11 @@ impl<'b> Asking<'b> {
         }
         Some(asking)
     }
+}
+
+/// Whether all characters of a name may stand in a path as they are (RFC 3986 2.3). The rest of the path is base64 where it is that of an OCSP request.
+fn is_plain_name(name: &str) -> bool {
+    name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet))
 }
 
 fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {

@@ -49,6 +49,8 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("options", asked("OPTIONS *", "", &[])),
         ("post", post("/", content_type, &short)),
         ("post-of-issuer", post("/ocsp/alpha", "content-type: application/OCSP-request; x=y\r\n", &short)),
+        ("post-of-improper-name", post("/ocsp/alph`", content_type, &short)),
+        ("get-of-improper-name", get(&format!("/ocsp/alph\u{e9}/{path}"))),
         ("post-without-type", post("/ocsp/", "", &long)),
         ("post-garbage", post("/", content_type, b"garbage")),
         ("post-nowhere", post("/ocsp/alpha/x", content_type, &short)),

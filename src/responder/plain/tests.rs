@@ -190,6 +190,11 @@ fn what_is_not_plain_is_left_alone() {
     ] {
         not_plain(Sent { method, path: path.into(), headers: vec![], body: vec![] });
     }
+    for path in ["/?x", "/ocsp?x", "/ocsp/test?x", "/ocsp/test#x", "/ocsp/te`st", "/ocsp/te\u{e9}st", "/ocsp/te%73t"] {
+        not_plain(Sent { path: path.into(), ..Sent::post(5) });
+        let get = Sent::get(5);
+        not_plain(Sent { path: path.to_owned() + &get.path, ..get });
+    }
     let too_long = Sent { headers: vec![("Content-Length", (MAX_REQUEST_BYTES + 1).to_string())], ..Sent::post(5) };
     not_plain(too_long);
     not_plain(Sent { body: vec![], ..Sent::post(5) });
