@@ -147,6 +147,10 @@ fn refused_or_odd() -> Vec<(&'static str, Vec<u8>)> {
         ("length-not-minimal", long_form),
         ("indefinite-lengths", [0x30, 0x80].repeat(200)),
         ("length-beyond-the-end", [0x30, 0x84, 0x7f, 0xff, 0xff, 0xff].to_vec()),
+        ("length-of-a-signature", {
+            let bit_string = [0x30, 0x09, 0x30, 0x00, 0x03, 0x84, 0x03, 0x02, 0x57, 0x19, 0x00];
+            tlv(0x30, &[&whole[2..], &tlv(0xa0, &bit_string)].concat())
+        }),
         ("nested", (0..300).fold(Vec::new(), |inner, _| tlv(0x30, &inner))),
     ]
 }

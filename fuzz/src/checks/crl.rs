@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use der::{Decode, Encode};
+use der::Encode;
 use kakunin::pki::Timestamp;
 use kakunin::pki::crl_reader::{CrlReader, EntryRef, ExtensionRef};
 use kakunin::signing::gate::{
@@ -16,8 +16,8 @@ use x509_cert::crl::CertificateList;
 use x509_cert::ext::Extension;
 use x509_cert::time::Time;
 
-use super::borrows;
 use super::world::{THIS_UPDATE, time};
+use super::{borrows, read_by_another};
 
 const CERTIFICATE: &[u8] = include_bytes!("../../../tests/data/responder.der");
 /// The longest message about one broken rule.
@@ -50,7 +50,7 @@ pub fn check(input: &[u8]) {
     if let Some(ours) = &ours {
         stays_in_bounds(ours, input);
     }
-    let theirs = CertificateList::from_der(input).ok();
+    let theirs = read_by_another::<CertificateList>(input);
     if let (Some(ours), Some(entries)) = (&ours, &entries) {
         gate.saw(entries);
         if let Some(theirs) = &theirs {
