@@ -17,14 +17,20 @@ use crate::signing::{IssuerSigning, ResponseSigner, SignerUpdates, describe_sign
 
 /// Renews the responder certificate of an issuer where it is due at `now` and the CA's key is there. The new certificate is in the registry first, so that it
 /// can be revoked and its serial is never used again (rule P3); then it takes the place of the file. Says whether there is a new one.
+///
+/// Only the certificate in use is renewed, which was held against rule P1 and its key. Whoever can write the file, and nothing else, gets no certificate from
+/// it, and no second one from an old one: what else is there is for [`pick_up`] to judge.
 pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, signing: &IssuerSigning, now: Timestamp) -> Result<bool> {
+    let delegated = config.responder.as_ref().filter(|delegated| delegated.renew);
     // A CA that is closed has nobody who signs responses.
-    let delegated = config.responder.as_ref().filter(|delegated| delegated.renew && signing.responder.is_some());
-    let (Some(delegated), Some(ca_key)) = (delegated, &signing.crl_key) else { return Ok(false) };
+    let (Some(delegated), Some(responder), Some(ca_key)) = (delegated, &signing.responder, &signing.crl_key) else { return Ok(false) };
     let old = setup::read_certificate(&delegated.certificate)?;
+    if responder.signer.certificate.as_ref() != Some(&old.der) {
+        return Ok(false);
+    }
     let before = delegated.renew_before.unwrap_or_else(|| renewal::lead_time(&old, config.ocsp.validity));
     let Some(validity) = renewal::due(&old, &signing.certificate, before, now) else { return Ok(false) };
-    check_predecessor(delegated, registry, signing, &old)?;
+    refuse_revoked(delegated, registry, signing, &old)?;
     // A file that cannot be written is found before anything is issued.
     durable_file::write(&delegated.certificate, old.to_pem().as_bytes())?;
     let issuer = Issuer::new(signing.certificate.clone(), ca_key.clone())?;
@@ -45,26 +51,23 @@ pub(super) fn renew_where_due(config: &IssuerConfig, registry: &dyn Registry, si
     Ok(true)
 }
 
-/// Whoever can write the file must not get a certificate for another key from it: what is renewed is this CA's, for the key in use, and not revoked.
-fn check_predecessor(
+/// A responder whose certificate is revoked needs another key.
+fn refuse_revoked(
     delegated: &DelegatedResponderConfig,
     registry: &dyn Registry,
     signing: &IssuerSigning,
     old: &CertificateInfo,
 ) -> Result<()> {
-    let Some(responder) = &signing.responder else { return Ok(()) };
-    let file = || format!("certificate {}", delegated.certificate.display());
-    describe_signer(&responder.key, &signing.certificate, Some(old), &signing.profile, signing.crl_policy.expired).with_context(file)?;
     let known = registry.certificate(signing.issuer.id, &old.serial)?;
     if let Some(CertificateStatus::Revoked(revocation)) = known.map(|known| known.status) {
-        let serial = old.serial;
-        bail!("{}: serial {serial}: found revoked at {}, wanted good: give the responder a new key", file(), revocation.at);
+        let (file, serial) = (delegated.certificate.display(), old.serial);
+        bail!("certificate {file}: serial {serial}: found revoked at {}, wanted good: give the responder a new key", revocation.at);
     }
     Ok(())
 }
 
-/// Who signs with the certificate that is in the file at `now`, where that is another one than is in use. It must be valid, for the key in use, and as rule P1
-/// wants it.
+/// Who signs with the certificate that is in the file at `now`, where that is another one than is in use. It must be valid, for the key in use, as rule P1
+/// wants it, and end no earlier than the one in use.
 pub(super) fn pick_up(
     delegated: &DelegatedResponderConfig,
     registry: &dyn Registry,
@@ -83,6 +86,10 @@ pub(super) fn pick_up(
     let (profile, expired) = (&signing.profile, signing.crl_policy.expired);
     let signer = describe_signer(&responder.key, &signing.certificate, Some(&certificate), profile, expired)
         .with_context(|| format!("certificate {}", delegated.certificate.display()))?;
+    if to < responder.not_after {
+        let wanted = responder.not_after;
+        bail!("certificate {}: found valid to {to}, wanted no less than the one in use: {wanted}", delegated.certificate.display());
+    }
     let id = registry.register_signer(signing.issuer.id, &signer)?;
     Ok(Some(ResponseSigner { key: responder.key.clone(), signer, id, not_after: to }))
 }
@@ -245,6 +252,10 @@ mod tests {
             renew_where_due(&self.config, &self.registry, &self.signing, day(29))
         }
 
+        fn pick_up(&self) -> Result<Option<ResponseSigner>> {
+            pick_up(self.config.responder.as_ref().unwrap(), &self.registry, &self.signing, day(29))
+        }
+
         /// What is said where nothing is renewed.
         fn refusal(&self) -> String {
             let (before, change) = (self.found(), self.registry.last_change().unwrap());
@@ -260,15 +271,30 @@ mod tests {
         // By the CA for another key, and by a stranger who calls himself the CA, for his own and for the responder's.
         let (ca_key, key) = (world.signing.crl_key.clone().unwrap(), world.signing.responder.as_ref().unwrap().key.clone());
         let by_a_stranger = ca(&stranger);
+        let right = world.found();
         for wrong in [responder(&ca(&ca_key), &stranger), responder(&by_a_stranger, &stranger), responder(&by_a_stranger, &key)] {
             world.put(&wrong);
-            let said = world.refusal();
-            assert!(said.contains("responder.pem"), "{said}");
+            let change = world.registry.last_change().unwrap();
+            assert!(!world.renew().unwrap() && world.pick_up().is_err());
+            assert_eq!((world.found(), world.registry.last_change().unwrap()), (wrong, change), "nothing was issued");
         }
-        let right = responder(&ca(&ca_key), &key);
         world.put(&right);
         assert!(world.renew().unwrap());
         assert_eq!((world.found().spki, world.found().not_before), (right.spki, day(29)));
+    }
+
+    #[test]
+    fn p3_an_old_certificate_that_is_put_back_is_neither_used_nor_renewed_again() {
+        let mut world = World::new();
+        let old = world.found();
+        assert!(world.renew().unwrap());
+        world.signing.responder = world.pick_up().unwrap();
+        let change = world.registry.last_change().unwrap();
+        world.put(&old);
+        assert!(!world.renew().unwrap());
+        let said = world.pick_up().err().unwrap().to_string();
+        assert!(said.contains("responder.pem") && said.contains("wanted no less than the one in use"), "{said}");
+        assert_eq!(world.registry.last_change().unwrap(), change, "nothing was issued");
     }
 
     #[test]
