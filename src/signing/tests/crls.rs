@@ -358,14 +358,20 @@ fn c9_the_feed_is_pruned_behind_everybody_and_nothing_is_missed() {
     assert_eq!(pass(&mut bench.worker(), now), PassReport::default(), "and a restart finds nothing to do");
 }
 
-#[test]
-fn c9_what_the_pruned_feed_told_of_an_issuer_is_read_from_the_registry() {
+/// A worker that has signed everything, and responses for one more CertID hash registered since.
+fn with_a_hash_that_the_worker_does_not_know() -> (Bench, Worker) {
     let bench = Bench::new(0);
     bench.register(&[HashAlgorithm::Sha256]);
     bench.add(0..10);
     let mut worker = bench.worker();
     pass(&mut worker, bench.start);
     bench.register(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384]);
+    (bench, worker)
+}
+
+#[test]
+fn c9_what_the_pruned_feed_told_of_an_issuer_is_read_from_the_registry() {
+    let (bench, mut worker) = with_a_hash_that_the_worker_does_not_know();
     bench.registry.prune_changes(bench.registry.last_change().unwrap()).unwrap();
     pass(&mut worker, bench.start);
     assert_eq!(bench.published_status(HashAlgorithm::Sha384, 1), Some(CertificateStatus::Good));
@@ -373,12 +379,7 @@ fn c9_what_the_pruned_feed_told_of_an_issuer_is_read_from_the_registry() {
 
 #[test]
 fn c9_lanes_that_could_not_be_begun_again_are_begun_once_the_registry_can_be_read() {
-    let bench = Bench::new(0);
-    bench.register(&[HashAlgorithm::Sha256]);
-    bench.add(0..10);
-    let mut worker = bench.worker();
-    pass(&mut worker, bench.start);
-    bench.register(&[HashAlgorithm::Sha256, HashAlgorithm::Sha384]);
+    let (bench, mut worker) = with_a_hash_that_the_worker_does_not_know();
     bench.sql().execute_batch("ALTER TABLE response_pack RENAME TO hidden").unwrap();
     assert!(!worker.pass(&|| bench.start).failures.is_empty());
     bench.sql().execute_batch("ALTER TABLE hidden RENAME TO response_pack").unwrap();
