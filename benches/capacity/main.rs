@@ -16,6 +16,8 @@ mod processes;
 mod registry;
 mod report;
 mod revocation;
+#[path = "../common/serials.rs"]
+mod serials;
 mod serving;
 mod swapping;
 mod swapping_http;

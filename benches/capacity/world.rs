@@ -7,9 +7,11 @@ use anyhow::{Context, Result, ensure};
 use der::Decode;
 use kakunin::pack::{Entry, PackBuilder, Signing};
 use kakunin::pki::ocsp_request::encode_request;
-use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, IssuerHashes, KeyAlgorithm, Revocation, RevocationReason, Serial};
+use kakunin::pki::{CertificateInfo, CertificateStatus, HashAlgorithm, IssuerHashes, KeyAlgorithm, Revocation, RevocationReason};
 use kakunin::pki::{Timestamp, ecdsa};
 use x509_ocsp::{BasicOcspResponse, CertStatus, OcspResponse};
+
+pub(crate) use super::serials::{mixed, serial};
 
 /// The CertID hash of every response.
 pub(crate) const HASH: HashAlgorithm = HashAlgorithm::Sha1;
@@ -27,22 +29,6 @@ pub(crate) struct World {
     pub(crate) directory: PathBuf,
     pub(crate) key: KeyAlgorithm,
     pub(crate) certificates: u64,
-}
-
-/// A well-mixed number (splitmix64).
-pub(crate) fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The serial of a certificate: 16 octets, as the issuing core makes them.
-pub(crate) fn serial(number: u64) -> Serial {
-    let mut octets = [0; 16];
-    octets[..8].copy_from_slice(&(mixed(2 * number) >> 1 | 1 << 62).to_be_bytes());
-    octets[8..].copy_from_slice(&mixed(2 * number + 1).to_be_bytes());
-    Serial::from_der_content(&octets).expect("sixteen octets that begin with 0x40 to 0x7f are a serial")
 }
 
 /// The status of a certificate.

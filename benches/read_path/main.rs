@@ -2,6 +2,8 @@
 //! compares with simpler ones.
 
 mod maps;
+#[path = "../common/serials.rs"]
+mod serials;
 mod world;
 
 use std::hint::black_box;

@@ -15,6 +15,9 @@ use kakunin::registry::{IssuerId, SignerId};
 use kakunin::responder::StatusMap;
 use kakunin::responder::status_map::{IssuerStatus, SlotTable, Templates};
 
+use super::serials::mixed;
+pub(crate) use super::serials::serial;
+
 /// How many certificates the maps hold.
 pub(crate) const CERTIFICATES: u64 = 1_000_000;
 const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/responder.der");
@@ -28,22 +31,6 @@ pub(crate) fn time(seconds: u64) -> Timestamp {
 /// When everything happens.
 pub(crate) fn now() -> Timestamp {
     time(1_800_000_000)
-}
-
-/// A well-mixed number (splitmix64).
-fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
-}
-
-/// The serial of a certificate: 16 octets, as the demo issues them.
-pub(crate) fn serial(number: u64) -> Serial {
-    let mut octets = [0; 16];
-    octets[..8].copy_from_slice(&(mixed(2 * number) >> 1 | 1 << 62).to_be_bytes());
-    octets[8..].copy_from_slice(&mixed(2 * number + 1).to_be_bytes());
-    Serial::from_magnitude(&octets).expect("sixteen octets are a serial")
 }
 
 /// What is asked for next: certificates all over the map, in no order.
