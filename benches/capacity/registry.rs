@@ -136,9 +136,9 @@ fn publish(world: &World, registry: &dyn Registry, signing: &IssuerSigning, bits
         let start = slot.checked_sub(1).map_or(0, |before| ends[before as usize] as usize);
         let mut builder = PackBuilder::new(place.with_slot(SlotRange { bits, slot }), 1, refresh_at);
         for number in &numbers[start..ends[slot as usize] as usize] {
-            world.push(&mut builder, u64::from(*number), Signing { this_update: now, next_update, signer });
+            world.push(&mut builder, u64::from(*number), Signing { this_update: now, next_update, signer, refresh_at });
         }
-        let head = PackHead { cert_id_hash: HASH, slot, generation: 1, this_update: now, next_update };
+        let head = PackHead { cert_id_hash: HASH, slot, generation: 1, this_update: now, next_update, refresh_at };
         Ok(PackRecord { head, blob: builder.build()? })
     };
     let slots: Vec<u32> = (0..1 << bits).collect();

@@ -68,7 +68,8 @@ pub(crate) fn template() -> ResponseTemplate {
 }
 
 fn signing() -> Signing {
-    Signing { this_update: time(now().unix() - 3600), next_update: time(now().unix() + 7 * 86_400), signer: 0 }
+    let now = now().unix();
+    Signing { this_update: time(now - 3600), next_update: time(now + 7 * 86_400), signer: 0, refresh_at: time(now + 86_400) }
 }
 
 pub(crate) fn status(number: u64) -> CertificateStatus {

@@ -118,7 +118,8 @@ impl PackBuilder {
             out.extend_from_slice(&signing.this_update.unix().to_le_bytes());
             out.extend_from_slice(&signing.next_update.unix().to_le_bytes());
             out.extend_from_slice(&signing.signer.to_le_bytes());
-            out.extend_from_slice(&[0; 4]);
+            let seconds = signing.refresh_at.since(signing.this_update).as_secs();
+            out.extend_from_slice(&u32::try_from(seconds).unwrap_or(u32::MAX).to_le_bytes());
         }
         for (index, revocation) in self.revoked() {
             out.extend_from_slice(&revocation.at.unix().to_le_bytes());

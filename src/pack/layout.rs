@@ -15,7 +15,7 @@
 //! 56  directory bits                           1
 //! 57  signings                                 1   0 stands for none
 //! 58  zero                                     6
-//! 64  signings:    thisUpdate 8, nextUpdate 8, signer 4, zero 4
+//! 64  signings:    thisUpdate 8, nextUpdate 8, signer 4, seconds from thisUpdate to the next signing 4 (0: at refresh_at)
 //!     revocations: time 8, index 4, reason 1 (0: unspecified), zero 3, in the order of index
 //!     directory:   2^bits + 1 of 2: the first entry of each bucket, and the number of entries
 //!     records:     one a certificate, in the order of (hash, serial):
@@ -24,6 +24,8 @@
 //!
 //! A look-up among gigabytes waits for memory and for little else, so what it needs lies side by side: one place in the directory, and from there the one or
 //! two records of a bucket.
+
+use std::time::Duration;
 
 use super::{CertificateStatus, Entry, MAX_CERTIFICATES, MAX_SIGNINGS, PackPlace, Signing};
 use crate::pki::{Revocation, RevocationReason, Serial, SlotHash, SlotRange, Timestamp};
@@ -255,7 +257,12 @@ impl Layout {
     pub(super) fn signing(&self, blob: &[u8], index: usize) -> Signing {
         let at = HEADER_BYTES + index * SIGNING_BYTES;
         let time = |at| time_at(blob, at).expect("checked when the pack was read");
-        Signing { this_update: time(at), next_update: time(at + 8), signer: u32_at(blob, at + 16) }
+        let this_update = time(at);
+        let refresh_at = match u32_at(blob, at + 20) {
+            0 => self.refresh_at,
+            seconds => this_update.saturating_add(Duration::from_secs(seconds.into())),
+        };
+        Signing { this_update, next_update: time(at + 8), signer: u32_at(blob, at + 16), refresh_at }
     }
 
     fn revocation_at(&self, revocation: usize) -> usize {

@@ -21,7 +21,7 @@ pub const MAX_CERTIFICATES: usize = u16::MAX as usize;
 /// The greatest number of different signings (times and signer) in one pack: beyond it, the whole slot is to be signed anew.
 pub const MAX_SIGNINGS: usize = 128;
 
-/// When and by whom a response was signed.
+/// When and by whom a response was signed, and when it is planned to be signed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signing {
     /// thisUpdate and producedAt.
@@ -30,6 +30,8 @@ pub struct Signing {
     pub next_update: Timestamp,
     /// The registry's number of the signer.
     pub signer: u32,
+    /// The first turn at which one of these responses may be signed again; at most 2^32 - 1 seconds after thisUpdate.
+    pub refresh_at: Timestamp,
 }
 
 /// One certificate's response, borrowed from a pack.

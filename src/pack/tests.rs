@@ -23,7 +23,10 @@ struct Given {
 }
 
 fn given_strategy(signature_length: usize) -> impl Strategy<Value = Given> {
-    let signing = (0u64..5, 0u32..2).prop_map(|(n, signer)| Signing { this_update: time(n), next_update: time(n + 100), signer });
+    let signing = (0u64..5, 0u32..2).prop_map(|(n, signer)| {
+        let refresh_at = time(n + 10 + n % 2);
+        Signing { this_update: time(n), next_update: time(n + 100), signer, refresh_at }
+    });
     let reason = (0usize..=7).prop_map(|i| RevocationReason::ALL.get(i).copied());
     let revoked =
         (0..=Timestamp::MAX.unix(), reason).prop_map(|(at, reason)| CertificateStatus::Revoked(Revocation { at: time(at), reason }));
@@ -133,7 +136,8 @@ fn a_pack_in_another_place_is_refused() {
 fn too_many_signings_and_mixed_signatures_are_refused_by_the_builder() {
     let push = |builder: &mut PackBuilder, n: u64, length: usize| {
         let serial = Serial::from_magnitude(&n.to_be_bytes()).unwrap();
-        let signing = Signing { this_update: time(n), next_update: time(0).saturating_add(Duration::from_secs(n + 1)), signer: 0 };
+        let next_update = time(0).saturating_add(Duration::from_secs(n + 1));
+        let signing = Signing { this_update: time(n), next_update, signer: 0, refresh_at: time(n + 1) };
         builder.push(&Entry { serial: serial.as_der_content(), status: CertificateStatus::Good, signing, raw_signature: &vec![0; length] });
     };
     let mut builder = PackBuilder::new(place(0, 0), 1, time(0));

@@ -244,6 +244,8 @@ pub struct PackHead {
     pub this_update: Timestamp,
     /// The earliest nextUpdate in it: from then on something in it may not be served.
     pub next_update: Timestamp,
+    /// When something in it is planned to be signed again; [`Timestamp::default`] where that is not known.
+    pub refresh_at: Timestamp,
 }
 
 /// A pack to publish, or one that was.

@@ -93,7 +93,7 @@ pub fn answer_read(
 }
 
 fn assemble(hit: Hit<'_>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
-    let Hit { entry, template, refresh_at } = hit;
+    let Hit { entry, template } = hit;
     let signing = entry.signing;
     if signing.next_update <= now || signing.this_update > now {
         return Err(Refusal::NotCurrent);
@@ -107,7 +107,7 @@ fn assemble(hit: Hit<'_>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definiti
     Ok(Definitive {
         this_update: signing.this_update,
         next_update: signing.next_update,
-        refresh_at,
+        refresh_at: signing.refresh_at,
         tag,
         revoked: entry.status != CertificateStatus::Good,
     })

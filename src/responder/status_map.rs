@@ -56,8 +56,6 @@ pub struct Hit<'a> {
     pub entry: Entry<'a>,
     /// What it shares with others.
     pub template: &'a ResponseTemplate,
-    /// When its slot is planned to be signed again.
-    pub refresh_at: Timestamp,
 }
 
 /// Why no signed response was found.
@@ -197,7 +195,7 @@ impl IssuerStatus {
         let entry = pack.lookup(hash, serial).ok_or(Miss::Unknown)?;
         let templates = self.templates.load();
         let template = templates.get(SignerId(entry.signing.signer)).ok_or(Miss::NotLoaded)?;
-        Ok(visit(Hit { entry, template, refresh_at: pack.refresh_at() }))
+        Ok(visit(Hit { entry, template }))
     }
 }
 

@@ -43,7 +43,8 @@ pub(super) fn hashes(algorithm: HashAlgorithm) -> IssuerHashes {
 }
 
 fn signing(now: u64, signer: u32) -> Signing {
-    Signing { this_update: time(now - (NOW - THIS_UPDATE)), next_update: time(now + (NEXT_UPDATE - NOW)), signer }
+    let next_update = now + (NEXT_UPDATE - NOW);
+    Signing { this_update: time(now - (NOW - THIS_UPDATE)), next_update: time(next_update), signer, refresh_at: time(next_update - 3600) }
 }
 
 fn blob(place: PackPlace, numbers: Range<u64>, signing: Signing, generation: u64) -> Vec<u8> {
@@ -51,7 +52,7 @@ fn blob(place: PackPlace, numbers: Range<u64>, signing: Signing, generation: u64
 }
 
 fn blob_revoking(place: PackPlace, numbers: Range<u64>, signing: Signing, generation: u64, revoked: [u64; 2]) -> Vec<u8> {
-    let mut builder = PackBuilder::new(place, generation, time(signing.next_update.unix() - 3600));
+    let mut builder = PackBuilder::new(place, generation, signing.refresh_at);
     for serial in numbers.map(serial).filter(|s| SlotHash::from(s).slot(place.slot.bits) == place.slot.slot) {
         let revocation = Revocation { at: time(1_700_000_000), reason: Some(RevocationReason::KeyCompromise) };
         let revoked = revoked.map(self::serial).contains(&serial);
@@ -206,8 +207,8 @@ impl State {
             for slot in 0..1 << bits {
                 let generation = self.packs.get(&(cert_id_hash, slot)).map_or(1, |p| p.head.generation + 1);
                 let signing = signing(NOW, signer);
-                let Signing { this_update, next_update, .. } = signing;
-                let head = PackHead { cert_id_hash, slot, generation, this_update, next_update };
+                let Signing { this_update, next_update, refresh_at, .. } = signing;
+                let head = PackHead { cert_id_hash, slot, generation, this_update, next_update, refresh_at };
                 let place = PackPlace::new(&hashes(cert_id_hash), SlotRange { bits, slot });
                 self.packs.insert((cert_id_hash, slot), PackRecord { head, blob: blob(place, numbers.clone(), signing, generation) });
             }

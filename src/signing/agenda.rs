@@ -12,8 +12,8 @@ use super::Timing;
 use super::crl::PlannedCrl;
 use super::crl_agenda::CrlAgenda;
 use super::ocsp::Extent;
-use super::schedule::{self, Turn};
-use crate::pki::{HashAlgorithm, Timestamp};
+use super::schedule::SlotTurns;
+use crate::pki::{HashAlgorithm, SlotRange, Timestamp};
 use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
 
 /// A failed lane is left alone for at most this long, and a failed task for as long.
@@ -168,7 +168,7 @@ impl Agenda {
         let crls = self.crls.due(now).map(Task::Crl);
         let new = self.new_slots.iter().filter(|slot| self.by_slot.get(slot).is_none_or(|due| *due > now));
         let new = new.filter_map(|slot| self.slot_task(*slot, Extent::Changed));
-        let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::All));
+        let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::Turn));
         let free = |task: &Task| !self.is_taken(task) && !self.is_postponed(task, now);
         crls.chain(new).chain(refresh).filter(free).take(limit).collect()
     }
@@ -182,7 +182,7 @@ impl Agenda {
         match *task {
             Task::Crl(_) => self.in_flight.contains_key(task),
             Task::Slot(hash, slot, _) => {
-                let extents = [Extent::All, Extent::Changed];
+                let extents = [Extent::Turn, Extent::Changed];
                 self.revoked_slots.contains(&slot) || extents.iter().any(|e| self.in_flight.contains_key(&Task::Slot(hash, slot, *e)))
             }
         }
@@ -229,10 +229,13 @@ impl Agenda {
 
     /// A slot was published for one hash.
     pub(super) fn published(&mut self, head: &PackHead) {
-        let turn = Turn { index: head.slot, of: 1 << self.slot_bits };
-        if self.hash == Some(head.cert_id_hash) && head.slot < turn.of {
-            self.plan(head.slot, schedule::refresh_at(turn, self.timing, head.this_update, head.next_update));
+        if self.hash != Some(head.cert_id_hash) || head.slot >> self.slot_bits != 0 {
+            return;
         }
+        let turns = SlotTurns::new(SlotRange { bits: self.slot_bits, slot: head.slot }, self.timing);
+        // What was planned may have been planned for another refresh interval, or not be known.
+        let planned = if head.refresh_at == Timestamp::default() { turns.next(head.this_update) } else { head.refresh_at };
+        self.plan(head.slot, planned.min(turns.latest(head.this_update, head.next_update)));
     }
 
     /// Up to which change everything is reflected in what is published, where that is further than what is stored. Where `even_if_nothing_came`, also
@@ -310,6 +313,7 @@ fn is_ahead(until: Timestamp, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::schedule;
     use super::*;
     use crate::pki::SlotHash;
     use crate::registry::{CrlPlace, IssuerId};
@@ -337,13 +341,14 @@ mod tests {
 
     fn head(slot: u32, this_update: Timestamp) -> PackHead {
         let next_update = schedule::next_update(this_update, TIMING.validity, Timestamp::MAX);
-        PackHead { cert_id_hash: HashAlgorithm::Sha1, slot, generation: 1, this_update, next_update }
+        let refresh_at = this_update.saturating_add(TIMING.refresh);
+        PackHead { cert_id_hash: HashAlgorithm::Sha1, slot, generation: 1, this_update, next_update, refresh_at }
     }
 
     #[test]
     fn what_was_never_published_is_due_at_once() {
         let now = at(1_000_000);
-        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::All));
+        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::Turn));
         assert_eq!(responses().due(now, 100), slots);
         assert_eq!(crls().due(now, 100), [Task::Crl(CrlScope::Full), Task::Crl(CrlScope::Partition(0))]);
         assert_eq!(crls().due(now, 1).len(), 1);
@@ -411,7 +416,7 @@ mod tests {
     #[test]
     fn t4_what_is_revoked_while_its_slot_is_in_flight_is_signed_again_and_at_once() {
         let (mut agenda, now) = (responses(), at(1_000_000));
-        let (refresh, urgent) = (Task::Slot(HashAlgorithm::Sha1, 1, Extent::All), Task::Slot(HashAlgorithm::Sha1, 1, Extent::Changed));
+        let (refresh, urgent) = (Task::Slot(HashAlgorithm::Sha1, 1, Extent::Turn), Task::Slot(HashAlgorithm::Sha1, 1, Extent::Changed));
         agenda.begin(refresh, now);
         assert!(!agenda.due(now, 9).contains(&refresh), "nothing is done twice");
         agenda.note(&revocation(1));

@@ -61,6 +61,7 @@ fn record_of(pack: &Pack, cert_id_hash: HashAlgorithm, old: &PackHead) -> PackRe
         generation: pack.generation(),
         this_update: pack.signings().map(|s| s.this_update).min().unwrap_or(old.this_update),
         next_update: pack.signings().map(|s| s.next_update).min().unwrap_or(old.next_update),
+        refresh_at: pack.refresh_at(),
     };
     PackRecord { head, blob: pack.as_bytes().to_vec() }
 }

@@ -1,10 +1,10 @@
 //! Signing the OCSP responses of one slot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::gate::sampling::{self, Look};
 use super::gate::{self, CertificateTruth, IssuerFacts, PreviousResponse, Refusal, ResponseContext, SignerFacts};
-use super::schedule::{self, Turn};
+use super::schedule::{self, SlotTurns};
 use super::{IssuerSigning, ResponseSigner, SigningError, Stopped};
 use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
@@ -14,8 +14,8 @@ use crate::registry::{PackHead, PackRecord, Registry};
 /// How much of a slot is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Extent {
-    /// Every response.
-    All,
+    /// What is new or has another status, and as many of the others as are signed at one of its turns: the oldest ([`SlotTurns::wanted`]).
+    Turn,
     /// What is new or has another status than published; the other responses stay as they are.
     Changed,
 }
@@ -63,6 +63,7 @@ pub fn sign_slot(
     if responder.not_after <= now {
         return Err(SigningError::SignerEnded(responder.not_after));
     }
+    let turns = SlotTurns::new(job.slot, signing.ocsp_timing);
     let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
     let issuer = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let signer = SlotSigner {
@@ -73,10 +74,15 @@ pub fn sign_slot(
         issuer,
         cert_id_hash: job.cert_id_hash,
         template: responder.signer.template(&hashes),
-        fresh: Signing { this_update: now, next_update, signer: responder.id.0 },
+        fresh: Signing { this_update: now, next_update, signer: responder.id.0, refresh_at: now },
+        turns,
         stopped,
     };
-    let reusable = reusable(old.as_ref(), job.extent, responder, now);
+    let reusable = match old.as_ref().filter(|pack| pack.signings().len() < MAX_SIGNINGS) {
+        Some(pack) => reusable(pack, job.extent, &turns, responder, now),
+        // Unreadable, or with a full table of signings: everything is signed.
+        None => HashMap::new(),
+    };
     let mut parts = Vec::new();
     registry.visit_certificates(signing.issuer.id, job.slot, &mut |record| {
         let kept = reusable.get(record.serial.as_der_content()).filter(|entry| entry.status == record.status);
@@ -94,15 +100,33 @@ enum Part<'a> {
     Fresh(Serial, CertificateTruth),
 }
 
-/// The published responses that may stay: none when everything is to be signed, when another key signs now, or when the table of signings is full.
-fn reusable<'a>(old: Option<&'a Pack>, extent: Extent, responder: &ResponseSigner, now: Timestamp) -> HashMap<&'a [u8], Entry<'a>> {
-    match old {
-        Some(pack) if extent == Extent::Changed && pack.signings().len() < MAX_SIGNINGS => {
-            let may_stay = |e: &Entry<'_>| e.signing.signer == responder.id.0 && e.signing.next_update > now;
-            pack.entries().filter(may_stay).map(|e| (e.serial, e)).collect()
+/// The published responses that may stay, each until its turn, whoever signed it: not those that have ended, nor those whose signature is of another length.
+fn reusable<'a>(
+    old: &'a Pack,
+    extent: Extent,
+    turns: &SlotTurns,
+    responder: &ResponseSigner,
+    now: Timestamp,
+) -> HashMap<&'a [u8], Entry<'a>> {
+    let mut oldest_first: Vec<Entry<'_>> = old.entries().collect();
+    oldest_first.sort_by_key(|entry| entry.signing.this_update);
+    let wanted = match extent {
+        Extent::Changed => 0,
+        Extent::Turn => {
+            let times: Vec<_> = oldest_first.iter().map(|entry| (entry.signing.this_update, entry.signing.next_update)).collect();
+            turns.wanted(&times, now)
         }
-        _ => HashMap::new(),
-    }
+    };
+    let length = responder.key.key_algorithm().raw_signature_length();
+    let may_stay = |entry: &Entry<'_>| entry.signing.next_update > now && entry.raw_signature.len() == length;
+    oldest_first.into_iter().skip(wanted).filter(may_stay).map(|entry| (entry.serial, entry)).collect()
+}
+
+/// What tells one signing from another: thisUpdate comes first.
+type SigningOrder = (Timestamp, Timestamp, u32);
+
+fn order(signing: &Signing) -> SigningOrder {
+    (signing.this_update, signing.next_update, signing.signer)
 }
 
 struct SlotSigner<'a> {
@@ -116,29 +140,29 @@ struct SlotSigner<'a> {
     signed_by: SignerFacts,
     template: ResponseTemplate,
     fresh: Signing,
+    turns: SlotTurns,
     stopped: Stopped<'a>,
 }
 
 impl SlotSigner<'_> {
     fn pack(&self, parts: &[Part<'_>], job: SlotJob, place: PackPlace, generation: u64) -> Result<SignedPack, SigningError> {
-        let kept =
-            || parts.iter().filter_map(|part| if let Part::Kept(entry) = part { Some(entry.signing) } else { None }).chain([self.fresh]);
-        let this_update = kept().map(|s| s.this_update).min().unwrap_or(self.fresh.this_update);
-        let next_update = kept().map(|s| s.next_update).min().unwrap_or(self.fresh.next_update);
-        let turn = Turn { index: job.slot.slot, of: 1 << job.slot.bits };
-        let refresh_at = schedule::refresh_at(turn, self.signing.ocsp_timing, this_update, next_update);
+        let plan = self.plan(parts);
+        let earliest = |time: fn(&Signing) -> Timestamp| plan.values().map(time).min().unwrap_or(time(&self.fresh));
+        let (this_update, next_update) = (earliest(|s| s.this_update), earliest(|s| s.next_update));
+        let latest = self.turns.latest(self.fresh.this_update, self.fresh.next_update);
+        let refresh_at = plan.values().map(|s| s.refresh_at).min().unwrap_or(latest);
         let mut builder = PackBuilder::new(place, generation, refresh_at);
         let mut signatures = 0;
         for part in parts {
             match part {
-                Part::Kept(entry) => builder.push(entry),
+                Part::Kept(entry) => builder.push(&Entry { signing: plan[&order(&entry.signing)], ..*entry }),
                 Part::Fresh(..) if (self.stopped)() => return Err(SigningError::Stopped),
                 Part::Fresh(serial, truth) => {
                     let raw_signature = self.sign(serial, *truth, signatures == 0)?;
                     builder.push(&Entry {
                         serial: serial.as_der_content(),
                         status: truth.status,
-                        signing: self.fresh,
+                        signing: plan[&order(&self.fresh)],
                         raw_signature: &raw_signature,
                     });
                     signatures += 1;
@@ -147,8 +171,24 @@ impl SlotSigner<'_> {
         }
         let slot = job.slot.slot;
         let blob = builder.build().map_err(|source| SigningError::Pack { slot, source })?;
-        let head = PackHead { cert_id_hash: job.cert_id_hash, slot, generation, this_update, next_update };
+        let head = PackHead { cert_id_hash: job.cert_id_hash, slot, generation, this_update, next_update, refresh_at };
         Ok(SignedPack { record: PackRecord { head, blob }, signatures })
+    }
+
+    /// Every signing of the pack, the oldest first, each with its turn: the turn of its first response, unless that cannot wait so long.
+    fn plan(&self, parts: &[Part<'_>]) -> BTreeMap<SigningOrder, Signing> {
+        let signing_of = |part: &Part<'_>| if let Part::Kept(entry) = part { entry.signing } else { self.fresh };
+        let mut numbers: BTreeMap<SigningOrder, (Signing, usize)> = BTreeMap::new();
+        for signing in parts.iter().map(signing_of) {
+            numbers.entry(order(&signing)).or_insert((signing, 0)).1 += 1;
+        }
+        let mut older = 0;
+        let planned = numbers.into_iter().map(|(order, (signing, number))| {
+            let turn = self.turns.next_of(older, parts.len(), self.fresh.this_update);
+            older += number;
+            (order, Signing { refresh_at: turn.min(self.turns.latest(signing.this_update, signing.next_update)), ..signing })
+        });
+        planned.collect()
     }
 
     /// Signs one response, and lets the gate see it where [`sampling`] says so.

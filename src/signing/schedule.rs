@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::Timing;
-use crate::pki::Timestamp;
+use crate::pki::{SlotRange, Timestamp};
 
 /// One of `of` things that are refreshed in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,69 @@ pub struct Turn {
     pub of: u32,
 }
 
+/// Turns that all slots together have in a refresh interval, at least: half a dozen a minute where it is half of a week, so that every minute has the same.
+const TURNS: u32 = 1 << 15;
+/// Turns of one slot in an interval, at most: each may leave a signing in the table of the slot's pack ([`crate::pack::MAX_SIGNINGS`]).
+const MAX_PARTS: u32 = 32;
+
+/// When the responses of a slot are signed again: part by part, the oldest first, and none too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotTurns {
+    turn: Turn,
+    parts: u32,
+    timing: Timing,
+}
+
+impl SlotTurns {
+    /// The turns of a slot. The fewer slots there are, the more turns has each.
+    pub fn new(slot: SlotRange, timing: Timing) -> SlotTurns {
+        SlotTurns { turn: Turn { index: slot.slot, of: 1 << slot.bits }, parts: (TURNS >> slot.bits).clamp(1, MAX_PARTS), timing }
+    }
+
+    /// The first turn after `after`.
+    pub fn next(&self, after: Timestamp) -> Timestamp {
+        turn_after(self.turn, self.interval(), after)
+    }
+
+    /// The turn after `after` at which a response is signed of which so many (`position`) of `responses` are older.
+    pub fn next_of(&self, position: usize, responses: usize, after: Timestamp) -> Timestamp {
+        let next = self.next(after);
+        let first = self.number(next);
+        let turns = (0..self.parts - 1).find(|turns| self.shares(first, first + u64::from(*turns), responses) > position);
+        next.saturating_add(self.interval() * turns.unwrap_or(self.parts - 1))
+    }
+
+    /// How many of the responses with these (thisUpdate, nextUpdate), the oldest first, are signed at the turn at `now`: its share of them, and what cannot
+    /// wait until the next turn.
+    pub fn wanted(&self, oldest_first: &[(Timestamp, Timestamp)], now: Timestamp) -> usize {
+        let (next, turn) = (self.next(now), self.number(now));
+        let cannot_wait = oldest_first.iter().rposition(|(this_update, next_update)| self.latest(*this_update, *next_update) < next);
+        cannot_wait.map_or(0, |last| last + 1).max(self.shares(turn, turn, oldest_first.len()))
+    }
+
+    /// What falls to the turns from `first` to `last`: to as many as there are in a refresh interval, each response once.
+    fn shares(&self, first: u64, last: u64, responses: usize) -> usize {
+        let before = |turn: u64| u128::from(turn) * responses as u128 / u128::from(self.parts);
+        (before(last + 1) - before(first)) as usize
+    }
+
+    /// The number of the turn at `time`, or of the last one before it.
+    fn number(&self, time: Timestamp) -> u64 {
+        let period = self.interval().as_secs();
+        time.unix().saturating_sub(phase(self.turn, period)) / period
+    }
+
+    /// From one turn to the next: at least a second.
+    fn interval(&self) -> Duration {
+        Duration::from_secs((self.timing.refresh.as_secs() / u64::from(self.parts)).max(1))
+    }
+
+    /// When a response with these times is signed again at the latest.
+    pub fn latest(&self, this_update: Timestamp, next_update: Timestamp) -> Timestamp {
+        at_the_latest(self.timing, this_update, next_update)
+    }
+}
+
 /// nextUpdate of something signed at `this_update`, at most `not_after` (rules T1: the validity is measured inclusively; T3).
 pub fn next_update(this_update: Timestamp, validity: Duration, not_after: Timestamp) -> Timestamp {
     this_update.saturating_add(validity.saturating_sub(Duration::from_secs(1))).min(not_after)
@@ -25,21 +88,29 @@ pub fn next_update(this_update: Timestamp, validity: Duration, not_after: Timest
 /// When something signed at `this_update` and valid until `next_update` is signed again: at its turn. Where its validity was cut because the signer's
 /// certificate is about to end (rule T3), at half of what was left at the latest, but a minute after signing at the earliest.
 pub fn refresh_at(turn: Turn, timing: Timing, this_update: Timestamp, next_update: Timestamp) -> Timestamp {
-    let planned = turn_after(turn, timing.refresh, this_update);
+    turn_after(turn, timing.refresh, this_update).min(at_the_latest(timing, this_update, next_update))
+}
+
+/// After the refresh interval; where the validity was cut, after half of what was left, but not within the first minute.
+fn at_the_latest(timing: Timing, this_update: Timestamp, next_update: Timestamp) -> Timestamp {
     let left = next_update.since(this_update);
-    if left + Duration::from_secs(1) >= timing.validity {
-        return planned;
-    }
-    planned.min(this_update.saturating_add((left / 2).max(Duration::from_secs(60))))
+    let is_cut = left + Duration::from_secs(1) < timing.validity;
+    let half = (left / 2).max(Duration::from_secs(60));
+    this_update.saturating_add(if is_cut { half.min(timing.refresh) } else { timing.refresh })
 }
 
 /// The first instant after `after` that is this one's turn. Turns recur every `refresh`.
 fn turn_after(turn: Turn, refresh: Duration, after: Timestamp) -> Timestamp {
     let period = refresh.as_secs().max(1);
-    let phase = (u128::from(period) * u128::from(turn.index) / u128::from(turn.of.max(1))) as u64;
+    let phase = phase(turn, period);
     let since_phase = after.unix().saturating_sub(phase);
     let rounds = if after.unix() < phase { 0 } else { since_phase / period + 1 };
     Timestamp::from_unix(phase + rounds * period).unwrap_or(Timestamp::MAX)
+}
+
+/// Where the turns of one lie in a period, in seconds.
+fn phase(turn: Turn, period: u64) -> u64 {
+    (u128::from(period) * u128::from(turn.index) / u128::from(turn.of.max(1))) as u64
 }
 
 #[cfg(test)]
@@ -64,32 +135,106 @@ mod tests {
         assert_eq!(next_update(at(1000), 7 * 24 * HOUR, at(5000)), at(5000));
     }
 
-    /// A month of 1024 slots that were all signed at the same instant: after the first interval every hour has its share.
+    const WEEK: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
+
+    /// The responses of a slot, all signed at once.
+    fn signed(number: usize, timing: Timing, this_update: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        vec![(this_update, next_update(this_update, timing.validity, Timestamp::MAX)); number]
+    }
+
+    /// Signs what is wanted at a turn, and tells how much that was.
+    fn sign(turns: &SlotTurns, oldest_first: &mut [(Timestamp, Timestamp)], now: Timestamp) -> usize {
+        let wanted = turns.wanted(oldest_first, now);
+        oldest_first[..wanted].copy_from_slice(&signed(wanted, turns.timing, now));
+        oldest_first.rotate_left(wanted);
+        wanted
+    }
+
+    /// A million certificates in slots of unequal size that were all signed at the same instant: after two intervals every minute has its share.
     #[test]
-    fn refresh_is_flat_after_one_interval() {
-        let slots = 1024;
-        let timing = Timing { validity: 168 * HOUR, refresh: 84 * HOUR };
-        let start = at(1_800_000_000);
-        let mut per_hour = vec![0u32; 24 * 30];
-        for index in 0..slots {
-            let turn = Turn { index, of: slots };
-            let mut signed = start;
-            loop {
-                let again = refresh_at(turn, timing, signed, next_update(signed, timing.validity, Timestamp::MAX));
-                let hour = (again.since(start).as_secs() / 3600) as usize;
-                if hour >= per_hour.len() {
-                    break;
+    fn t2_a_minute_of_steady_refresh_is_like_any_other() {
+        let (bits, start) = (10, at(1_800_000_000));
+        let from = start.saturating_add(WEEK.refresh * 2);
+        let mut minutes = vec![0; (WEEK.refresh.as_secs() / 60) as usize];
+        for slot in 0..1 << bits {
+            let turns = SlotTurns::new(SlotRange { bits, slot }, WEEK);
+            let mut oldest_first = signed(900 + (slot as usize * 37) % 151, WEEK, start);
+            let mut now = turns.next(start);
+            while now.since(from) < WEEK.refresh {
+                let signatures = sign(&turns, &mut oldest_first, now);
+                if now >= from {
+                    minutes[(now.since(from).as_secs() / 60) as usize] += signatures;
                 }
-                per_hour[hour] += 1;
-                signed = again;
+                now = turns.next(now);
             }
         }
-        let mean = f64::from(slots) / 84.0;
-        let busiest = per_hour.iter().max().copied().unwrap();
-        assert!(f64::from(busiest) <= mean.ceil() + 1.0, "{busiest} slots in the busiest hour, {mean} in the mean one");
+        let (busiest, total) = (minutes.iter().max().copied().unwrap(), minutes.iter().sum::<usize>());
+        assert!(5 * busiest * minutes.len() <= 6 * total, "{busiest} signatures in the busiest minute, {total} in all {}", minutes.len());
+    }
+
+    #[test]
+    fn a_slot_of_many_is_signed_as_a_whole_and_one_of_few_in_parts() {
+        let turns = |bits| SlotTurns::new(SlotRange { bits, slot: 0 }, WEEK);
+        assert_eq!([0, 10, 12, 15, 17].map(|bits| turns(bits).parts), [32, 32, 8, 1, 1]);
+        assert_eq!(turns(17).shares(5, 5, 763), 763);
+        for number in [0, 1, 7, 31, 32, 33, 1000] {
+            let shares: Vec<_> = (77..77 + 32).map(|turn| turns(10).shares(turn, turn, number)).collect();
+            assert_eq!((shares.iter().sum::<usize>(), shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1), (number, true));
+        }
+    }
+
+    #[test]
+    fn o13_what_is_planned_for_a_response_is_the_turn_at_which_it_is_signed() {
+        for number in [1, 5, 500, 977] {
+            let turns = SlotTurns::new(SlotRange { bits: 10, slot: 3 }, WEEK);
+            let start = at(1_800_000_000);
+            let planned: Vec<_> = (0..number).map(|position| turns.next_of(position, number, start)).collect();
+            let (mut now, mut older) = (start, 0);
+            while older < number {
+                now = turns.next(now);
+                let share = turns.shares(turns.number(now), turns.number(now), number);
+                assert!(planned[older..(older + share).min(number)].iter().all(|planned| *planned == now), "{number}: from {older}");
+                older += share;
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_long_rest_what_cannot_wait_is_signed_and_the_rest_has_its_turns() {
+        let turns = SlotTurns::new(SlotRange { bits: 10, slot: 7 }, WEEK);
+        let (mut responses, mut now) = (signed(960, WEEK, at(1_800_000_000)), at(1_800_000_000));
+        for _ in 0..64 {
+            now = turns.next(now);
+            assert_eq!(sign(&turns, &mut responses, now), 30);
+        }
+        // Seven turns are missed, and the eighth comes late.
+        now = turns.next(now.saturating_add(turns.interval() * 7)).saturating_add(Duration::from_secs(99));
+        assert_eq!(sign(&turns, &mut responses, now), 8 * 30);
+        assert_eq!(sign(&turns, &mut responses, turns.next(now)), 30);
+        let after_a_month = now.saturating_add(30 * 24 * HOUR);
+        assert_eq!(sign(&turns, &mut responses, after_a_month), 960);
     }
 
     proptest! {
+        /// Whatever is issued meanwhile.
+        #[test]
+        fn s3_6_t1_t2_every_response_of_a_slot_has_its_turn_in_time(
+            bits in 0u8..18, slot in 0u32..1 << 17, number in 1usize..1000, begun in 0u64..10_000_000_000,
+            issued in proptest::collection::vec(0usize..40, 100),
+        ) {
+            let turns = SlotTurns::new(SlotRange { bits, slot: slot & ((1 << bits) - 1) }, WEEK);
+            let mut now = at(begun);
+            let mut oldest_first = signed(number, WEEK, now);
+            for new in issued {
+                let next = turns.next(now);
+                prop_assert!(now < next && next.since(now) <= turns.interval());
+                oldest_first.extend(signed(new, WEEK, now));
+                now = next;
+                prop_assert!(oldest_first.iter().all(|(this_update, _)| now.since(*this_update) <= WEEK.refresh));
+                sign(&turns, &mut oldest_first, now);
+            }
+        }
+
         #[test]
         fn s3_6_t1_t2_every_refresh_is_in_time(
             index in 0u32..1 << 20, extra in 0u32..1 << 20, signed in 0u64..10_000_000_000,

@@ -359,7 +359,7 @@ fn s1_1_a_key_that_fails_holds_up_nothing_that_another_key_signs() {
     let later = bench.start.saturating_add(DAY * 5);
     let report = worker.pass(&|| later);
     assert!(report.failures.iter().all(|f| f.contains("C1")) && !report.failures.is_empty(), "{:?}", report.failures);
-    assert_eq!(report.responses, 2 + 3000, "the revoked one, and every response anew");
+    assert_eq!(report.responses, 3000, "the revoked one, and every other response anew");
     assert!(matches!(bench.published_status(HashAlgorithm::Sha256, 1), Some(CertificateStatus::Revoked(_))));
     assert_eq!(pass(&mut bench.worker(), later).crls, 3, "and the CRLs follow when the key is back");
 }

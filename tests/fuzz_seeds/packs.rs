@@ -51,7 +51,13 @@ impl Kind {
         serials.dedup();
         for (number, serial) in (0u32..).zip(&serials) {
             let signed_at = THIS_UPDATE + u64::from(number % self.signings);
-            let signing = Signing { this_update: time(signed_at), next_update: time(signed_at + 7200), signer: number % self.signings % 2 };
+            let refresh_at = time(signed_at + 3600);
+            let signing = Signing {
+                this_update: time(signed_at),
+                next_update: time(signed_at + 7200),
+                signer: number % self.signings % 2,
+                refresh_at,
+            };
             let reason = RevocationReason::ALL.get(number as usize / 3 % 8).copied();
             let revoked = self.revoked_every > 0 && number.is_multiple_of(self.revoked_every);
             let revocation = Revocation { at: time(THIS_UPDATE - u64::from(number)), reason };
@@ -66,7 +72,8 @@ impl Kind {
 /// With the serial number 01, and 0100 too: one is the beginning of the other.
 fn one_serial_begins_another() -> Vec<u8> {
     let mut builder = PackBuilder::new(place(SlotRange::ALL), 7, time(THIS_UPDATE + 3600));
-    let signing = Signing { this_update: time(THIS_UPDATE), next_update: time(THIS_UPDATE + 7200), signer: 0 };
+    let signing =
+        Signing { this_update: time(THIS_UPDATE), next_update: time(THIS_UPDATE + 7200), signer: 0, refresh_at: time(THIS_UPDATE + 3600) };
     for serial in [&[1][..], &[1, 0]] {
         builder.push(&Entry { serial, status: CertificateStatus::Good, signing, raw_signature: &[1; 8] });
     }

@@ -146,13 +146,12 @@ impl WorldIssuer {
         let table = SlotTable::empty(self.bits);
         for slot in (0..1 << self.bits).filter(|slot| Some(*slot) != self.missing_slot) {
             let range = SlotRange { bits: self.bits, slot };
-            let refresh_at = time(THIS_UPDATE + 3600);
-            let mut builder = PackBuilder::new(status.place(range), 1, refresh_at);
+            let mut builder = PackBuilder::new(status.place(range), 1, time(THIS_UPDATE + 3600));
             for serial in self.serials().filter(|serial| SlotHash::from(serial).slot(self.bits) == slot) {
                 let raw_signature = self.signature(serial);
                 let entry = Entry { raw_signature: &raw_signature, ..entry(&serial) };
                 builder.push(&entry);
-                answers.insert((self.name, algorithm, serial), answer(&entry, &template, refresh_at, status.hashes()));
+                answers.insert((self.name, algorithm, serial), answer(&entry, &template, status.hashes()));
             }
             let blob = builder.build().expect("a pack");
             table.insert(Arc::new(Pack::from_blob(blob, status.place(range)).expect("a pack that was just built")));
@@ -176,16 +175,18 @@ fn entry(serial: &Serial) -> Entry<'_> {
     let reason = RevocationReason::ALL.get(chance as usize % 8).copied();
     let revocation = Revocation { at: time(THIS_UPDATE - 86_400), reason };
     let signing = match chance % 3 {
-        0 => Signing { this_update: time(THIS_UPDATE + 1800), next_update: time(NEXT_UPDATE), signer: 0 },
-        _ => Signing { this_update: time(THIS_UPDATE), next_update: time(NEXT_UPDATE + 3600), signer: 0 },
+        0 => {
+            Signing { this_update: time(THIS_UPDATE + 1800), next_update: time(NEXT_UPDATE), signer: 0, refresh_at: time(NEXT_UPDATE - 1) }
+        }
+        _ => Signing { this_update: time(THIS_UPDATE), next_update: time(NEXT_UPDATE + 3600), signer: 0, refresh_at: time(NEXT_UPDATE) },
     };
     let status = if chance.is_multiple_of(5) { CertificateStatus::Revoked(revocation) } else { CertificateStatus::Good };
     Entry { serial: serial.as_der_content(), status, signing, raw_signature: &[] }
 }
 
 /// What is to be answered, seen to be right by another decoder.
-fn answer(entry: &Entry<'_>, template: &ResponseTemplate, refresh_at: Timestamp, issuer: &IssuerHashes) -> Signed {
-    let Signing { this_update, next_update, .. } = entry.signing;
+fn answer(entry: &Entry<'_>, template: &ResponseTemplate, issuer: &IssuerHashes) -> Signed {
+    let Signing { this_update, next_update, refresh_at, .. } = entry.signing;
     let single = SingleResponse { serial: entry.serial, status: entry.status, this_update, next_update };
     let body = template.response(&single, entry.raw_signature);
     let revoked = entry.status != CertificateStatus::Good;

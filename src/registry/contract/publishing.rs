@@ -4,8 +4,9 @@ use super::*;
 use crate::pki::extension::IssuingDistributionPoint;
 
 pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> PackRecord {
-    let head =
-        PackHead { cert_id_hash, slot, generation, this_update: time(generation % DAY), next_update: time(generation % DAY + 7 * DAY) };
+    let day = generation % DAY;
+    let (this_update, next_update, refresh_at) = (time(day), time(day + 7 * DAY), time(day + DAY));
+    let head = PackHead { cert_id_hash, slot, generation, this_update, next_update, refresh_at };
     PackRecord { head, blob: format!("{cert_id_hash:?} {slot} {generation}").repeat(500).into_bytes() }
 }
 

@@ -17,11 +17,12 @@ fn head(row: &Row<'_>) -> rusqlite::Result<PackHead> {
         generation: number(row, 2)?,
         this_update: row.get(3)?,
         next_update: row.get(4)?,
+        refresh_at: row.get(5)?,
     })
 }
 
 fn pack(row: &Row<'_>) -> rusqlite::Result<PackRecord> {
-    Ok(PackRecord { head: head(row)?, blob: row.get(5)? })
+    Ok(PackRecord { head: head(row)?, blob: row.get(6)? })
 }
 
 /// Fails where there is no slot of that number among `2^bits`.
@@ -44,7 +45,7 @@ pub(super) fn check_slot(bits: u8, slot: u32) -> Outcome<()> {
 pub(super) fn heads(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<PackHead>> {
     issuers::require(connection, issuer)?;
     let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update FROM response_pack INDEXED BY response_pack_head
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at FROM response_pack INDEXED BY response_pack_head
          WHERE issuer = ?1 ORDER BY cert_id_hash, slot",
     )?;
     Ok(statement.query_map([issuer], head)?.collect::<rusqlite::Result<_>>()?)
@@ -54,7 +55,7 @@ pub(super) fn heads(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<Pa
 pub(super) fn one(connection: &Connection, issuer: IssuerId, hash: HashAlgorithm, slot: u32) -> Outcome<Option<PackRecord>> {
     issuers::require(connection, issuer)?;
     let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob FROM response_pack
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob FROM response_pack
          WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3",
     )?;
     Ok(statement.query_row(params![issuer, hash, slot], pack).optional()?)
@@ -70,16 +71,16 @@ pub(super) fn visit(
 ) -> Outcome<()> {
     issuers::require(connection, issuer)?;
     let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update, blob, issuer FROM response_pack
+        "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob, issuer FROM response_pack
          WHERE (issuer, cert_id_hash, slot) >= (?1, ?2, ?3) ORDER BY issuer, cert_id_hash, slot",
     )?;
     let mut rows = statement.query(params![issuer, hash, slots.start])?;
     while let Some(row) = rows.next()? {
         let head = head(row)?;
-        if row.get::<_, IssuerId>(6)? != issuer || head.cert_id_hash != hash || head.slot >= slots.end {
+        if row.get::<_, IssuerId>(7)? != issuer || head.cert_id_hash != hash || head.slot >= slots.end {
             break;
         }
-        visit(PackRecord { head, blob: row.get(5)? });
+        visit(PackRecord { head, blob: row.get(6)? });
     }
     Ok(())
 }
@@ -110,16 +111,9 @@ pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, 
 }
 
 fn put(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
-    let PackHead { cert_id_hash, slot, generation, this_update, next_update } = pack.head;
-    connection.prepare_cached("INSERT OR REPLACE INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(params![
-        issuer,
-        cert_id_hash,
-        slot,
-        Number(generation),
-        this_update,
-        next_update,
-        pack.blob
-    ])?;
+    let PackHead { cert_id_hash, slot, generation, this_update, next_update, refresh_at } = pack.head;
+    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    statement.execute(params![issuer, cert_id_hash, slot, Number(generation), this_update, next_update, pack.blob, refresh_at])?;
     Ok(())
 }
 

@@ -43,7 +43,8 @@ fn t3_a_new_certificate_is_used_from_the_next_response_on_and_nothing_else_is_si
     bench.add(0..10);
     let mut worker = bench.worker();
     pass(&mut worker, bench.start);
-    let later = bench.start.saturating_add(HOUR);
+    // Before the slot's next turn.
+    let later = bench.start.saturating_add(Duration::from_secs(1));
     let responder = renewed(&bench, later);
     worker.updates().replace(bench.issuer().id, responder.clone());
     assert_eq!(pass(&mut worker, later), PassReport::default());
