@@ -60,6 +60,8 @@ pub struct Worker {
     /// Who signs from now on, and where such news come from.
     updates: Receiver<(IssuerId, ResponseSigner)>,
     updates_from: SignerUpdates,
+    /// When it was last noted how far the feed is reflected in what is published.
+    watermarks_at: Timestamp,
     /// When the registry is tidied up next.
     housekeeping_at: Timestamp,
 }
@@ -141,6 +143,7 @@ impl Worker {
             growth_failed: BTreeMap::new(),
             updates,
             updates_from: SignerUpdates(updates_from),
+            watermarks_at: Timestamp::default(),
             housekeeping_at: Timestamp::default(),
         };
         (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
@@ -232,7 +235,11 @@ impl Worker {
             let outcomes: Vec<Outcome> = first.into_iter().chain(crews.outcomes.try_iter()).collect();
             outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
         }
-        self.store_watermarks(now, false, &mut report);
+        // Not after every revocation: who waits for the disk here sees no other one come. After a restart at most a second's work is done again.
+        if patience == Patience::OnePass || self.watermarks_at != now {
+            self.watermarks_at = now;
+            self.store_watermarks(now, false, &mut report);
+        }
         self.keep_house(now, working, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
         let failing = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer);
