@@ -128,7 +128,7 @@ impl KeyAlgorithm {
         use SignatureAlgorithm as S;
         match self {
             KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => {
-                matches!(signature, S::RsaSha256 | S::RsaSha384 | S::RsaSha512)
+                matches!(signature, S::RsaSha256 | S::RsaSha384 | S::RsaSha512 | S::RsaSha1)
             }
             KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::Ed25519 => signature == self.default_signature(),
         }
@@ -175,7 +175,8 @@ impl FromStr for KeyAlgorithm {
 }
 
 /// A signature algorithm, as it stands in certificates, CRLs and OCSP responses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 #[repr(u8)]
 #[allow(missing_docs)]
 pub enum SignatureAlgorithm {
@@ -185,10 +186,13 @@ pub enum SignatureAlgorithm {
     EcdsaSha256 = 4,
     EcdsaSha384 = 5,
     Ed25519 = 6,
+    /// For certificates of legacy profiles, and nothing else (rule O15): not in [`SignatureAlgorithm::ALL`], so that no configuration chooses it and no
+    /// registry, response or CRL takes it.
+    RsaSha1 = 7,
 }
 
 impl SignatureAlgorithm {
-    /// Every algorithm, in the order of its code.
+    /// Every algorithm but the legacy one, in the order of its code.
     pub const ALL: [SignatureAlgorithm; 6] = [
         SignatureAlgorithm::RsaSha256,
         SignatureAlgorithm::RsaSha384,
@@ -217,6 +221,7 @@ impl SignatureAlgorithm {
             SignatureAlgorithm::EcdsaSha256 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
             SignatureAlgorithm::EcdsaSha384 => &[0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
             SignatureAlgorithm::Ed25519 => &[0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70],
+            SignatureAlgorithm::RsaSha1 => &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x05, 0x05, 0x00],
         }
     }
 
@@ -226,6 +231,7 @@ impl SignatureAlgorithm {
             SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::EcdsaSha256 => Some(HashAlgorithm::Sha256),
             SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => Some(HashAlgorithm::Sha384),
             SignatureAlgorithm::RsaSha512 => Some(HashAlgorithm::Sha512),
+            SignatureAlgorithm::RsaSha1 => Some(HashAlgorithm::Sha1),
             SignatureAlgorithm::Ed25519 => None,
         }
     }
@@ -244,6 +250,7 @@ impl SignatureAlgorithm {
             SignatureAlgorithm::EcdsaSha256 => "ecdsa-sha256",
             SignatureAlgorithm::EcdsaSha384 => "ecdsa-sha384",
             SignatureAlgorithm::Ed25519 => "ed25519",
+            SignatureAlgorithm::RsaSha1 => "rsa-sha1",
         }
     }
 
@@ -257,6 +264,7 @@ impl SignatureAlgorithm {
             SignatureAlgorithm::EcdsaSha256 => &s::ECDSA_P256_SHA256_ASN1,
             SignatureAlgorithm::EcdsaSha384 => &s::ECDSA_P384_SHA384_ASN1,
             SignatureAlgorithm::Ed25519 => &s::ED25519,
+            SignatureAlgorithm::RsaSha1 => &s::RSA_PKCS1_2048_8192_SHA1_FOR_LEGACY_USE_ONLY,
         };
         // aws-lc-rs reads an RSA, EC or Ed25519 key as an X.509 SubjectPublicKeyInfo too.
         s::UnparsedPublicKey::new(algorithm, spki).verify(message, signature).is_ok()
@@ -291,5 +299,13 @@ mod tests {
         for algorithm in KeyAlgorithm::ALL {
             assert!(algorithm.can_sign(algorithm.default_signature()));
         }
+    }
+
+    #[test]
+    fn o15_sha_1_is_chosen_by_nothing_that_looks_among_all() {
+        assert!(!SignatureAlgorithm::ALL.contains(&SignatureAlgorithm::RsaSha1));
+        assert_eq!(SignatureAlgorithm::from_code(SignatureAlgorithm::RsaSha1.code()), None);
+        assert!(KeyAlgorithm::ALL.into_iter().all(|key| key.default_signature() != SignatureAlgorithm::RsaSha1));
+        assert!(!KeyAlgorithm::EcdsaP256.can_sign(SignatureAlgorithm::RsaSha1));
     }
 }

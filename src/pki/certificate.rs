@@ -151,6 +151,13 @@ pub fn key_algorithm_of_spki(spki: &[u8]) -> Option<KeyAlgorithm> {
     }
 }
 
+/// Bits of the RSA modulus in a DER SubjectPublicKeyInfo; `None` for another kind of key.
+pub fn rsa_bits_of_spki(spki: &[u8]) -> Option<usize> {
+    let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
+    let is_rsa = info.algorithm.oid == const_oid::db::rfc5912::RSA_ENCRYPTION;
+    is_rsa.then(|| rsa_modulus_bits(info.subject_public_key.raw_bytes())).flatten()
+}
+
 /// Bits of the modulus in a DER RSAPublicKey (RFC 8017 A.1.1).
 fn rsa_modulus_bits(rsa_public_key: &[u8]) -> Option<usize> {
     let mut reader = der::SliceReader::new(rsa_public_key).ok()?;

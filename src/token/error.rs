@@ -60,6 +60,9 @@ pub enum TokenError {
         /// The algorithm asked for.
         found: SignatureAlgorithm,
     },
+    /// A legacy signature with a key that is not on a token.
+    #[error("signature algorithm {0} with a key in a file: wanted a key on a PKCS#11 token, which alone signs with it")]
+    NoLegacySignature(SignatureAlgorithm),
     /// A PIN that cannot be one.
     #[error("PIN from {place}: {found}: wanted 1 to {} octets of UTF-8", super::pkcs11::Pin::MAX_LENGTH)]
     Pin {

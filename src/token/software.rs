@@ -74,12 +74,12 @@ impl SoftwareKey {
         let pair = Pair::from_pkcs8(der).ok_or_else(|| unusable("damaged PKCS#8, or another kind of key"))?;
         let spki = pair.spki().ok_or_else(|| unusable("a key without a public half"))?;
         let algorithm = key_algorithm_of_spki(&spki).ok_or_else(|| unusable("an RSA key of another size"))?;
-        Ok(SoftwareKey { pair, algorithm, signature: choose_signature(algorithm, signature)?, spki })
+        Ok(SoftwareKey { pair, algorithm, signature: choose(algorithm, signature)?, spki })
     }
 
     /// The same key, signing with `signature`.
     pub fn with_signature(self, signature: SignatureAlgorithm) -> Result<SoftwareKey, TokenError> {
-        let signature = choose_signature(self.algorithm, Some(signature))?;
+        let signature = choose(self.algorithm, Some(signature))?;
         Ok(SoftwareKey { signature, ..self })
     }
 
@@ -98,6 +98,14 @@ impl SoftwareKey {
             Pair::Ecdsa(pair) => pem(pair.to_pkcs8v1().map_err(|_| failed())?.as_ref()),
             Pair::Ed25519(pair) => pem(pair.to_pkcs8v1().map_err(|_| failed())?.as_ref()),
         }
+    }
+}
+
+/// As [`choose_signature`], without SHA-1: aws-lc-rs verifies such signatures and makes none.
+fn choose(key: KeyAlgorithm, wanted: Option<SignatureAlgorithm>) -> Result<SignatureAlgorithm, TokenError> {
+    match choose_signature(key, wanted)? {
+        SignatureAlgorithm::RsaSha1 => Err(TokenError::NoLegacySignature(SignatureAlgorithm::RsaSha1)),
+        signature => Ok(signature),
     }
 }
 
@@ -195,6 +203,10 @@ mod tests {
                 assert!(signature.verify(key.public_key(), b"message", &made), "{algorithm} {signature}");
                 assert!(!signature.verify(key.public_key(), b"other", &made), "{algorithm} {signature}");
                 assert_eq!(signature.is_ecdsa(), made.len() != algorithm.raw_signature_length(), "{algorithm} {signature}");
+            }
+            if algorithm == KeyAlgorithm::Rsa2048 {
+                let refused = SoftwareKey::generate(algorithm).unwrap().with_signature(SignatureAlgorithm::RsaSha1).unwrap_err();
+                assert_eq!(refused, TokenError::NoLegacySignature(SignatureAlgorithm::RsaSha1));
             }
             assert!(
                 key.with_signature(if algorithm == KeyAlgorithm::Ed25519 {

@@ -123,7 +123,9 @@ impl Pkcs11Key {
 
     fn mechanism(&self) -> Mechanism<'static> {
         match self.signature {
-            SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::RsaSha512 => Mechanism::RsaPkcs,
+            SignatureAlgorithm::RsaSha256 | SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::RsaSha512 | SignatureAlgorithm::RsaSha1 => {
+                Mechanism::RsaPkcs
+            }
             SignatureAlgorithm::EcdsaSha256 | SignatureAlgorithm::EcdsaSha384 => Mechanism::Ecdsa,
             SignatureAlgorithm::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Ed25519)),
         }
