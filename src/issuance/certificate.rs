@@ -43,11 +43,16 @@ struct Certificate<'a> {
     signature: BitStringRef<'a>,
 }
 
-/// The DER certificate, signed with `key`.
+/// The DER certificate of a key of a kind that is used here, signed with `key`.
 pub(super) fn sign(body: &Body<'_>, key: &dyn SigningKey) -> Result<Vec<u8>, IssuanceError> {
     if key_algorithm_of_spki(body.spki).is_none() {
         return Err(IssuanceError::field("public key", "another kind or size of key", "RSA 2048/3072/4096, ECDSA P-256/P-384 or Ed25519"));
     }
+    sign_any(body, key)
+}
+
+/// The same for a key that was looked at before.
+pub(super) fn sign_any(body: &Body<'_>, key: &dyn SigningKey) -> Result<Vec<u8>, IssuanceError> {
     if body.serial.as_der_content() == [0] {
         return Err(IssuanceError::field("serial", "0", "a positive number (RFC 5280 4.1.2.2)"));
     }

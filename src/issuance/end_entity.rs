@@ -1,7 +1,10 @@
 //! End-entity certificates for TLS servers, many of them: what all certificates of one issuer and CRL partition share is encoded once.
 
+use const_oid::db::rfc5280::{ID_KP_CLIENT_AUTH, ID_KP_SERVER_AUTH};
+use x509_cert::ext::pkix::KeyUsages;
+
 use super::certificate::{Body, sign};
-use super::{IssuanceError, Issuer, Links, Validity, extensions, names};
+use super::{AlternativeName, IssuanceError, Issuer, Links, Validity, extensions, names};
 use crate::pki::Serial;
 
 /// What all certificates of one issuer and one CRL partition share.
@@ -40,10 +43,11 @@ impl EndEntityTemplate {
         if options.links.ocsp.is_none() && options.links.crl.is_none() {
             return Err(IssuanceError::field("links", "neither an OCSP nor a CRL URL", "at least one of them"));
         }
+        let purposes: &[_] = if options.client_auth { &[ID_KP_SERVER_AUTH, ID_KP_CLIENT_AUTH] } else { &[ID_KP_SERVER_AUTH] };
         let extensions = [
-            extensions::digital_signature()?,
-            extensions::tls(options.client_auth)?,
-            extensions::authority_key_identifier(&issuer.certificate.key_identifier)?,
+            extensions::key_usage(true, KeyUsages::DigitalSignature.into())?,
+            extensions::extended_key_usage(false, purposes)?,
+            extensions::authority_key_identifier(false, &issuer.certificate.key_identifier)?,
             extensions::links(&options.links)?,
             extensions::domain_validated()?,
         ];
@@ -54,11 +58,12 @@ impl EndEntityTemplate {
     /// CDP, policy 2.23.140.1.2.1 (domain-validated), no basicConstraints.
     pub fn issue(&self, order: &EndEntityOrder<'_>) -> Result<Vec<u8>, IssuanceError> {
         self.issuer.check_validity(&order.validity)?;
-        let alternative_names = extensions::subject_alt_name(order.dns_names)?;
+        let dns_names: Vec<_> = order.dns_names.iter().map(|name| AlternativeName::Dns(name)).collect();
+        let alternative_names = extensions::subject_alt_name(false, &dns_names)?;
         let subject = names::common_name(order.dns_names[0])?;
         let mut extensions = Vec::with_capacity(self.extensions.len() + alternative_names.len() + 64);
         extensions.extend_from_slice(&self.extensions);
-        extensions.extend(extensions::subject_key_identifier(order.spki)?);
+        extensions.extend(extensions::subject_key_identifier(false, &extensions::key_identifier(order.spki)?)?);
         extensions.extend(alternative_names);
         let body = Body {
             issuer: &self.issuer.certificate.subject,

@@ -1,5 +1,6 @@
 //! Why a certificate was not issued.
 
+use super::profile::Finding;
 use crate::token::TokenError;
 
 /// An order that cannot be fulfilled.
@@ -15,6 +16,9 @@ pub enum IssuanceError {
         /// What it may hold.
         wanted: String,
     },
+    /// The profile does not allow it.
+    #[error(transparent)]
+    Profile(#[from] Finding),
     /// The issuer's key did not sign, or is not the key of the issuer's certificate.
     #[error("issuer's key: {0}")]
     Key(#[from] TokenError),

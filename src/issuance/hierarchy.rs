@@ -1,5 +1,8 @@
 //! The few certificates of a hierarchy: root, issuing CA, OCSP responder.
 
+use const_oid::db::rfc5280::ID_KP_OCSP_SIGNING;
+use x509_cert::ext::pkix::KeyUsages;
+
 use super::certificate::{Body, sign};
 use super::{IssuanceError, Issuer, Links, Order, Validity, extensions, names};
 use crate::pki::Serial;
@@ -33,11 +36,12 @@ pub fn self_signed_root(order: &RootOrder<'_>, key: &dyn SigningKey) -> Result<V
     order.validity.check()?;
     verify_pair(key, key.public_key())?;
     let subject = names::subject(order.subject)?;
+    let identifier = extensions::key_identifier(key.public_key())?;
     let extensions = [
-        extensions::ca(None)?,
+        extensions::basic_constraints_of_a_ca(true, None)?,
         extensions::ca_key_usage(order.signs_ocsp)?,
-        extensions::subject_key_identifier(key.public_key())?,
-        extensions::authority_key_identifier(&extensions::key_identifier(key.public_key())?)?,
+        extensions::subject_key_identifier(false, &identifier)?,
+        extensions::authority_key_identifier(false, &identifier)?,
     ];
     let body = Body {
         issuer: &subject,
@@ -54,10 +58,10 @@ pub fn self_signed_root(order: &RootOrder<'_>, key: &dyn SigningKey) -> Result<V
 /// SKI, AKI, and the parent's OCSP, caIssuers and CRL URLs.
 pub fn issuing_ca(parent: &Issuer, order: &Order<'_>, options: &CaOptions<'_>) -> Result<Vec<u8>, IssuanceError> {
     let extensions = [
-        extensions::ca(Some(0))?,
+        extensions::basic_constraints_of_a_ca(true, Some(0))?,
         extensions::ca_key_usage(options.signs_ocsp)?,
-        extensions::subject_key_identifier(order.spki)?,
-        extensions::authority_key_identifier(&parent.certificate.key_identifier)?,
+        extensions::subject_key_identifier(false, &extensions::key_identifier(order.spki)?)?,
+        extensions::authority_key_identifier(false, &parent.certificate.key_identifier)?,
         extensions::links(&options.links)?,
     ];
     let name = names::subject(order.subject)?;
@@ -79,11 +83,11 @@ pub(super) fn responder_certificate_for(
     validity: Validity,
 ) -> Result<Vec<u8>, IssuanceError> {
     let extensions = [
-        extensions::digital_signature()?,
-        extensions::ocsp_signing()?,
-        extensions::ocsp_no_check()?,
-        extensions::subject_key_identifier(spki)?,
-        extensions::authority_key_identifier(&issuer.certificate.key_identifier)?,
+        extensions::key_usage(true, KeyUsages::DigitalSignature.into())?,
+        extensions::extended_key_usage(false, &[ID_KP_OCSP_SIGNING])?,
+        extensions::ocsp_no_check(false)?,
+        extensions::subject_key_identifier(false, &extensions::key_identifier(spki)?)?,
+        extensions::authority_key_identifier(false, &issuer.certificate.key_identifier)?,
     ];
     below(issuer, &Subject { name: subject, spki, serial, validity }, &extensions.concat())
 }

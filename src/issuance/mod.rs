@@ -10,6 +10,7 @@ mod error;
 mod extensions;
 mod hierarchy;
 mod names;
+pub mod profile;
 pub mod renewal;
 
 use aws_lc_rs::rand::SecureRandom;
@@ -46,6 +47,15 @@ pub struct Order<'a> {
     pub serial: Serial,
     /// Within the issuer's own validity.
     pub validity: Validity,
+}
+
+/// A name of the subject beside the one in `subject` (subjectAltName).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlternativeName<'a> {
+    /// A host name in letters, digits and hyphens, perhaps with `*` as its first label.
+    Dns(&'a str),
+    /// An address.
+    Ip(std::net::IpAddr),
 }
 
 /// Where the issuer publishes what a verifier needs: `http://` URLs of at most 2048 characters.
@@ -110,13 +120,19 @@ impl std::fmt::Display for Validity {
 /// A serial number of [`SERIAL_LENGTH`] octets from a cryptographic random source, the first of them 0x01 to 0x7f (rule P3): positive,
 /// below 2^127, always of the same length, and with more than 126 bits of entropy.
 pub fn random_serial(random: &dyn SecureRandom) -> Result<Serial, IssuanceError> {
+    random_serial_of(random, SERIAL_LENGTH)
+}
+
+/// The same with so many octets, at most [`Serial::MAX_LENGTH`].
+fn random_serial_of(random: &dyn SecureRandom, length: usize) -> Result<Serial, IssuanceError> {
+    let mut buffer = [0; Serial::MAX_LENGTH];
+    let octets = buffer.get_mut(..length).ok_or(IssuanceError::Random)?;
     // One draw in 128 has to be repeated; sixteen of them in a row are a broken source.
     for _ in 0..16 {
-        let mut octets = [0; SERIAL_LENGTH];
-        random.fill(&mut octets).map_err(|_| IssuanceError::Random)?;
+        random.fill(octets).map_err(|_| IssuanceError::Random)?;
         octets[0] &= 0x7f;
         if octets[0] != 0 {
-            return Serial::from_der_content(&octets).map_err(|_| IssuanceError::Random);
+            return Serial::from_der_content(octets).map_err(|_| IssuanceError::Random);
         }
     }
     Err(IssuanceError::Random)

@@ -1,23 +1,24 @@
 //! Names that go into certificates, checked on the way in: subjects, DNS names and URLs. Never corrects one.
 
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc3280, rfc4519};
-use der::asn1::{Any, Ia5String, PrintableStringRef, SetOfVec, Utf8StringRef};
+use der::asn1::{Any, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, SetOfVec, Utf8StringRef};
 use der::{Encode, Tag, Tagged};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 
-use super::IssuanceError;
+use super::{AlternativeName, IssuanceError};
 
 /// The most characters of a commonName (RFC 5280 A.1, ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
 const MAX_RDNS: usize = 16;
 const MAX_URL: usize = 2048;
 const MAX_DNS_NAME: usize = 253;
-const MAX_DNS_NAMES: usize = 100;
+const MAX_ALTERNATIVE_NAMES: usize = 100;
 
 /// Attribute, name in messages, and the most characters (RFC 5280 A.1). What is not listed has at most 128.
 const BOUNDS: [(ObjectIdentifier, &str, usize); 9] = [
@@ -39,19 +40,31 @@ pub(super) fn subject(text: &str) -> Result<Vec<u8>, IssuanceError> {
     if name.0.is_empty() || name.0.len() > MAX_RDNS {
         return Err(IssuanceError::field("subject", format!("'{text}'"), wanted()));
     }
-    name.0.iter().flat_map(|rdn| rdn.0.iter()).try_for_each(check_attribute)?;
+    check(&name)?;
     Ok(name.to_der()?)
+}
+
+/// Whether a Name is within the bounds of RFC 5280 A.1.
+pub(super) fn check(name: &RdnSequence) -> Result<(), IssuanceError> {
+    if name.0.is_empty() || name.0.len() > MAX_RDNS {
+        return Err(IssuanceError::field("subject", format!("{} parts", name.0.len()), format!("1 to {MAX_RDNS}")));
+    }
+    name.0.iter().flat_map(|rdn| rdn.0.iter()).try_for_each(check_attribute)
+}
+
+/// The text of an attribute in one of the string types that RFC 5280 4.1.2.4 lets a CA write.
+pub(super) fn text(attribute: &AttributeTypeAndValue) -> der::Result<&str> {
+    match attribute.value.tag() {
+        Tag::PrintableString => PrintableStringRef::try_from(&attribute.value).map(|s| s.as_str()),
+        Tag::Ia5String => Ia5StringRef::try_from(&attribute.value).map(|s| s.as_str()),
+        _ => Utf8StringRef::try_from(&attribute.value).map(|s| s.as_str()),
+    }
 }
 
 fn check_attribute(attribute: &AttributeTypeAndValue) -> Result<(), IssuanceError> {
     let bound = BOUNDS.into_iter().find(|(oid, ..)| *oid == attribute.oid);
     let (_, field, most) = bound.unwrap_or((attribute.oid, "subject attribute", 128));
-    let value = match attribute.value.tag() {
-        Tag::PrintableString => PrintableStringRef::try_from(&attribute.value).map(|s| s.as_str()),
-        Tag::Ia5String => der::asn1::Ia5StringRef::try_from(&attribute.value).map(|s| s.as_str()),
-        _ => Utf8StringRef::try_from(&attribute.value).map(|s| s.as_str()),
-    };
-    let value = value.map_err(|_| {
+    let value = text(attribute).map_err(|_| {
         IssuanceError::field(field, "characters that its string type does not have", "UTF-8, or ASCII for C, DC and serialNumber")
     })?;
     let count = value.chars().count();
@@ -78,16 +91,33 @@ pub(super) fn common_name(name: &str) -> Result<Vec<u8>, IssuanceError> {
     Ok(RdnSequence(vec![RelativeDistinguishedName(rdn)]).to_der()?)
 }
 
-/// The dNSNames of a subjectAltName: 1 to 100 of them.
-pub(super) fn dns_names(names: &[&str]) -> Result<Vec<GeneralName>, IssuanceError> {
-    if names.is_empty() || names.len() > MAX_DNS_NAMES {
-        return Err(IssuanceError::field("dNSName", format!("{} names", names.len()), format!("1 to {MAX_DNS_NAMES}")));
+/// What a subjectAltName holds: 1 to 100 names.
+pub(super) fn alternative_names(names: &[AlternativeName<'_>]) -> Result<Vec<GeneralName>, IssuanceError> {
+    if names.is_empty() || names.len() > MAX_ALTERNATIVE_NAMES {
+        return Err(IssuanceError::field("subjectAltName", format!("{} names", names.len()), format!("1 to {MAX_ALTERNATIVE_NAMES}")));
     }
-    names.iter().map(|name| dns_name(name)).collect()
+    names.iter().map(alternative_name).collect()
+}
+
+fn alternative_name(name: &AlternativeName<'_>) -> Result<GeneralName, IssuanceError> {
+    match name {
+        AlternativeName::Dns(name) => dns_name(name),
+        AlternativeName::Ip(IpAddr::V4(address)) => Ok(GeneralName::IpAddress(OctetString::new(address.octets())?)),
+        AlternativeName::Ip(IpAddr::V6(address)) => Ok(GeneralName::IpAddress(OctetString::new(address.octets())?)),
+    }
 }
 
 /// A host name in letters, digits and hyphens (RFC 5890 2.3.1), perhaps with `*` as its first label (BR 7.1.4.2).
 fn dns_name(name: &str) -> Result<GeneralName, IssuanceError> {
+    if !is_dns_name(name) {
+        let wanted = format!("a host name of at most {MAX_DNS_NAME} characters, in labels of 1 to 63 letters, digits and hyphens");
+        return Err(IssuanceError::field("dNSName", format!("'{name}'"), wanted));
+    }
+    Ok(GeneralName::DnsName(Ia5String::new(name)?))
+}
+
+/// Whether it can be a dNSName.
+pub(super) fn is_dns_name(name: &str) -> bool {
     let label = |l: &str| {
         let letters = l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         (1..=63).contains(&l.len()) && letters && !l.starts_with('-') && !l.ends_with('-')
@@ -95,11 +125,7 @@ fn dns_name(name: &str) -> Result<GeneralName, IssuanceError> {
     let rest = name.strip_prefix("*.").unwrap_or(name);
     // No top-level domain is a number: four numbers are an IP address, which is not a dNSName.
     let last_is_number = rest.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    if name.len() > MAX_DNS_NAME || !rest.contains('.') || !rest.split('.').all(label) || last_is_number {
-        let wanted = format!("a host name of at most {MAX_DNS_NAME} characters, in labels of 1 to 63 letters, digits and hyphens");
-        return Err(IssuanceError::field("dNSName", format!("'{name}'"), wanted));
-    }
-    Ok(GeneralName::DnsName(Ia5String::new(name)?))
+    name.len() <= MAX_DNS_NAME && rest.contains('.') && rest.split('.').all(label) && !last_is_number
 }
 
 /// A URL that relying parties fetch: plain http, since what is fetched is signed and TLS would need what it is about to check.
@@ -143,7 +169,9 @@ mod tests {
         for name in ["", "com", "*", "*.com", "a..b", ".a.b", "a.b.", "-a.b", "a_b.c", "a.*.b", "192.0.2.1", "例.jp", &"a.".repeat(130)] {
             assert!(dns_name(name).is_err(), "{name}");
         }
-        assert!(dns_names(&[]).is_err());
+        assert!(alternative_names(&[]).is_err());
+        let addresses = ["192.0.2.1", "2001:db8::1"].map(|text| AlternativeName::Ip(text.parse().unwrap()));
+        assert_eq!(alternative_names(&addresses).unwrap().len(), 2);
         assert!(url("CRL URL", "http://crl.example.com/0.crl").is_ok());
         for bad in ["", "http://", "http:///x", "https://a/", "ldap://a/", "http://a b/", "http://ä/"] {
             assert!(url("CRL URL", bad).is_err(), "{bad}");
