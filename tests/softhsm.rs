@@ -1,86 +1,24 @@
 //! The PKCS#11 back end against a real token: SoftHSM2. Needs `softhsm2-util`, its module and `openssl`; without them the tests fail.
-//!
-//! SoftHSM2 reads SOFTHSM2_CONF when it is initialised, and a process cannot set its own environment safely: each test makes a token, then
-//! runs itself again in a child process with the variable set.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+mod common;
+#[path = "common/softhsm.rs"]
+mod softhsm_token;
+
+use std::path::Path;
 use std::time::Instant;
 
+use common::{succeed, tool};
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
-use kakunin::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
+use kakunin::token::pkcs11::{KeyRequest, Pkcs11Token};
 use kakunin::token::software::SoftwareKey;
 use kakunin::token::{SigningKey, TokenError, verify_pair};
-
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
-const TOKEN: &str = "kakunin test";
-const PIN: &str = "648219";
-const DIRECTORY: &str = "KAKUNIN_TEST_SOFTHSM_DIRECTORY";
-
-/// Runs `body` in a child process that has a SoftHSM2 token of its own, empty, in the directory that it gets.
-fn with_token(test: &str, body: impl Fn(&Path)) {
-    if let Some(directory) = std::env::var_os(DIRECTORY) {
-        return body(Path::new(&directory));
-    }
-    assert!(Path::new(MODULE).exists(), "these tests need SoftHSM2: {MODULE} is missing (apt-get install softhsm2)");
-    let directory = tempfile::tempdir().unwrap();
-    let configuration = directory.path().join("softhsm2.conf");
-    let tokens = directory.path().join("tokens");
-    std::fs::create_dir(&tokens).unwrap();
-    std::fs::write(&configuration, format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", tokens.display()))
-        .unwrap();
-    let arguments = ["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"];
-    run(Command::new("softhsm2-util").args(arguments).env("SOFTHSM2_CONF", &configuration));
-    let mut child = Command::new(std::env::current_exe().unwrap());
-    child.args(["--exact", test, "--nocapture"]).env("SOFTHSM2_CONF", &configuration).env(DIRECTORY, directory.path());
-    let output = run(&mut child);
-    assert!(output.contains("1 passed"), "{output}");
-    println!("{output}");
-}
-
-fn run(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } =
-        command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; these tests need softhsm2-util and openssl"));
-    let text = String::from_utf8_lossy(&stdout).into_owned();
-    assert!(status.success(), "{command:?}: {}{text}", String::from_utf8_lossy(&stderr));
-    text
-}
-
-fn pin_file(directory: &Path, pin: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
-    let path = directory.join("pin");
-    std::fs::write(&path, format!("{pin}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    path
-}
-
-fn pin(directory: &Path, pin: &str) -> Pin {
-    Pin::from_file(&pin_file(directory, pin)).unwrap()
-}
-
-fn open(directory: &Path, sessions: usize) -> Pkcs11Token {
-    Pkcs11Token::open(Path::new(MODULE), TOKEN, pin(directory, PIN), sessions).unwrap()
-}
-
-/// Makes a key and imports it into the token with this label and id.
-fn import(directory: &Path, algorithm: KeyAlgorithm, label: &str, id: &str) -> SoftwareKey {
-    let path = directory.join(format!("{label}-{id}.pem"));
-    let key = SoftwareKey::generate(algorithm).unwrap();
-    key.create_file(&path).unwrap();
-    let file = path.to_str().unwrap();
-    run(Command::new("softhsm2-util").args(["--import", file, "--token", TOKEN, "--label", label, "--id", id, "--pin", PIN]));
-    key
-}
-
-fn labelled(label: &str) -> KeyRequest {
-    KeyRequest { label: Some(label.to_owned()), ..Default::default() }
-}
+use softhsm_token::{MODULE, PIN, TOKEN, import, labelled, open, pin, with_token};
 
 /// A read-write session beside the program's own, for what an administrator would do.
 fn administrator() -> (Pkcs11, Session) {
@@ -105,6 +43,7 @@ fn openssl_verifies(directory: &Path, key: &dyn SigningKey, message: &[u8], sign
     let hash = match key.signature_algorithm() {
         SignatureAlgorithm::RsaSha384 | SignatureAlgorithm::EcdsaSha384 => "-sha384",
         SignatureAlgorithm::RsaSha512 => "-sha512",
+        SignatureAlgorithm::RsaSha1 => "-sha1",
         _ => "-sha256",
     };
     let arguments = match key.signature_algorithm() {
@@ -113,7 +52,7 @@ fn openssl_verifies(directory: &Path, key: &dyn SigningKey, message: &[u8], sign
         }
         _ => vec!["dgst", hash, "-keyform", "DER", "-verify", &spki, "-signature", &value, &data],
     };
-    run(Command::new("openssl").args(arguments));
+    succeed(tool("openssl").args(arguments));
 }
 
 #[test]
@@ -136,6 +75,20 @@ fn every_key_signs_with_every_algorithm_it_may_use() {
             let by_id = KeyRequest { id: Some(vec![number as u8]), ..Default::default() };
             assert_eq!(token.key(&by_id).unwrap().public_key(), imported.public_key());
         }
+    });
+}
+
+#[test]
+fn s4_1_o15_a_token_signs_with_sha_1_where_it_is_told_to() {
+    with_token("s4_1_o15_a_token_signs_with_sha_1_where_it_is_told_to", |directory| {
+        import(directory, KeyAlgorithm::Rsa2048, "legacy", "01");
+        let token = open(directory, 1);
+        let key = token.key(&KeyRequest { signature: Some(SignatureAlgorithm::RsaSha1), ..labelled("legacy") }).unwrap();
+        verify_pair(&key, key.public_key()).unwrap();
+        let signature = key.sign(b"message").unwrap();
+        openssl_verifies(directory, &key, b"message", &signature);
+        assert!(!SignatureAlgorithm::RsaSha256.verify(key.public_key(), b"message", &signature));
+        assert_eq!(token.key(&labelled("legacy")).unwrap().signature_algorithm(), SignatureAlgorithm::RsaSha256, "never by itself");
     });
 }
 
@@ -176,7 +129,7 @@ fn a_wrong_module_token_or_number_of_sessions_is_named() {
 #[test]
 fn two_tokens_with_one_label_are_ambiguous() {
     with_token("two_tokens_with_one_label_are_ambiguous", |directory| {
-        run(Command::new("softhsm2-util").args(["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"]));
+        succeed(tool("softhsm2-util").args(["--init-token", "--free", "--label", TOKEN, "--pin", PIN, "--so-pin", "12345678"]));
         let error = Pkcs11Token::open(Path::new(MODULE), TOKEN, pin(directory, PIN), 1).unwrap_err();
         assert!(matches!(error, TokenError::TokenLabel { count: 2, .. }), "{error}");
     });
