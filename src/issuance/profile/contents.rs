@@ -285,6 +285,7 @@ impl Extensions {
         encoded: &mut Vec<u8>,
         key_identifier: &[u8],
         names: &[AlternativeName<'_>],
+        subject_is_empty: bool,
     ) -> Result<(), IssuanceError> {
         if let Some(rule) = &self.subject_key_identifier {
             encoded.extend(extensions::subject_key_identifier(rule.critical, key_identifier)?);
@@ -298,7 +299,8 @@ impl Extensions {
             let wanted = format!("only {:?}", rule.types).to_lowercase();
             return Err(Finding::error("extensions.subject_alt_name", "subjectAltName", format!("{name:?}"), wanted).into());
         }
-        encoded.extend(extensions::subject_alt_name(rule.critical, names)?);
+        // Critical where it alone names the subject (RFC 5280 4.2.1.6).
+        encoded.extend(extensions::subject_alt_name(rule.critical || subject_is_empty, names)?);
         Ok(())
     }
 

@@ -137,6 +137,14 @@ fn certification_authority(profile: &Profile, findings: &mut Findings) {
         "a responder of its own",
     );
     findings.error_unless(e.ocsp_no_check.is_none(), "RFC 6960 4.2.2.2.1", "ocsp_no_check", "in a CA's certificate", "in responders' only");
+    let may_be_empty = profile.document.subject.may_be_empty();
+    findings.error_unless(
+        !may_be_empty,
+        "RFC 5280 4.1.2.6",
+        "subject.attributes",
+        "a CA whose subject may be empty",
+        "one that is not optional",
+    );
     let is_root = profile.kind() == Kind::SelfSigned;
     let limited = e.basic_constraints.as_ref().is_some_and(|rule| rule.path_length != PathLength::Absent);
     findings.warning_unless(

@@ -241,6 +241,11 @@ impl Profile {
         Profile::from_toml(name, text)
     }
 
+    /// What a person wrote: the path of a file that ends in `.toml`, or the name of a shipped profile.
+    pub fn find(name: &str) -> Result<Profile, ProfileError> {
+        if name.ends_with(".toml") { Profile::read(Path::new(name)) } else { Profile::shipped(name) }
+    }
+
     /// Their names, sorted.
     pub fn shipped_names() -> impl Iterator<Item = &'static str> {
         shipped::NAMES.iter().map(|(name, _)| *name)
@@ -352,7 +357,8 @@ impl Profile {
         self.document.programmes.contains(&programme)
     }
 
-    /// The DER Name of RFC 4514 text (`CN=Example TSA,O=Example,C=JP`: most specific first) in the profile's string types, checked.
+    /// The DER Name of RFC 4514 text (`CN=Example TSA,O=Example,C=JP`: most specific first) in the profile's string types, checked. Empty where the text
+    /// is, which profiles allow where all attributes are optional: then subjectAltName is critical.
     pub fn subject(&self, text: &str) -> Result<Vec<u8>, Finding> {
         self.document.subject.encode_text(text)
     }

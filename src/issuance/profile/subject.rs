@@ -16,6 +16,9 @@ use crate::issuance::names;
 /// organizationIdentifier (X.520).
 const ORGANIZATION_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.97");
 
+/// DER of the Name without attributes.
+pub(super) const EMPTY: &[u8] = &[0x30, 0x00];
+
 /// The `[subject]` of a profile.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +175,9 @@ impl fmt::Display for CharacterSet {
 impl SubjectRules {
     /// The DER Name of RFC 4514 text, in this profile's string types.
     pub(super) fn encode_text(&self, text: &str) -> Result<Vec<u8>, Finding> {
+        if text.is_empty() {
+            return self.check(EMPTY).map(|()| EMPTY.to_vec());
+        }
         let der = names::subject(text).map_err(|e| Finding::error("subject", "subject", format!("'{text}'"), e.to_string()))?;
         self.encode(&der)
     }
@@ -195,6 +201,9 @@ impl SubjectRules {
     /// Whether the profile allows a DER Name.
     pub(super) fn check(&self, name: &[u8]) -> Result<(), Finding> {
         let name = read(name)?;
+        if name.0.is_empty() {
+            return self.check_empty();
+        }
         names::check(&name).map_err(|e| Finding::error("RFC 5280 4.1.2.6", "subject", name.to_string(), e.to_string()))?;
         let mut rules = self.attributes.iter();
         for rdn in &name.0 {
@@ -210,6 +219,19 @@ impl SubjectRules {
         match rules.find(|rule| !rule.optional) {
             Some(missing) => Err(Finding::error("subject.attributes", "subject", format!("'{name}'"), format!("with {missing}"))),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the subject may be empty: then its names are in subjectAltName alone (RFC 5280 4.1.2.6).
+    pub(super) fn may_be_empty(&self) -> bool {
+        !self.attributes.is_empty() && self.attributes.iter().all(|rule| rule.optional)
+    }
+
+    fn check_empty(&self) -> Result<(), Finding> {
+        match self.attributes.iter().find(|rule| !rule.optional) {
+            None if self.may_be_empty() => Ok(()),
+            None => Err(Finding::error("subject.attributes", "subject", "no attributes", "at least one")),
+            Some(missing) => Err(Finding::error("subject.attributes", "subject", "no attributes", format!("with {missing}"))),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Making certificates by a profile. What certificates of one issuer share is encoded once.
 
+use super::subject::EMPTY;
 use super::{Choices, Finding, Kind, Profile, Request};
 use crate::issuance::certificate::{Body, sign_any};
 use crate::issuance::{AlternativeName, IssuanceError, Issuer, Validity, extensions};
@@ -119,6 +120,9 @@ fn check(profile: &Profile, request: &Request<'_>) -> Result<(), IssuanceError> 
             Finding::error("serial_octets", "serial", format!("{octets} octets"), format!("{wanted}, from a random source (P3)")).into()
         );
     }
+    if request.subject == EMPTY && request.alternative_names.is_empty() {
+        return Err(Finding::error("RFC 5280 4.1.2.6", "subject", "empty, without a subjectAltName", "one of them").into());
+    }
     if let Some(name) = profile.document.subject.names_itself(request.subject)
         && !request.alternative_names.iter().any(|other| is_same_name(&name, other))
     {
@@ -156,7 +160,7 @@ fn assemble(
     };
     let mut extensions = Vec::with_capacity(shared.len() + 128);
     extensions.extend_from_slice(shared);
-    profile.document.extensions.push_own(&mut extensions, &identifier, request.alternative_names)?;
+    profile.document.extensions.push_own(&mut extensions, &identifier, request.alternative_names, request.subject == EMPTY)?;
     let body = Body {
         issuer,
         subject: request.subject,
