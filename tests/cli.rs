@@ -14,7 +14,7 @@ use common::openssl_ca::{OpensslCa, RSA, TakeOver, write_secret};
 use common::{Process, Service, demo_command, fail, kakunin, list, run, succeed, text, wait, with_config};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 9] = ["demo", "serve", "sign", "check", "status", "verify", "list", "revoke", "import"];
+const SUBCOMMANDS: [&str; 10] = ["demo", "serve", "sign", "check", "status", "verify", "list", "revoke", "import", "profile"];
 
 /// A demo that was built and stopped.
 struct Stopped {

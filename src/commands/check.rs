@@ -7,6 +7,7 @@ use super::ConfigFile;
 use super::output::Output;
 use super::setup::{self, KeyRing};
 use crate::config::{Config, IssuerConfig};
+use crate::issuance::profile::{Level, Profile};
 use crate::pki::Timestamp;
 use crate::registry::IssuerMode;
 
@@ -41,6 +42,9 @@ impl Check {
         let mut ring = KeyRing::new(&config);
         for issuer in &config.issuers {
             tell(format!("issuer '{}'", issuer.name), check_issuer(&config, issuer, &mut ring))?;
+            for name in &issuer.issuance.profiles {
+                tell(format!("issuer '{}', profile '{name}'", issuer.name), check_profile(issuer, name, &mut ring))?;
+            }
         }
         output.finish().context("standard output")?;
         if problems > 0 {
@@ -71,4 +75,25 @@ fn check_issuer(config: &Config, issuer: &IssuerConfig, ring: &mut KeyRing<'_>) 
     };
     let partitions = issuer.crl.partitions;
     Ok(format!("{}, {signs}, {crls}, {partitions} CRL partitions below {}", certificate.subject_text, config.base_url))
+}
+
+/// The profile keeps the rules, and the issuer's key makes the signatures that it wants. Warnings, above all of legacy algorithms, are told with it.
+fn check_profile(issuer: &IssuerConfig, name: &str, ring: &mut KeyRing<'_>) -> Result<String> {
+    let profile = Profile::find(name)?;
+    let (errors, others): (Vec<_>, Vec<_>) = profile.lint(Timestamp::now()).into_iter().partition(|finding| finding.level == Level::Error);
+    if !errors.is_empty() {
+        bail!("{}", errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "));
+    }
+    let certificate = setup::read_certificate(&issuer.certificate)?;
+    let key = certificate.key_algorithm()?;
+    let Some(signature) = profile.signature_for(key) else {
+        bail!("no signature of the profile is one that the issuer's key, {key}, makes")
+    };
+    if let Some(config) = &issuer.key {
+        let key = ring.key_with_signature(config, &certificate.spki, Some(signature))?;
+        crate::token::verify_pair(key.as_ref(), &certificate.spki).context("key and certificate")?;
+    }
+    let told: String = others.iter().map(|finding| format!("\n{:<8} {finding}", finding.level)).collect();
+    let legacy = if profile.is_legacy() { "LEGACY: " } else { "" };
+    Ok(format!("{legacy}{}, signed with {signature}{told}", profile.title()))
 }

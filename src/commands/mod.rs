@@ -7,6 +7,7 @@ mod import;
 mod list;
 mod live;
 mod output;
+mod profile;
 mod responder_certificates;
 mod revoke;
 mod serve;
@@ -42,6 +43,7 @@ enum Command {
     List(list::List),
     Revoke(revoke::Revoke),
     Import(import::Import),
+    Profile(profile::ProfileCommand),
     Token(token::Token),
 }
 
@@ -72,6 +74,7 @@ impl Cli {
             Command::List(list) => list.run(),
             Command::Revoke(revoke) => revoke.run(),
             Command::Import(import) => import.run(),
+            Command::Profile(profile) => profile.run(),
             Command::Token(token) => token.run(),
         }
     }

@@ -129,6 +129,11 @@ impl<'a> KeyRing<'a> {
     /// Opens a key; `spki` is that of its certificate.
     pub(super) fn key(&mut self, config: &KeyConfig, spki: &[u8]) -> Result<Key> {
         let signature = config.signature.as_deref().and_then(|name| SignatureAlgorithm::ALL.into_iter().find(|a| a.name() == name));
+        self.key_with_signature(config, spki, signature)
+    }
+
+    /// Opens a key that signs with this algorithm, whatever is configured; with the key's own where it is `None`.
+    pub(super) fn key_with_signature(&mut self, config: &KeyConfig, spki: &[u8], signature: Option<SignatureAlgorithm>) -> Result<Key> {
         if let Some(file) = &config.file {
             return Ok(Arc::new(SoftwareKey::open(file, signature)?));
         }

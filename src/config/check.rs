@@ -11,6 +11,7 @@ mod crl;
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
+const MAX_PROFILES: usize = 100;
 const THREADS: std::ops::RangeInclusive<usize> = 1..=256;
 
 /// One thing that is wrong with a configuration.
@@ -150,6 +151,12 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
         findings.unless_duration(ocsp.refresh <= half, "ocsp.refresh", ocsp.refresh, "at most half of ocsp.validity (T2, microsoft)");
     }
     crl::check(findings, &issuer.crl, &issuer.programmes);
+    let profiles = &issuer.issuance.profiles;
+    findings.unless(profiles.len() <= MAX_PROFILES, "issuance.profiles", profiles.len(), "at most 100 profiles");
+    let mut seen = BTreeSet::new();
+    for profile in profiles {
+        findings.unless(seen.insert(profile), "issuance.profiles", profile, "each profile once");
+    }
 }
 
 /// Rule T1, which is S3.6 too.

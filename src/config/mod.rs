@@ -192,6 +192,18 @@ pub struct IssuerConfig {
     /// How CRLs are made.
     #[serde(default)]
     pub crl: CrlConfig,
+    /// What it issues.
+    #[serde(default)]
+    pub issuance: IssuanceConfig,
+}
+
+/// `[issuer.issuance]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IssuanceConfig {
+    /// The profiles by which this CA issues certificates: files that end in `.toml`, or names of profiles that come with the program
+    /// ([`Profile::find`](crate::issuance::profile::Profile::find)). Default: none.
+    pub profiles: Vec<String>,
 }
 
 impl IssuerConfig {
@@ -304,6 +316,9 @@ impl Config {
         for issuer in &mut self.issuers {
             resolve(&mut issuer.certificate);
             issuer.key.iter_mut().filter_map(|k| k.file.as_mut()).for_each(resolve);
+            for profile in issuer.issuance.profiles.iter_mut().filter(|profile| profile.ends_with(".toml")) {
+                *profile = directory.join(&*profile).to_string_lossy().into_owned();
+            }
             if let Some(responder) = &mut issuer.responder {
                 resolve(&mut responder.certificate);
                 responder.key.file.iter_mut().for_each(resolve);
