@@ -1,0 +1,203 @@
+//! What a profile refuses to certify: each with the setting that was not kept, what was found and what is wanted.
+
+use std::net::IpAddr;
+
+use kakunin::issuance::profile::{Choices, Profile, Request, Usage};
+use kakunin::issuance::{AlternativeName, IssuanceError, Issuer, Links, Validity};
+use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
+use kakunin::token::SigningKey;
+use kakunin::token::software::SoftwareKey;
+
+use crate::support::{at, info, links, profile, request, root, rsa_spki, self_signed, software_key};
+
+const SERVER: &str = "br-7.1.2.7-tls-server";
+const NOW: &str = "2026-11-21T12:00:00Z";
+
+fn issuer() -> Issuer {
+    root("CN=Example CA,C=JP", software_key(KeyAlgorithm::EcdsaP256, SignatureAlgorithm::EcdsaSha256))
+}
+
+#[track_caller]
+fn refused(outcome: Result<Vec<u8>, IssuanceError>, said: &str) {
+    let message = outcome.expect_err(said).to_string();
+    assert!(message.contains(said), "{message}");
+}
+
+#[test]
+fn s3_1_subjects_have_the_characters_of_table_7_1_4_1() {
+    let tsa = profile("secom-7.1.2-2-root2-tsa");
+    assert!(tsa.has_unique_subjects(), "3.1.5");
+    for good in ["CN=Example TSA-1,O=Example K.K.,C=JP", "CN=TSA:2026,C=JP"] {
+        tsa.subject(good).unwrap();
+    }
+    for (bad, character) in [("CN=Example_TSA", "'_'"), ("CN=Müller", "'ü'"), ("CN=時刻", "'時'"), ("CN=a@b", "'@'"), ("CN=R&D", "'&'")]
+    {
+        let finding = tsa.subject(bad).unwrap_err();
+        assert_eq!((finding.rule, finding.field.as_str(), finding.found.as_str()), ("subject.characters", "subject CN", character));
+        assert_eq!(finding.wanted, "A-Z a-z 0-9 : - . space");
+    }
+}
+
+#[test]
+fn s4_1_subjects_have_the_attributes_in_their_order_and_as_printable_strings() {
+    let server = profile("mphpt-7.1.2-server");
+    let right = "CN=xxx.yyy.go.jp,OU=MPHPT,O=Japanese Government,C=JP";
+    let name = server.subject(right).unwrap();
+    // As a CSR has it, in UTF8String: refused as it is, and right once it is encoded as the profile wants.
+    let utf8 = profile(SERVER).subject("CN=xxx.yyy.go.jp").unwrap();
+    assert_eq!(server.check_subject(&utf8).unwrap_err().rule, "subject.strings");
+    let root_name = profile("jpki-7.1-3-self-signed").subject(right).unwrap();
+    assert_ne!(root_name, name);
+    assert_eq!(server.subject_of(&root_name).unwrap(), name);
+    let message = |text: &str| server.subject(text).unwrap_err().to_string();
+    assert_eq!(
+        message("CN=xxx.yyy.go.jp,O=Japanese Government,OU=MPHPT,C=JP"),
+        "subject: found 'OU=MPHPT', wanted O=Japanese Government in its place (subject.attributes)"
+    );
+    assert!(message("CN=xxx.yyy.go.jp,OU=MPHPT,O=Other Government,C=JP").contains("wanted O=Japanese Government in its place"));
+    assert!(message("OU=MPHPT,O=Japanese Government,C=JP").contains("wanted with CN (a host name)"));
+    assert!(message("CN=no host,OU=MPHPT,O=Japanese Government,C=JP").contains("wanted CN (a host name)"));
+    assert!(message("L=Tokyo,CN=xxx.yyy.go.jp,OU=MPHPT,O=Japanese Government,C=JP").contains("wanted no further attribute"));
+    assert!(message("CN=例.go.jp,OU=MPHPT,O=Japanese Government,C=JP").contains("subject"), "no PrintableString");
+    assert!(server.check_subject(b"no name").is_err());
+}
+
+#[test]
+fn keys_are_of_the_kinds_and_sizes_that_the_profile_names() {
+    let server = profile(SERVER);
+    let p256 = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    server.check_key(p256.public_key()).unwrap();
+    let message = |spki: &[u8]| server.check_key(spki).unwrap_err().to_string();
+    assert_eq!(message(&rsa_spki(1024)), "public key: found rsa-1024, wanted rsa-2048, rsa-3072, rsa-4096, ecdsa-p256, ecdsa-p384 (keys)");
+    assert!(message(&rsa_spki(2056)).contains("found rsa-2056"));
+    let ed25519 = SoftwareKey::generate(KeyAlgorithm::Ed25519).unwrap();
+    assert!(message(ed25519.public_key()).contains("found ed25519"));
+    assert!(message(b"").contains("no SubjectPublicKeyInfo"));
+    let mut trailing = p256.public_key().to_vec();
+    trailing.push(0);
+    assert!(server.check_key(&trailing).is_err());
+    // RSA without the NULL of RFC 3279 2.3.1: two octets less inside, and in the lengths around.
+    let rsa = rsa_spki(2048);
+    let null = rsa.windows(2).position(|pair| pair == [5, 0]).unwrap();
+    let mut without = [&rsa[..null], &rsa[null + 2..]].concat();
+    without[3] -= 2;
+    without[5] -= 2;
+    assert!(message(&without).contains("another form"), "{}", message(&without));
+}
+
+#[test]
+fn a_request_that_the_profile_does_not_allow_makes_no_certificate() {
+    let (server, issuer) = (profile(SERVER), issuer());
+    let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let subject = server.subject("CN=www.example.com").unwrap();
+    let names = [AlternativeName::Dns("www.example.com")];
+    let right = Request { alternative_names: &names, ..request(&server, &subject, key.public_key(), at(NOW)) };
+    let choices = Choices { links: links(), ..Choices::default() };
+    let template = server.template(&issuer, &choices).unwrap();
+    template.certificate(&right).unwrap();
+
+    refused(template.certificate(&Request { alternative_names: &[], ..right }), "one of the subjectAltNames");
+    let empty = server.subject("").unwrap();
+    template.certificate(&Request { subject: &empty, ..right }).unwrap();
+    refused(template.certificate(&Request { subject: &empty, alternative_names: &[], ..right }), "found empty, without a subjectAltName");
+    assert!(profile("br-7.1.2.8-ocsp-responder").subject("").unwrap_err().to_string().contains("wanted with CN"));
+    assert!(profile("jpki-7.1-2-cross").subject("").is_err());
+    let other = [AlternativeName::Dns("www.example.org")];
+    refused(template.certificate(&Request { alternative_names: &other, ..right }), "subject CN: found 'www.example.com'");
+    let bad = [names[0], AlternativeName::Dns("a_b.example")];
+    refused(template.certificate(&Request { alternative_names: &bad, ..right }), "dNSName: found 'a_b.example'");
+    let address: IpAddr = "192.0.2.1".parse().unwrap();
+    template.certificate(&Request { alternative_names: &[names[0], AlternativeName::Ip(address)], ..right }).unwrap();
+    for serial in ["01", "0123456789abcdef", "0123456789abcdef0123456789abcdef01"] {
+        refused(template.certificate(&Request { serial: serial.parse().unwrap(), ..right }), "wanted 16, from a random source (P3)");
+    }
+    let longer = Validity { not_after: right.validity.not_after.saturating_add(std::time::Duration::from_secs(1)), ..right.validity };
+    refused(template.certificate(&Request { validity: longer, ..right }), "wanted at most 199d");
+    // The day on which the BR take 100 days off a profile that was not changed in time.
+    let late = server.validity(at("2027-03-15T00:00:00Z")).unwrap();
+    refused(template.certificate(&Request { validity: late, ..right }), "at most 100d");
+    refused(template.certificate(&Request { spki: &rsa_spki(1024), ..right }), "public key: found rsa-1024");
+}
+
+#[test]
+fn p4_names_and_links_that_a_profile_has_no_place_for() {
+    let issuer = issuer();
+    let short = profile("br-7.1.2.7-tls-server-short-lived");
+    // One set of links for all profiles of a CA: a distribution point does not slip in beside noRevAvail.
+    let template = short.template(&issuer, &Choices { links: links(), ..Choices::default() }).unwrap();
+    let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let subject = short.subject("CN=www.example.com").unwrap();
+    let names = [AlternativeName::Dns("www.example.com")];
+    let order = Request { alternative_names: &names, ..request(&short, &subject, key.public_key(), at(NOW)) };
+    assert!(info(&template.certificate(&order).unwrap()).crl_urls.is_empty());
+
+    let responder = profile("br-7.1.2.8-ocsp-responder");
+    let subject = responder.subject("CN=Responder").unwrap();
+    let order = Request { alternative_names: &names, ..request(&responder, &subject, key.public_key(), at(NOW)) };
+    refused(responder.certificate(&issuer, &Choices::default(), &order), "subjectAltName: found 1 names, wanted none");
+}
+
+#[test]
+fn choices_are_those_that_the_profile_leaves_open() {
+    let issuer = issuer();
+    let template = |profile: &Profile, choices: Choices<'_>| profile.template(&issuer, &choices).map(|_| Vec::new());
+    let server = profile(SERVER);
+    refused(template(&server, Choices::default()), "CRL URL: found none");
+    let choices = Choices { links: links(), ..Choices::default() };
+    refused(template(&server, Choices { key_usage: &[Usage::NonRepudiation], ..choices }), "key usage asked for");
+    refused(template(&server, Choices { extended_key_usage: true, ..choices }), "it is not optional");
+    refused(template(&server, Choices { path_length: Some(0), ..choices }), "path length: found 0, wanted none");
+    let secure = Links { crl: Some("https://crl.example.com/"), ..links() };
+    refused(template(&server, Choices { links: secure, ..choices }), "CRL URL");
+    let ca = profile("br-7.1.2.6-tls-sub-ca");
+    refused(template(&ca, Choices { path_length: Some(1), ..choices }), "path length: found 1, wanted 0");
+    template(&ca, Choices { path_length: Some(0), key_usage: &[Usage::DigitalSignature], ..choices }).unwrap();
+    // A link that the table fixes is that one or none.
+    let rsa = root("CN=RootCA2", software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256));
+    let tsa = profile("secom-7.1.2-2-root2-tsa");
+    let error = tsa.template(&rsa, &choices).err().unwrap().to_string();
+    assert!(error.contains("CRL URL: found 'http://crl.example.com/17.crl', wanted 'http://repository.secomtrust.net"), "{error}");
+}
+
+#[test]
+fn o15_the_issuer_signs_with_an_algorithm_of_the_profile() {
+    let tsa = profile("secom-7.1.2-4-root3-tsa");
+    let rsa = root("CN=RootCA3", software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256));
+    let error = tsa.template(&rsa, &Choices::default()).err().unwrap().to_string();
+    assert_eq!(error, "issuer's signature algorithm: found rsa-sha256, wanted rsa-sha384 (signatures)");
+    assert_eq!(tsa.signature_for(KeyAlgorithm::Rsa4096), Some(SignatureAlgorithm::RsaSha384));
+    assert_eq!(tsa.signature_for(KeyAlgorithm::EcdsaP384), None);
+    assert_eq!(profile(SERVER).signature_for(KeyAlgorithm::Rsa2048), Some(SignatureAlgorithm::RsaSha256));
+}
+
+#[test]
+fn s3_3_nothing_is_issued_before_or_after_the_time_of_its_table() {
+    let check = |name: &str, time: &str| {
+        let profile = profile(name);
+        let validity = profile.validity(at(time)).unwrap();
+        profile.check_validity(&validity).map_err(|finding| finding.rule)
+    };
+    // Midnight in Tokyo is 15:00 UTC.
+    assert_eq!(check("secom-7.1.2-4-root3-tsa", "2018-09-26T14:59:59Z"), Ok(()));
+    assert_eq!(check("secom-7.1.2-4-root3-tsa", "2018-09-26T15:00:00Z"), Err("issued_until"));
+    assert_eq!(check("secom-7.1.2-6-root3-sub-ca", "2018-06-06T14:59:59Z"), Err("issued_from"));
+    assert_eq!(check("secom-7.1.2-6-root3-sub-ca", "2018-06-06T15:00:00Z"), Ok(()));
+}
+
+#[test]
+fn s5_7_links_are_between_two_keys_of_one_ca_the_older_one_first() {
+    let roots = profile("jpki-7.1-3-self-signed");
+    let key = || software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256);
+    let ca = |subject: &str, from: &str| self_signed(&roots, subject, key(), at(from));
+    let (old, new, other) = (ca("CN=A", "2010-01-01T00:00:00Z"), ca("CN=A", "2015-01-01T00:00:00Z"), ca("CN=B", "2015-01-01T00:00:00Z"));
+    let forward = profile("jpki-7.1-4-new-with-old");
+    let link =
+        |signer: &Issuer, certified: &Issuer| forward.link(signer, certified.certificate(), &Choices::default(), crate::support::serial());
+    link(&old, &new).unwrap();
+    refused(link(&new, &old), "wanted the older one as the old");
+    refused(link(&old, &other), "octet for octet");
+    refused(link(&old, &old), "wanted two keys");
+    let no_link = profile("jpki-7.1-2-cross");
+    refused(no_link.link(&old, new.certificate(), &Choices::default(), crate::support::serial()), "wanted old-with-new or new-with-old");
+    assert!(forward.template(&old, &Choices::default()).is_err() && roots.template(&old, &Choices::default()).is_err());
+}
