@@ -106,6 +106,12 @@ impl serde::Serialize for RevocationReason {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for RevocationReason {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<RevocationReason, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::IssuerMode;
 use crate::pki::Serial;
 
 /// An error from a source of records.
@@ -62,6 +63,25 @@ pub enum RegistryError {
     /// The serial number is registered already (rule P3).
     #[error("serial {0} is registered already: nothing of this batch was added (rule P3)")]
     SerialRepeats(Serial),
+    /// The order has a certificate for this input already.
+    #[error("input {0} of the order has a certificate already: somebody else runs the order; nothing of this chunk was added")]
+    ItemRepeats(u64),
+    /// The CA issues nothing any more (S5.2).
+    #[error("issuer '{name}' is in mode {mode:?} and issues nothing any more (S5.2)")]
+    IssuerClosed {
+        /// Its name.
+        name: String,
+        /// What it still does.
+        mode: IssuerMode,
+    },
+    /// An entry of the work log that does not follow from those before.
+    #[error("order '{order}': {why}: an order is run once")]
+    WorkOver {
+        /// The order.
+        order: String,
+        /// What stands against it.
+        why: String,
+    },
     /// Somebody else published in the meantime.
     #[error("{what} was published by somebody else in the meantime: found {found}, expected {expected}")]
     Stale {

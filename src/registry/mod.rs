@@ -21,6 +21,7 @@ mod contract;
 mod crl;
 mod error;
 pub mod sqlite;
+pub mod work;
 
 pub use crl::{ChangeRange, CrlExtras, CrlHead, CrlRecord, CrlScope, CrlSelection, crl_path, partition_list_path};
 pub use error::{BoxError, RegistryError};
@@ -33,7 +34,7 @@ pub type Result<T> = std::result::Result<T, RegistryError>;
 pub struct IssuerId(pub i64);
 
 /// What a CA still does (S5.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum IssuerMode {
     /// Issues, revokes, and answers.
@@ -262,7 +263,8 @@ pub type CertificateStream<'a> = &'a mut dyn Iterator<Item = std::result::Result
 
 /// The truth about certificates. The module's documentation holds the contract.
 pub trait Registry: Send + Sync {
-    /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate.
+    /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate. The mode is never earlier than
+    /// [`work::WorkRegistry::advance_mode`] has made it.
     ///
     /// Fails with [`RegistryError::IssuerConflict`] where the name is taken by another certificate, or the certificate by another name.
     fn register_issuer(&self, issuer: &NewIssuer) -> Result<IssuerId>;

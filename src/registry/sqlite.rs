@@ -12,6 +12,7 @@ mod issuers;
 mod packs;
 mod revoke_all;
 mod values;
+mod work;
 
 use std::ops::Range;
 use std::path::Path;

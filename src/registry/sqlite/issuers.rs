@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::{Fault, Outcome};
 use super::feed;
 use super::values::{HashSet, number};
-use crate::registry::{ChangeKind, Counts, CrlExtras, Issuer, IssuerId, NewIssuer, Publication, RegistryError, Signer, SignerId};
+use crate::registry::{
+    ChangeKind, Counts, CrlExtras, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
+};
 
 const SELECT: &str =
     "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits, arl, full_delta, partition_deltas FROM issuer";
@@ -39,7 +41,8 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
     if known.certificate != new.certificate {
         return conflict(new, "the name is taken by another certificate".into());
     }
-    if known.mode != new.mode || known.publication != new.publication {
+    let mode = new.mode.max(mode_floor(connection, known.id)?);
+    if known.mode != mode || known.publication != new.publication {
         let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
         let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
         connection
@@ -47,10 +50,15 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
                 "UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4, arl = ?5, full_delta = ?6, partition_deltas = ?7
                 WHERE id = ?1",
             )?
-            .execute(params![known.id, new.mode, HashSet(cert_id_hashes.clone()), crl_partitions, arl, full_delta, partition_deltas])?;
+            .execute(params![known.id, mode, HashSet(cert_id_hashes.clone()), crl_partitions, arl, full_delta, partition_deltas])?;
         feed::append(connection, known.id, &ChangeKind::Issuer)?;
     }
     Ok(known.id)
+}
+
+/// What an order has closed stays closed (S5.2).
+fn mode_floor(connection: &Connection, id: IssuerId) -> Outcome<IssuerMode> {
+    Ok(connection.prepare_cached("SELECT mode_floor FROM issuer WHERE id = ?1")?.query_row([id], |row| row.get(0))?)
 }
 
 fn conflict<T>(new: &NewIssuer, conflict: String) -> Outcome<T> {
