@@ -5,6 +5,7 @@
 
 pub mod batch;
 mod certificate;
+pub mod control;
 mod end_entity;
 mod error;
 mod extensions;
