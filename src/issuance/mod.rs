@@ -13,6 +13,7 @@ mod hierarchy;
 mod names;
 pub mod profile;
 pub mod renewal;
+pub mod vetting;
 
 use aws_lc_rs::rand::SecureRandom;
 

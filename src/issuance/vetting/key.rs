@@ -1,0 +1,248 @@
+//! Public keys that nobody should have: too weak, or known to somebody else.
+
+use std::collections::BTreeSet;
+
+use der::asn1::UintRef;
+use der::{Decode, Sequence};
+
+use super::Rejection;
+use crate::pki::{Fingerprint, KeyAlgorithm};
+
+/// The odd primes below 752: no modulus has one of them as a factor (BR 6.1.6).
+const SMALL_PRIMES: [u32; 132] = odd_primes();
+/// The primes whose residues give away a modulus made by the flawed library (CVE-2017-15361): 3 to 167.
+const ROCA_PRIMES: usize = 38;
+const MAX_BLOCKED: usize = 1_000_000;
+
+/// Keys that are known to be compromised, by the SHA-256 of their SubjectPublicKeyInfo.
+#[derive(Clone, Debug, Default)]
+pub struct BlockedKeys(BTreeSet<Fingerprint>);
+
+/// A list of blocked keys that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {why}")]
+pub struct BlockedKeysError {
+    /// Which.
+    pub line: usize,
+    /// Why.
+    pub why: String,
+}
+
+impl BlockedKeys {
+    /// Reads a list: a hash a line; what follows it, empty lines and lines that begin with `#` are for people.
+    pub fn parse(text: &str) -> Result<BlockedKeys, BlockedKeysError> {
+        let mut keys = BTreeSet::new();
+        for (index, line) in text.lines().enumerate() {
+            let Some(first) = line.split_whitespace().next().filter(|first| !first.starts_with('#')) else { continue };
+            let error = |why: String| BlockedKeysError { line: index + 1, why };
+            keys.insert(first.parse().map_err(|e: crate::pki::fingerprint::FingerprintError| error(e.to_string()))?);
+            if keys.len() > MAX_BLOCKED {
+                return Err(error(format!("more than {MAX_BLOCKED} keys")));
+            }
+        }
+        Ok(BlockedKeys(keys))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// RSAPublicKey (RFC 8017 A.1.1).
+#[derive(Sequence)]
+struct RsaPublicKey<'a> {
+    modulus: UintRef<'a>,
+    exponent: UintRef<'a>,
+}
+
+/// What stands against a public key by itself. That its point is on its curve, and its size one that is known here, was found when the request was read.
+pub fn check_key(spki: &[u8], algorithm: KeyAlgorithm, blocked: &BlockedKeys) -> Result<(), Rejection> {
+    if blocked.0.contains(&Fingerprint::of(spki)) {
+        return Err(Rejection::new("known-weak-key", "the key is on the list of blocked keys"));
+    }
+    match algorithm {
+        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => check_rsa(spki),
+        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::Ed25519 => Ok(()),
+    }
+}
+
+fn check_rsa(spki: &[u8]) -> Result<(), Rejection> {
+    let malformed = |_| Rejection::new("key", "not an RSAPublicKey");
+    let info = spki::SubjectPublicKeyInfoRef::from_der(spki).map_err(malformed)?;
+    let key = RsaPublicKey::from_der(info.subject_public_key.raw_bytes()).map_err(malformed)?;
+    check_exponent(key.exponent.as_bytes())?;
+    let modulus = key.modulus.as_bytes();
+    if modulus.last().is_none_or(|last| last % 2 == 0) {
+        return Err(Rejection::new("key", "an even RSA modulus"));
+    }
+    let mut looks_like_roca = true;
+    for (index, prime) in SMALL_PRIMES.into_iter().enumerate() {
+        let residue = remainder(modulus, prime);
+        if residue == 0 {
+            return Err(Rejection::new("key", format!("an RSA modulus with the factor {prime}: wanted none below 752 (BR 6.1.6)")));
+        }
+        looks_like_roca &= index >= ROCA_PRIMES || is_power_of_65537(residue, prime);
+    }
+    if looks_like_roca {
+        return Err(Rejection::new("known-weak-key", "an RSA modulus with the fingerprint of ROCA (CVE-2017-15361)"));
+    }
+    Ok(())
+}
+
+/// Odd, and from 2^16 + 1 to 2^256 - 1 (BR 6.1.6).
+fn check_exponent(exponent: &[u8]) -> Result<(), Rejection> {
+    let wanted = "wanted an odd number from 65537 to 2^256 - 1 (BR 6.1.6)";
+    let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
+    let is_long_enough = match exponent {
+        [] | [_] | [_, _] => false,
+        [1, 0, 0] => false,
+        _ => true,
+    };
+    if is_odd && is_long_enough && exponent.len() <= 32 {
+        return Ok(());
+    }
+    let hex: String = exponent.iter().take(33).map(|b| format!("{b:02x}")).collect();
+    Err(Rejection::new("key", format!("the RSA exponent 0x{hex}: {wanted}")))
+}
+
+/// A big-endian number modulo a small one.
+fn remainder(number: &[u8], divisor: u32) -> u32 {
+    let (first, words) = number.as_rchunks::<4>();
+    let start = first.iter().fold(0, |rest, octet| (rest << 8 | u64::from(*octet)) % u64::from(divisor));
+    words.iter().fold(start, |rest, word| (rest << 32 | u64::from(u32::from_be_bytes(*word))) % u64::from(divisor)) as u32
+}
+
+/// Whether `residue` is a power of 65537 modulo the prime.
+fn is_power_of_65537(residue: u32, prime: u32) -> bool {
+    let generator = 65537 % prime;
+    std::iter::successors(Some(1), |power| Some(power * generator % prime)).take(prime as usize).any(|power| power == residue)
+}
+
+const fn odd_primes() -> [u32; 132] {
+    let (mut primes, mut count, mut number) = ([0; 132], 0, 3);
+    while count < 132 {
+        let (mut divisor, mut is_prime) = (3, true);
+        while divisor * divisor <= number {
+            if number % divisor == 0 {
+                is_prime = false;
+            }
+            divisor += 2;
+        }
+        if is_prime {
+            primes[count] = number;
+            count += 1;
+        }
+        number += 2;
+    }
+    primes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::der_encoding::{constructed, tag, tlv};
+    use crate::token::SigningKey;
+    use crate::token::software::SoftwareKey;
+
+    fn uint(magnitude: &[u8]) -> Vec<u8> {
+        let content = if magnitude[0] >= 0x80 { [&[0], magnitude].concat() } else { magnitude.to_vec() };
+        tlv(tag::INTEGER, &content)
+    }
+
+    fn spki(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+        let key = constructed(tag::SEQUENCE, &[&uint(modulus), &uint(exponent)]);
+        let algorithm = [0x30, 0x0d, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0];
+        constructed(tag::SEQUENCE, &[&algorithm, &constructed(tag::BIT_STRING, &[&[0], &key])])
+    }
+
+    fn modulus_of(key: &SoftwareKey) -> Vec<u8> {
+        let info = spki::SubjectPublicKeyInfoRef::from_der(key.public_key()).unwrap();
+        RsaPublicKey::from_der(info.subject_public_key.raw_bytes()).unwrap().modulus.as_bytes().to_vec()
+    }
+
+    fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), &'static str> {
+        check_key(&spki(modulus, exponent), KeyAlgorithm::Rsa2048, &BlockedKeys::default()).map_err(|rejection| rejection.rule)
+    }
+
+    /// A number of 2048 bits that is this modulo each of the first primes, without other small factors.
+    fn number_with_residues(residue: impl Fn(u32) -> u32) -> Vec<u8> {
+        // By the Chinese remainder theorem, in steps: `value` is right for the primes so far, `step` their product.
+        let (mut value, mut step) = (vec![0u8; 256], vec![0u8; 256]);
+        (value[0], value[255], step[255]) = (0xc0, 1, 2);
+        for prime in &SMALL_PRIMES[..ROCA_PRIMES] {
+            while remainder(&value, *prime) != residue(*prime) {
+                add(&mut value, &step);
+            }
+            multiply(&mut step, *prime);
+        }
+        while SMALL_PRIMES[ROCA_PRIMES..].iter().any(|prime| remainder(&value, *prime) == 0) {
+            add(&mut value, &step);
+        }
+        value
+    }
+
+    fn add(number: &mut [u8], other: &[u8]) {
+        let mut carry = 0;
+        for (a, b) in number.iter_mut().zip(other).rev() {
+            let sum = u16::from(*a) + u16::from(*b) + carry;
+            (*a, carry) = (sum as u8, sum >> 8);
+        }
+    }
+
+    fn multiply(number: &mut [u8], factor: u32) {
+        let mut carry = 0;
+        for octet in number.iter_mut().rev() {
+            let product = u32::from(*octet) * factor + carry;
+            (*octet, carry) = (product as u8, product >> 8);
+        }
+    }
+
+    const F4: &[u8] = &[1, 0, 1];
+
+    #[test]
+    fn s3_1_good_keys_pass_and_weak_exponents_and_factors_do_not() {
+        let modulus = modulus_of(&SoftwareKey::generate(KeyAlgorithm::Rsa2048).unwrap());
+        assert_eq!(check(&modulus, F4), Ok(()));
+        assert_eq!(check(&modulus, &[1, 0, 3]), Ok(()));
+        for exponent in [&[1u8][..], &[3], &[17], &[0xff, 0xff], &[1, 0, 0], &[1, 0, 2], &[1; 33]] {
+            assert_eq!(check(&modulus, exponent), Err("key"), "{exponent:?}");
+        }
+        for factor in [3, 5, 751] {
+            let mut multiple = modulus.clone();
+            multiple[0] = 0;
+            multiply(&mut multiple, factor);
+            assert_eq!(check(&multiple[usize::from(multiple[0] == 0)..], F4), Err("key"), "{factor}");
+        }
+        let mut even = modulus;
+        even[255] &= 0xfe;
+        assert_eq!(check(&even, F4), Err("key"));
+    }
+
+    #[test]
+    fn s3_1_a_modulus_with_the_fingerprint_of_roca_is_known_to_be_weak() {
+        let flawed = number_with_residues(|prime| (0..7).fold(1, |power, _| power * (65537 % prime) % prime));
+        assert_eq!(check(&flawed, F4), Err("known-weak-key"));
+        // Wrong for one prime only: 11, of whose residues 65537 has but half as powers.
+        let sound = number_with_residues(|prime| if prime == 11 { 2 } else { 1 });
+        assert!(!is_power_of_65537(2, 11));
+        assert_eq!(check(&sound, F4), Ok(()));
+    }
+
+    #[test]
+    fn s3_1_a_key_on_the_list_is_rejected() {
+        let (known, other) =
+            (SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap(), SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+        let list = format!("# compromised\n\n{} from an advisory\n", Fingerprint::of(known.public_key()));
+        let blocked = BlockedKeys::parse(&list).unwrap();
+        let check = |key: &SoftwareKey| check_key(key.public_key(), KeyAlgorithm::EcdsaP256, &blocked);
+        assert_eq!(check(&known).unwrap_err().rule, "known-weak-key");
+        assert_eq!(check(&other), Ok(()));
+        assert_eq!(BlockedKeys::parse("\nxyz").unwrap_err().line, 2);
+    }
+
+    #[test]
+    fn the_primes_are_those_below_752() {
+        assert_eq!((SMALL_PRIMES[0], SMALL_PRIMES[131], SMALL_PRIMES[ROCA_PRIMES - 1]), (3, 751, 167));
+    }
+}
