@@ -1,11 +1,10 @@
 //! Batches of end-entity certificates, in chunks: signed on all threads, registered in one transaction a chunk, and only then released.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::ops::Range;
 
 use aws_lc_rs::rand::SecureRandom;
 
-use super::{EndEntityOrder, EndEntityTemplate, IssuanceError, Validity, random_serial};
+use super::{EndEntityOrder, EndEntityTemplate, IssuanceError, Validity, pipeline, random_serial};
 use crate::pki::{CertificateStatus, KeyAlgorithm, Timestamp};
 use crate::registry::{CertificateRecord, IssuerId, OnConflict, Registry, RegistryError};
 use crate::token::SigningKey;
@@ -23,7 +22,7 @@ pub enum BatchError {
 }
 
 /// Certificates signed between two transactions.
-const CHUNK: u64 = 1000;
+const CHUNK: usize = 1000;
 
 /// A batch of certificates for generated keys, host names numbered.
 pub struct Batch<'a> {
@@ -80,33 +79,14 @@ pub fn issue(
     now: Timestamp,
     released: &mut dyn FnMut(&[Issued]),
 ) -> Result<(), BatchError> {
-    let next = AtomicU64::new(0);
-    let (sender, receiver) = sync_channel(2 * batch.threads.max(1));
-    std::thread::scope(|scope| {
-        for _ in 0..batch.threads.max(1) {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || sign_chunks(batch, random, next, &sender));
-        }
-        drop(sender);
-        register_chunks(batch, registry, now, &receiver, released)
-    })
-}
-
-type Chunk = Result<Vec<Issued>, IssuanceError>;
-
-/// Signs chunk after chunk until there are none left, one fails, or nobody takes them any more.
-fn sign_chunks(batch: &Batch<'_>, random: &(dyn SecureRandom + Sync), next: &AtomicU64, sender: &SyncSender<Chunk>) {
-    loop {
-        let first = next.fetch_add(CHUNK, Ordering::Relaxed);
-        if first >= batch.count {
-            return;
-        }
-        let chunk = (first..batch.count.min(first + CHUNK)).map(|number| sign_one(batch, number, random)).collect::<Chunk>();
-        let failed = chunk.is_err();
-        if sender.send(chunk).is_err() || failed {
-            return;
-        }
-    }
+    let mut chunks = (0..batch.count).step_by(CHUNK).map(|first| first..batch.count.min(first + CHUNK as u64));
+    let sign = |chunk: Range<u64>| Ok(chunk.map(|number| sign_one(batch, number, random)).collect::<Result<Vec<_>, _>>()?);
+    let mut register = |chunk: Vec<Issued>| {
+        registry.add_certificates(batch.issuer, &mut chunk.iter().map(|issued| Ok(issued.record)), OnConflict::Refuse, now)?;
+        released(&chunk);
+        Ok(())
+    };
+    pipeline::run(batch.threads, &mut || Ok(chunks.next()), &sign, &mut register)
 }
 
 fn sign_one(batch: &Batch<'_>, number: u64, random: &dyn SecureRandom) -> Result<Issued, IssuanceError> {
@@ -114,20 +94,4 @@ fn sign_one(batch: &Batch<'_>, number: u64, random: &dyn SecureRandom) -> Result
     let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256)?;
     let host = format!("host-{number}.{}", batch.domain);
     prepare(&batch.templates[partition as usize], partition, &host, &key, batch.validity, random)
-}
-
-fn register_chunks(
-    batch: &Batch<'_>,
-    registry: &dyn Registry,
-    now: Timestamp,
-    chunks: &Receiver<Chunk>,
-    released: &mut dyn FnMut(&[Issued]),
-) -> Result<(), BatchError> {
-    // Leaving this function drops the receiver, which ends the signing threads.
-    for chunk in chunks {
-        let chunk = chunk?;
-        registry.add_certificates(batch.issuer, &mut chunk.iter().map(|issued| Ok(issued.record)), OnConflict::Refuse, now)?;
-        released(&chunk);
-    }
-    Ok(())
 }

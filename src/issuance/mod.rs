@@ -11,8 +11,11 @@ mod error;
 mod extensions;
 mod hierarchy;
 mod names;
+pub mod order;
+mod pipeline;
 pub mod profile;
 pub mod renewal;
+pub mod requests;
 pub mod vetting;
 
 use aws_lc_rs::rand::SecureRandom;

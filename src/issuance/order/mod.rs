@@ -1,0 +1,326 @@
+//! Work orders (S4.8): what is to be done, by whose wish, and until when. An order is a TOML file; approvals are given for its exact octets.
+//!
+//! Reads and bounds what an order says. Whether it is approved is for [`super::control`] to judge, and carrying it out is the command's.
+
+mod inputs;
+mod step;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+pub use inputs::{CHUNK, InputError, Inputs, Item, MAX_ITEMS, fingerprint as input_fingerprint};
+pub use step::{CaSource, Linked, Named, NewCertificate, Step, TokenKey};
+
+use super::control::OrderClass;
+use crate::pki::{Fingerprint, KeyAlgorithm, Timestamp};
+use crate::registry::work::MAX_ORDER_ID;
+
+/// The greatest order file that is read.
+pub const MAX_ORDER_BYTES: u64 = 1 << 20;
+/// No order may be run for longer.
+const MAX_VALIDITY: Duration = Duration::from_secs(90 * 86_400);
+const MAX_STEPS: usize = 100;
+
+/// An order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkOrder {
+    /// Unique for ever; 1 to 128 of letters, digits, `-`, `_` and `.`.
+    pub id: String,
+    /// Who asks for it: the name of an operator.
+    pub requester: String,
+    /// When it was written; not to be run earlier.
+    pub created: Timestamp,
+    /// From when on it is not to be run any more; at most 90 days later.
+    pub expires: Timestamp,
+    /// What is to be done.
+    pub task: Task,
+    /// SHA-256 of the file: what approvals are given for.
+    pub fingerprint: Fingerprint,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    /// Certificates for certification requests.
+    Issue(Issue),
+    /// Certificates with keys that are made here, handed over as PKCS#12 (S4.9).
+    IssueWithKeys(IssueWithKeys),
+    /// Steps that concern a CA, one after the other.
+    Ceremony(Vec<Step>),
+    /// Another file of operators.
+    Operators(NewOperators),
+}
+
+/// A file, by path and content: what is approved cannot be exchanged afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bound {
+    /// Relative to the order's directory.
+    pub file: PathBuf,
+    /// SHA-256 of it, as `sha256sum` prints it.
+    pub sha256: Fingerprint,
+}
+
+/// The inputs of a batch.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputsConfig {
+    /// A directory of files, one request each; taken in the order of their names.
+    #[serde(default)]
+    pub directory: Option<PathBuf>,
+    /// Or a file of JSON lines.
+    #[serde(default)]
+    pub lines: Option<PathBuf>,
+    /// What `kakunin order digest` prints of it; of a file, its SHA-256.
+    pub sha256: Fingerprint,
+}
+
+/// What becomes of the rest when a request is rejected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnRejection {
+    /// It is issued.
+    #[default]
+    GoOn,
+    /// The order ends. What is being signed at that moment is still issued.
+    Stop,
+}
+
+/// `kind = "issue"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issue {
+    /// Name of the issuer in the configuration.
+    pub issuer: String,
+    /// What the certificates are to be.
+    pub profile: Bound,
+    /// Certification requests (PKCS#10), PEM or DER; in JSON lines `{"csr": "…"}`, PEM or base64.
+    pub inputs: InputsConfig,
+    /// Where the certificates go.
+    pub output: PathBuf,
+    /// What becomes of the rest when a request is rejected.
+    #[serde(default)]
+    pub on_rejection: OnRejection,
+    /// Whether a key may be certified again for the same subject.
+    #[serde(default)]
+    pub renewal: bool,
+}
+
+/// `kind = "issue-with-keys"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssueWithKeys {
+    /// Name of the issuer in the configuration.
+    pub issuer: String,
+    /// What the certificates are to be.
+    pub profile: Bound,
+    /// JSON lines: `{"subject": "CN=…", "dns": ["…"]}`.
+    pub inputs: InputsConfig,
+    /// Kind of the keys.
+    #[serde(deserialize_with = "key_algorithm")]
+    pub key_algorithm: KeyAlgorithm,
+    /// Where certificates and encrypted keys go.
+    pub output: PathBuf,
+    /// Where the passphrases go: to be handed over by another way than the keys.
+    pub passphrases: PathBuf,
+    /// What becomes of the rest when an applicant is rejected.
+    #[serde(default)]
+    pub on_rejection: OnRejection,
+}
+
+/// `kind = "operators"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOperators {
+    /// The file that is to be in force.
+    pub file: PathBuf,
+    /// What `kakunin order digest --operators` prints of it: with the keys that it refers to.
+    pub fingerprint: Fingerprint,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Steps {
+    step: Vec<Step>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    id: String,
+    kind: String,
+    requester: String,
+    created: Timestamp,
+    expires: Timestamp,
+}
+
+/// An order that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OrderError {
+    /// Not TOML, or not of the expected shape.
+    #[error("{0}")]
+    Parse(String),
+    /// A field that is out of bounds.
+    #[error("{field}: found {found}, wanted {wanted}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What is there.
+        found: String,
+        /// What may be there.
+        wanted: String,
+    },
+}
+
+pub(crate) fn key_algorithm<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<KeyAlgorithm, D::Error> {
+    String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+}
+
+impl WorkOrder {
+    /// Reads an order. Paths in it are relative to `directory`, that of its file.
+    pub fn parse(text: &str, directory: &Path) -> Result<WorkOrder, OrderError> {
+        let parse = |e: toml::de::Error| OrderError::Parse(e.to_string().trim_end().to_owned());
+        let mut table: toml::Table = toml::from_str(text).map_err(parse)?;
+        let mut head = toml::Table::new();
+        for field in ["id", "kind", "requester", "created", "expires"] {
+            head.extend(table.remove(field).map(|value| (field.to_owned(), value)));
+        }
+        let Header { id, kind, requester, created, expires } = head.try_into().map_err(parse)?;
+        check_header(&id, created, expires)?;
+        let mut task = task(&kind, table)?;
+        task.resolve(directory);
+        task.check()?;
+        Ok(WorkOrder { id, requester, created, expires, task, fingerprint: Fingerprint::of(text.as_bytes()) })
+    }
+
+    /// Which approvals it needs.
+    pub fn class(&self) -> OrderClass {
+        match &self.task {
+            Task::Issue(_) => OrderClass::Issue,
+            Task::IssueWithKeys(_) => OrderClass::IssueWithKeys,
+            Task::Ceremony(_) => OrderClass::Ceremony,
+            Task::Operators(_) => OrderClass::Operators,
+        }
+    }
+}
+
+fn task(kind: &str, rest: toml::Table) -> Result<Task, OrderError> {
+    fn read<T: DeserializeOwned>(rest: toml::Table) -> Result<T, OrderError> {
+        rest.try_into().map_err(|e: toml::de::Error| OrderError::Parse(e.to_string().trim_end().to_owned()))
+    }
+    match kind {
+        "issue" => read(rest).map(Task::Issue),
+        "issue-with-keys" => read(rest).map(Task::IssueWithKeys),
+        "ceremony" => read::<Steps>(rest).map(|steps| Task::Ceremony(steps.step)),
+        "operators" => read(rest).map(Task::Operators),
+        _ => Err(field("kind", format!("'{kind}'"), "issue, issue-with-keys, ceremony or operators")),
+    }
+}
+
+fn field(field: &'static str, found: impl Into<String>, wanted: impl Into<String>) -> OrderError {
+    OrderError::Field { field, found: found.into().chars().take(200).collect(), wanted: wanted.into() }
+}
+
+fn check_header(id: &str, created: Timestamp, expires: Timestamp) -> Result<(), OrderError> {
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    if id.is_empty() || id.len() > MAX_ORDER_ID || !id.bytes().all(is_plain) {
+        return Err(field("id", format!("'{id}'"), format!("1 to {MAX_ORDER_ID} letters, digits, -, _ and .")));
+    }
+    if expires <= created || expires.since(created) > MAX_VALIDITY {
+        let wanted = format!("a time after created ({created}), at most {} days later", MAX_VALIDITY.as_secs() / 86_400);
+        return Err(field("expires", expires.to_string(), wanted));
+    }
+    Ok(())
+}
+
+impl Task {
+    fn resolve(&mut self, directory: &Path) {
+        let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
+        let inputs = |inputs: &mut InputsConfig| inputs.directory.iter_mut().chain(&mut inputs.lines).for_each(resolve);
+        match self {
+            Task::Issue(issue) => {
+                inputs(&mut issue.inputs);
+                [&mut issue.profile.file, &mut issue.output].into_iter().for_each(resolve);
+            }
+            Task::IssueWithKeys(issue) => {
+                inputs(&mut issue.inputs);
+                [&mut issue.profile.file, &mut issue.output, &mut issue.passphrases].into_iter().for_each(resolve);
+            }
+            Task::Ceremony(steps) => steps.iter_mut().flat_map(Step::paths).for_each(resolve),
+            Task::Operators(operators) => resolve(&mut operators.file),
+        }
+    }
+
+    fn check(&self) -> Result<(), OrderError> {
+        let inputs = |inputs: &InputsConfig| match (&inputs.directory, &inputs.lines) {
+            (Some(_), None) | (None, Some(_)) => Ok(()),
+            _ => Err(field("inputs", "both or neither of directory and lines", "one of them")),
+        };
+        match self {
+            Task::Issue(issue) => inputs(&issue.inputs),
+            Task::IssueWithKeys(issue) if issue.inputs.lines.is_none() => Err(field("inputs", "a directory", "lines")),
+            Task::IssueWithKeys(issue) if issue.passphrases == issue.output => {
+                Err(field("passphrases", "the directory of the keys", "another one: they are handed over apart (S4.9)"))
+            }
+            Task::IssueWithKeys(issue) => inputs(&issue.inputs),
+            Task::Ceremony(steps) if steps.is_empty() || steps.len() > MAX_STEPS => {
+                Err(field("step", format!("{} of them", steps.len()), format!("1 to {MAX_STEPS}")))
+            }
+            Task::Ceremony(_) | Task::Operators(_) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "requester = 'abe'\ncreated = '2026-11-21T09:00:00Z'\nexpires = '2026-11-28T09:00:00Z'\n";
+
+    fn issue(more: &str) -> String {
+        let sha256 = "0".repeat(64);
+        format!(
+            "id = 'one'\nkind = 'issue'\n{HEAD}issuer = 'ca'\noutput = 'out'\nprofile = {{ file = 'p.toml', sha256 = '{sha256}' }}\n\
+             inputs = {{ lines = 'in.jsonl', sha256 = '{sha256}' }}\n{more}"
+        )
+    }
+
+    fn parse(text: &str) -> Result<WorkOrder, OrderError> {
+        WorkOrder::parse(text, Path::new("/orders"))
+    }
+
+    #[test]
+    fn an_order_is_named_by_its_octets_and_its_paths_are_beside_it() {
+        let (order, spaced) = (parse(&issue("")).unwrap(), parse(&issue("\n")).unwrap());
+        assert_eq!(order.fingerprint, Fingerprint::of(issue("").as_bytes()));
+        assert_ne!(order.fingerprint, spaced.fingerprint, "what is approved is octets, not meaning");
+        let Task::Issue(task) = &order.task else { panic!("{order:?}") };
+        assert_eq!(task.profile.file, Path::new("/orders/p.toml"));
+        assert_eq!((order.class(), task.on_rejection, task.renewal), (OrderClass::Issue, OnRejection::GoOn, false));
+    }
+
+    #[test]
+    fn what_is_out_of_bounds_is_named() {
+        let message = |text: &str| parse(text).unwrap_err().to_string();
+        assert!(message(&issue("on_rejction = 'stop'")).contains("on_rejction"));
+        assert!(message(&issue("").replace("'one'", "'a b'")).starts_with("id: found 'a b'"));
+        assert!(message(&issue("").replace("2026-11-28", "2027-11-28")).contains("90 days"));
+        assert!(message(&issue("").replace("2026-11-28", "2026-11-21")).starts_with("expires"));
+        assert!(message(&issue("").replace("'issue'", "'isue'")).contains("ceremony or operators"));
+        assert!(message(&issue("").replace("lines = 'in.jsonl', ", "")).contains("one of them"));
+        assert!(message(&issue("").replace("id = 'one'\n", "")).contains("id"));
+        assert!(message(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}step = []")).contains("1 to 100"));
+    }
+
+    #[test]
+    fn a_ceremony_is_steps() {
+        let steps = "[[step]]\ndo = 'generate-key'\nkey = { token = 'hsm', label = 'root' }\nalgorithm = 'ecdsa-p384'\n\
+                     [[step]]\ndo = 'revoke-all'\nissuer = 'ca'\nreason = 'keyCompromise'\n";
+        let order = parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{steps}")).unwrap();
+        let Task::Ceremony(found) = &order.task else { panic!("{order:?}") };
+        assert_eq!((found.len(), order.class()), (2, OrderClass::Ceremony));
+        assert!(parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{}", steps.replace("label", "lable"))).is_err());
+    }
+}

@@ -1,0 +1,173 @@
+//! The steps of a ceremony.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Bound, key_algorithm};
+use crate::issuance::profile::Usage;
+use crate::pki::{KeyAlgorithm, RevocationReason};
+
+/// A key on a token of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenKey {
+    /// Name of a `[[token]]`.
+    pub token: String,
+    /// CKA_LABEL.
+    pub label: String,
+    /// CKA_ID in hexadecimal.
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+/// A certificate to be made in a ceremony.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewCertificate {
+    /// What it is to be.
+    pub profile: Bound,
+    /// The subject, RFC 4514 text.
+    pub subject: String,
+    /// Whose key it certifies.
+    pub key: TokenKey,
+    /// The file that it is written to, PEM; must not exist.
+    pub certificate: PathBuf,
+    /// pathLenConstraint, where the profile leaves it to the order.
+    #[serde(default)]
+    pub path_length: Option<u8>,
+    /// Key usages out of those that the profile has as optional.
+    #[serde(default)]
+    pub key_usage: Vec<Usage>,
+}
+
+/// A CA by certificate and key: one that is not, or not yet, in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaSource {
+    /// Its certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: TokenKey,
+}
+
+/// A CA of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Named {
+    /// Name of the issuer.
+    pub issuer: String,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// Makes a key pair on a token. The private key never leaves it.
+    GenerateKey {
+        /// Where, and under which label: none there may have it.
+        key: TokenKey,
+        /// What kind of key.
+        #[serde(deserialize_with = "key_algorithm")]
+        algorithm: KeyAlgorithm,
+    },
+    /// A root: signs its own certificate.
+    SelfSigned {
+        /// The certificate.
+        new: NewCertificate,
+    },
+    /// A certificate by a CA of the configuration for a key on a token: a subordinate CA, an OCSP responder.
+    Certify {
+        /// Name of the CA that signs.
+        issuer: String,
+        /// The certificate.
+        new: NewCertificate,
+    },
+    /// A certificate for a foreign CA, from its request (S5.7).
+    CrossCertify {
+        /// Name of the CA that signs.
+        issuer: String,
+        /// What it is to be.
+        profile: Bound,
+        /// The foreign CA's PKCS#10 request.
+        request: Bound,
+        /// The file that it is written to, PEM; must not exist.
+        certificate: PathBuf,
+    },
+    /// OldWithNew and NewWithOld, after a change of keys (S4.7, S5.7).
+    LinkCertificates {
+        /// The CA under its old key.
+        old: CaSource,
+        /// The CA under its new key, of the same name.
+        new: CaSource,
+        /// What the certificate of the old key by the new one is to be.
+        old_with_new: Linked,
+        /// What the certificate of the new key by the old one is to be.
+        new_with_old: Linked,
+    },
+    /// Has a CA issue nothing any more: revocation, CRLs and OCSP go on (S5.2).
+    RunOff(Named),
+    /// Ends a CA: it signs its last CRL, where its configuration asks for one (EN 319 411-1).
+    Close(Named),
+    /// Revokes every certificate of a CA (S5.10).
+    RevokeAll {
+        /// Name of the CA.
+        issuer: String,
+        /// Why.
+        reason: RevocationReason,
+    },
+    /// Destroys a key pair on a token.
+    DestroyKey {
+        /// Which.
+        key: TokenKey,
+    },
+}
+
+/// One of two link certificates.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Linked {
+    /// What it is to be.
+    pub profile: Bound,
+    /// The file that it is written to, PEM; must not exist.
+    pub certificate: PathBuf,
+}
+
+impl Step {
+    /// Every path in it.
+    pub(super) fn paths(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&mut new.profile.file, &mut new.certificate],
+            Step::CrossCertify { profile, request, certificate, .. } => vec![&mut profile.file, &mut request.file, certificate],
+            Step::LinkCertificates { old, new, old_with_new, new_with_old } => vec![
+                &mut old.certificate,
+                &mut new.certificate,
+                &mut old_with_new.profile.file,
+                &mut old_with_new.certificate,
+                &mut new_with_old.profile.file,
+                &mut new_with_old.certificate,
+            ],
+            Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
+        }
+    }
+
+    /// Every certificate file that it makes.
+    pub fn certificates(&self) -> Vec<&PathBuf> {
+        match self {
+            Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&new.certificate],
+            Step::CrossCertify { certificate, .. } => vec![certificate],
+            Step::LinkCertificates { old_with_new, new_with_old, .. } => vec![&old_with_new.certificate, &new_with_old.certificate],
+            Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
+        }
+    }
+
+    /// Every profile that it names.
+    pub fn profiles(&self) -> Vec<&Bound> {
+        match self {
+            Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&new.profile],
+            Step::CrossCertify { profile, .. } => vec![profile],
+            Step::LinkCertificates { old_with_new, new_with_old, .. } => vec![&old_with_new.profile, &new_with_old.profile],
+            Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
+        }
+    }
+}
