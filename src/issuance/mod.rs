@@ -13,6 +13,7 @@ mod hierarchy;
 mod names;
 pub mod order;
 mod pipeline;
+pub mod pkcs12;
 pub mod profile;
 pub mod renewal;
 pub mod requests;

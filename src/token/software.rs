@@ -90,14 +90,22 @@ impl SoftwareKey {
 
     /// The key as PKCS#8 (version 1) PEM, which OpenSSL and `softhsm2-util --import` read. Wiped when dropped.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, TokenError> {
-        let failed = || TokenError::Signing { key: self.algorithm, why: "the key cannot be encoded as PKCS#8".to_owned() };
-        let pem =
-            |der: &[u8]| der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, der).map(Zeroizing::new).map_err(|_| failed());
+        let pem = der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, &self.to_pkcs8()?);
+        pem.map(Zeroizing::new).map_err(|_| self.not_encoded())
+    }
+
+    /// The same in DER.
+    pub fn to_pkcs8(&self) -> Result<Zeroizing<Vec<u8>>, TokenError> {
+        let wiped = |der: &[u8]| Zeroizing::new(der.to_vec());
         match &self.pair {
-            Pair::Rsa(pair) => pem(AsDer::<Pkcs8V1Der<'_>>::as_der(pair).map_err(|_| failed())?.as_ref()),
-            Pair::Ecdsa(pair) => pem(pair.to_pkcs8v1().map_err(|_| failed())?.as_ref()),
-            Pair::Ed25519(pair) => pem(pair.to_pkcs8v1().map_err(|_| failed())?.as_ref()),
+            Pair::Rsa(pair) => AsDer::<Pkcs8V1Der<'_>>::as_der(pair).map(|der| wiped(der.as_ref())).map_err(|_| self.not_encoded()),
+            Pair::Ecdsa(pair) => pair.to_pkcs8v1().map(|der| wiped(der.as_ref())).map_err(|_| self.not_encoded()),
+            Pair::Ed25519(pair) => pair.to_pkcs8v1().map(|der| wiped(der.as_ref())).map_err(|_| self.not_encoded()),
         }
+    }
+
+    fn not_encoded(&self) -> TokenError {
+        TokenError::Signing { key: self.algorithm, why: "the key cannot be encoded as PKCS#8".to_owned() }
     }
 }
 

@@ -36,7 +36,7 @@ pub struct KeyRequest {
 
 impl KeyRequest {
     /// The attributes that an object of `class` must have.
-    fn template(&self, class: ObjectClass) -> Vec<Attribute> {
+    pub(super) fn template(&self, class: ObjectClass) -> Vec<Attribute> {
         let label = self.label.iter().map(|label| Attribute::Label(label.as_bytes().to_vec()));
         let id = self.id.iter().map(|id| Attribute::Id(id.clone()));
         [Attribute::Class(class)].into_iter().chain(label).chain(id).collect()

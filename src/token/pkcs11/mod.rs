@@ -6,6 +6,7 @@
 //! `CKM_RSA_PKCS`) except for Ed25519.
 
 mod key;
+mod lifecycle;
 mod module;
 mod pin;
 mod public_key;

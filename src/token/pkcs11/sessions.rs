@@ -82,6 +82,12 @@ impl Sessions {
         }
     }
 
+    /// Does `work` once, on a session of its own that may write. The login of the other sessions is its login too.
+    pub(super) fn run_writing<T>(&self, doing: &'static str, work: impl FnOnce(&Session) -> Result<T, Error>) -> Result<T, TokenError> {
+        let session = self.place.context.open_rw_session(self.place.slot).map_err(|e| self.error("open a session", e))?;
+        work(&session).map_err(|e| self.error(doing, e))
+    }
+
     fn attempt<T>(&self, work: &impl Fn(&Session, u64) -> Result<T, Error>) -> Result<T, Failure> {
         let mut loan = self.lend()?;
         let result = loan.session.as_ref().map_or(Err(Error::InvalidValue), |session| work(session, loan.generation));
