@@ -14,7 +14,7 @@
 //! | [`pack`] | the signed responses of one slot in a few octets a certificate | [`pack::Pack`], the layout in `pack/layout.rs` |
 //! | [`token`] | signing keys: files, PKCS#11 | [`token::SigningKey`] |
 //! | [`registry`] | the truth, its change feed, and its contract | [`registry::Registry`] |
-//! | [`issuance`] | certificates: profiles as data, roots, CAs, responders and their renewal, batches of end entities | [`issuance::profile::Profile`], [`issuance::batch`] |
+//! | [`issuance`] | certificates by profiles, from orders under dual control: vetting, batches, ceremonies, renewal | [`issuance::order`], [`issuance::control`], [`issuance::requests`], [`issuance::profile`] |
 //! | [`sources`] | what other CA software knows, as records | [`sources::openssl_index`] |
 //! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::crl`], [`signing::gate`], [`signing::live`] |
 //! | [`responder`] | the status map, the answers, HTTP | [`responder::ocsp::answer`], [`responder::follow`], [`responder::live`] |

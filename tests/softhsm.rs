@@ -272,3 +272,30 @@ fn sign_on_four_threads(key: &dyn SigningKey, count: usize) {
         }
     });
 }
+
+#[test]
+fn s1_5_a_key_that_is_made_on_the_token_stays_there_until_it_is_destroyed() {
+    with_token("s1_5_a_key_that_is_made_on_the_token_stays_there_until_it_is_destroyed", |directory| {
+        let token = open(directory, 1);
+        let (_context, session) = administrator();
+        for algorithm in KeyAlgorithm::ALL {
+            let request = labelled(algorithm.name());
+            token.generate(&request, algorithm).unwrap();
+            let key = token.key(&request).unwrap();
+            assert_eq!(key.key_algorithm(), algorithm);
+            verify_pair(&key, key.public_key()).unwrap();
+            let again = token.generate(&request, algorithm).unwrap_err().to_string();
+            assert!(again.contains("objects with that label already"), "{again}");
+            let private = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(algorithm.name().into())];
+            let [object] = session.find_objects(&private).unwrap()[..] else { panic!("{algorithm}: not one private key") };
+            use cryptoki::object::AttributeType as T;
+            let said = session.get_attributes(object, &[T::Extractable, T::Sensitive, T::Local]).unwrap();
+            assert_eq!(said, [Attribute::Extractable(false), Attribute::Sensitive(true), Attribute::Local(true)]);
+            assert_eq!(token.count_keys(&request).unwrap(), 1);
+            token.destroy(&request).unwrap();
+            let label = [Attribute::Label(algorithm.name().into())];
+            assert_eq!((token.count_keys(&request).unwrap(), session.find_objects(&label).unwrap().len()), (0, 0), "both halves");
+            assert!(matches!(token.destroy(&request), Err(TokenError::KeyCount { count: 0, .. })));
+        }
+    });
+}

@@ -14,7 +14,8 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&pending, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     };
     write().with_context(|| format!("{}", path.display()))
 }

@@ -6,6 +6,7 @@ mod durable_file;
 mod import;
 mod list;
 mod live;
+mod order;
 mod output;
 mod profile;
 mod responder_certificates;
@@ -45,6 +46,7 @@ enum Command {
     Import(import::Import),
     Profile(profile::ProfileCommand),
     Token(token::Token),
+    Order(order::Order),
 }
 
 /// Which configuration a command works with.
@@ -76,6 +78,7 @@ impl Cli {
             Command::Import(import) => import.run(),
             Command::Profile(profile) => profile.run(),
             Command::Token(token) => token.run(),
+            Command::Order(order) => order.run(),
         }
     }
 }

@@ -41,6 +41,22 @@ pub(super) fn open_or_create_registry(path: &Path) -> Result<Arc<dyn Registry>> 
     Ok(Arc::new(registry))
 }
 
+/// Opens it as issuance sees it; it must exist.
+pub(super) fn open_work_registry(config: &Config) -> Result<Arc<SqliteRegistry>> {
+    Ok(Arc::new(SqliteRegistry::open(&config.registry.sqlite)?))
+}
+
+/// The same without the right to write.
+pub(super) fn open_work_registry_read_only(config: &Config) -> Result<Arc<SqliteRegistry>> {
+    Ok(Arc::new(SqliteRegistry::open_read_only(&config.registry.sqlite)?))
+}
+
+/// The same, created where there is none.
+pub(super) fn open_or_create_work_registry(config: &Config) -> Result<Arc<SqliteRegistry>> {
+    let path = &config.registry.sqlite;
+    Ok(Arc::new(if path.exists() { SqliteRegistry::open(path)? } else { SqliteRegistry::create(path)? }))
+}
+
 /// Reads a PEM certificate.
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateInfo> {
     let mut pem = Vec::new();
@@ -143,7 +159,8 @@ impl<'a> KeyRing<'a> {
         Ok(Arc::new(self.token(name)?.key(&request)?))
     }
 
-    fn token(&mut self, name: &str) -> Result<&Pkcs11Token> {
+    /// A token by its name in the configuration.
+    pub(super) fn token(&mut self, name: &str) -> Result<&Pkcs11Token> {
         if !self.open.contains_key(name) {
             let config = self.tokens.get(name).with_context(|| format!("no [[token]] named '{name}'"))?;
             self.open.insert(name.to_owned(), open_token(config, config.sessions.unwrap_or(self.sessions) + self.live_sessions));
@@ -164,7 +181,7 @@ fn open_token(config: &TokenConfig, sessions: usize) -> Result<Pkcs11Token, Toke
     Pkcs11Token::open(&config.module, &config.label, pin, sessions)
 }
 
-fn decode_id(hex: &str) -> Result<Vec<u8>> {
+pub(super) fn decode_id(hex: &str) -> Result<Vec<u8>> {
     let octet = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok());
     let octets: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(octet).collect();
     octets.filter(|_| hex.len().is_multiple_of(2)).with_context(|| format!("key.id: found '{hex}', wanted pairs of hexadecimal digits"))

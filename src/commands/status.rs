@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::output::Output;
 use super::{ConfigFile, setup};
-use crate::pki::Timestamp;
+use crate::pki::{CertificateStatus, SlotRange, Timestamp};
 use crate::registry::{Counts, CrlHead, Issuer, IssuerMode, PackHead, Registry};
 
 /// Show counts, freshness and next deadlines of every issuer
@@ -30,6 +30,8 @@ struct Report {
 struct IssuerReport {
     name: String,
     mode: IssuerMode,
+    /// In run-off: when the last certificate that is not revoked ends, and the CA with it (S5.2).
+    ends: Option<Timestamp>,
     certificates: Counts,
     ocsp: OcspReport,
     crls: Vec<CrlReport>,
@@ -80,6 +82,7 @@ impl IssuerReport {
         Ok(IssuerReport {
             name: issuer.name.clone(),
             mode: issuer.mode,
+            ends: end_of_run_off(registry, issuer)?,
             certificates: registry.counts(issuer.id)?,
             ocsp: OcspReport::of(issuer, &heads, now),
             crls: crls.iter().map(|crl| CrlReport::of(crl, now)).collect(),
@@ -89,6 +92,14 @@ impl IssuerReport {
     fn print(&self, output: &mut Output) -> std::io::Result<()> {
         let Counts { good, revoked } = self.certificates;
         output.line(format!("{} ({:?}): {good} good, {revoked} revoked", self.name, self.mode))?;
+        match (self.mode, self.ends) {
+            (IssuerMode::Open, _) => {}
+            (IssuerMode::RunOff, Some(end)) => {
+                output.line(format!("  issues nothing any more, and ends at {end}, with its last certificate, or when that is revoked"))?
+            }
+            (IssuerMode::RunOff, None) => output.line("  issues nothing any more, and may be closed: all its certificates are revoked")?,
+            (IssuerMode::Closed, _) => output.line("  has ended")?,
+        }
         let ocsp = &self.ocsp;
         let state = if ocsp.fresh { "fresh" } else { "NOT FRESH" };
         let time = |t: Option<Timestamp>| t.map_or("never".to_owned(), |t| t.to_string());
@@ -102,6 +113,19 @@ impl IssuerReport {
         }
         Ok(())
     }
+}
+
+/// Looks at every certificate, of a CA in run-off only.
+fn end_of_run_off(registry: &dyn Registry, issuer: &Issuer) -> Result<Option<Timestamp>> {
+    let mut end = None;
+    if issuer.mode == IssuerMode::RunOff {
+        registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |certificate| {
+            if certificate.status == CertificateStatus::Good {
+                end = end.max(Some(certificate.not_after));
+            }
+        })?;
+    }
+    Ok(end)
 }
 
 impl OcspReport {

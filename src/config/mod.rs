@@ -78,6 +78,9 @@ pub struct Config {
     /// The live lane.
     #[serde(default)]
     pub live: LiveConfig,
+    /// Work orders.
+    #[serde(default)]
+    pub issuing: IssuingConfig,
     /// PKCS#11 tokens that keys refer to.
     #[serde(default, rename = "token")]
     pub tokens: Vec<TokenConfig>,
@@ -119,6 +122,22 @@ pub struct SigningConfig {
 impl Default for SigningConfig {
     fn default() -> Self {
         Self { threads: cores() }
+    }
+}
+
+/// `[issuing]`: what work orders are held against.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IssuingConfig {
+    /// The file of operators. Default `operators.toml`.
+    pub operators: PathBuf,
+    /// Public keys that get no certificate: the SHA-256 of a SubjectPublicKeyInfo a line. Default: none.
+    pub blocked_keys: Option<PathBuf>,
+}
+
+impl Default for IssuingConfig {
+    fn default() -> Self {
+        Self { operators: "operators.toml".into(), blocked_keys: None }
     }
 }
 
@@ -312,6 +331,8 @@ impl Config {
     fn resolve(&mut self, directory: &Path) {
         let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
         resolve(&mut self.registry.sqlite);
+        resolve(&mut self.issuing.operators);
+        self.issuing.blocked_keys.iter_mut().for_each(resolve);
         self.tokens.iter_mut().filter_map(|t| t.pin_file.as_mut()).for_each(resolve);
         for issuer in &mut self.issuers {
             resolve(&mut issuer.certificate);
@@ -378,6 +399,7 @@ mod tests {
         assert_eq!((arl, other.times(&other.partition)), ((days(7), days(1)), (days(7), days(1))));
         assert_eq!(config.admin.listen, AdminConfig::default().listen);
         assert_eq!(config.responder, ResponderConfig::default());
+        assert!(config.issuing.operators.ends_with(IssuingConfig::default().operators) && config.issuing.blocked_keys.is_none());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! again. Nothing here knows HTTP or files.
 
 mod agenda;
+pub mod coverage;
 mod crew;
 pub mod crl;
 mod crl_agenda;

@@ -7,6 +7,7 @@
 pub mod http;
 pub mod ocsp;
 pub mod openssl_ca;
+pub mod orders;
 pub mod peers;
 pub mod random;
 mod service;

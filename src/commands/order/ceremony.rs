@@ -1,0 +1,338 @@
+//! Orders of kind `ceremony`: steps that concern a CA, one after the other. Each is noted in the log before it begins and when it is done, so that a ceremony
+//! that was interrupted goes on at the step where it was, and takes up what that step had made already.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand::SystemRandom;
+use serde_json::{Value, json};
+use tracing::info;
+
+use super::issue::{IssuerLinks, profile, validity};
+use super::run::{Done, Job};
+use super::show::step_text;
+use super::{files, issue};
+use crate::commands::setup::{self, KeyRing};
+use crate::commands::{durable_file, output};
+use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
+use crate::issuance::profile::{Choices, Profile, Request};
+use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, check_key};
+use crate::issuance::{Issuer, Links};
+use crate::pki::certificate::certificate_pem;
+use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
+use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
+use crate::registry::{CertificateRecord, CrlScope, IssuerId, IssuerMode, Registry};
+use crate::token::pkcs11::{KeyRequest, Pkcs11Key};
+use crate::token::{Key, SigningKey};
+
+/// Certificates that one step can make, at most: numbers of what the registry keeps of it.
+const PER_STEP: u64 = 2;
+
+pub(super) fn run(job: &Job<'_>, steps: &[Step]) -> Result<Done> {
+    let log: Vec<Value> = job.steps_done.iter().map(|detail| serde_json::from_str(detail)).collect::<Result<_, _>>()?;
+    let noted = |index: usize, what: &str| log.iter().any(|entry| entry["step"] == index + 1 && entry[what].is_string());
+    let mut ring = KeyRing::with_sessions(job.config, 1);
+    for (index, step) in steps.iter().enumerate() {
+        if noted(index, "did") {
+            continue;
+        }
+        let text = step_text(step);
+        let begun_before = noted(index, "begins");
+        let mut one = OneStep { job, ring: &mut ring, item: index as u64 * PER_STEP, begun_before };
+        one.check(step).with_context(|| format!("step {}: {text}", index + 1))?;
+        if !begun_before {
+            job.note(WorkEvent::Step, &json!({ "step": index + 1, "begins": text }))?;
+        }
+        let made = one.carry_out(step).with_context(|| format!("step {}: {text}", index + 1))?;
+        job.note(WorkEvent::Step, &json!({ "step": index + 1, "did": text, "made": made }))?;
+        info!("step {} of {}: {text}", index + 1, steps.len());
+    }
+    Ok(Done { event: WorkEvent::Done, did: format!("{} steps are done", steps.len()) })
+}
+
+struct OneStep<'a, 'c> {
+    job: &'a Job<'c>,
+    ring: &'a mut KeyRing<'c>,
+    /// The number of its first certificate in the registry.
+    item: u64,
+    /// Whether it was interrupted before: what it was to make may be there.
+    begun_before: bool,
+}
+
+/// A certificate that was made, and what is known of whom it is for.
+struct Made {
+    der: Vec<u8>,
+    /// In whose name it is registered; `None`: a root's own, or that of a CA that is not in the registry.
+    issuer: Option<IssuerId>,
+    item: u64,
+}
+
+fn request_of(key: &TokenKey) -> Result<KeyRequest> {
+    let id = key.id.as_deref().map(setup::decode_id).transpose()?;
+    Ok(KeyRequest { label: Some(key.label.clone()), id, signature: None, certificate_spki: None })
+}
+
+impl OneStep<'_, '_> {
+    /// What must hold before a step is begun. Whatever is found here has left no trace.
+    fn check(&mut self, step: &Step) -> Result<()> {
+        for path in step.certificates() {
+            if path.exists() && !self.begun_before {
+                bail!("{}: exists already", path.display());
+            }
+        }
+        match step {
+            Step::GenerateKey { key, .. } => {
+                let count = self.ring.token(&key.token)?.count_keys(&request_of(key)?)?;
+                if count > 0 && !self.begun_before {
+                    bail!("token '{}': found {count} keys '{}' already", key.token, key.label);
+                }
+            }
+            Step::DestroyKey { key } => {
+                let count = self.ring.token(&key.token)?.count_keys(&request_of(key)?)?;
+                if count != 1 && !self.begun_before {
+                    bail!("token '{}': found {count} keys '{}', wanted one", key.token, key.label);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Does it; what it made, for the log.
+    fn carry_out(&mut self, step: &Step) -> Result<Value> {
+        match step {
+            Step::GenerateKey { key, algorithm } => self.generate(key, *algorithm),
+            Step::DestroyKey { key } => self.destroy(key),
+            Step::SelfSigned { new } => self.self_signed(new),
+            Step::Certify { issuer, new } => self.certify(issuer, new),
+            Step::CrossCertify { issuer, profile, request, certificate } => self.cross_certify(issuer, profile, request, certificate),
+            Step::LinkCertificates { old, new, old_with_new, new_with_old } => {
+                let (old, new) = (self.ca(old, &new_with_old.profile)?, self.ca(new, &old_with_new.profile)?);
+                let first = self.link(&new, old.certificate(), old_with_new, self.item)?;
+                let second = self.link(&old, new.certificate(), new_with_old, self.item + 1)?;
+                Ok(json!([first, second]))
+            }
+            Step::RunOff(named) => self.advance(&named.issuer, IssuerMode::RunOff),
+            Step::Close(named) => self.close(&named.issuer),
+            Step::RevokeAll { issuer, reason } => {
+                let issuer = self.registered(issuer)?;
+                let now = Timestamp::now();
+                let bar = output::progress(self.job.registry.counts(issuer.id)?.good, "revoking");
+                let revocation = Revocation { at: now, reason: Some(*reason) };
+                let revoked = self.job.registry.revoke_all(issuer.id, revocation, now, &mut |so_far| bar.set_position(so_far))?;
+                bar.finish_and_clear();
+                Ok(json!({ "revoked": revoked, "at": now }))
+            }
+        }
+    }
+
+    fn generate(&mut self, key: &TokenKey, algorithm: crate::pki::KeyAlgorithm) -> Result<Value> {
+        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
+        // Interrupted between making it and noting it: there was none before this step.
+        if token.count_keys(&request)? == 0 {
+            token.generate(&request, algorithm)?;
+        }
+        let made = token.key(&request)?;
+        if made.key_algorithm() != algorithm {
+            bail!("token '{}', key '{}': found {}, wanted {algorithm}", key.token, key.label, made.key_algorithm());
+        }
+        crate::token::verify_pair(&made, made.public_key())?;
+        Ok(json!({ "public_key": Fingerprint::of(made.public_key()) }))
+    }
+
+    fn destroy(&mut self, key: &TokenKey) -> Result<Value> {
+        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
+        if token.count_keys(&request)? > 0 {
+            let public_key = Fingerprint::of(token.key(&request)?.public_key());
+            token.destroy(&request)?;
+            return Ok(json!({ "public_key": public_key }));
+        }
+        Ok(json!({}))
+    }
+
+    /// A key on a token, signing as a profile wants it.
+    fn key(&mut self, key: &TokenKey, profile: &Profile) -> Result<Pkcs11Key> {
+        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
+        let found = token.key(&request)?;
+        let wanted: Option<SignatureAlgorithm> = profile.signature_for(found.key_algorithm());
+        match wanted {
+            Some(signature) if signature != found.signature_algorithm() => {
+                Ok(token.key(&KeyRequest { signature: Some(signature), ..request })?)
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn self_signed(&mut self, new: &NewCertificate) -> Result<Value> {
+        let profile = profile(&new.profile)?;
+        let key = self.key(&new.key, &profile)?;
+        if let Some(there) = self.made_before(&new.certificate, key.public_key())? {
+            return Ok(there);
+        }
+        let now = Timestamp::now();
+        let validity = profile.validity(now).with_context(|| format!("profile {}: has no validity of its own", profile.name()))?;
+        profile.check_validity(&validity)?;
+        let request = Request {
+            subject: &profile.subject(&new.subject)?,
+            spki: key.public_key(),
+            serial: profile.serial(&SystemRandom::new())?,
+            validity,
+            alternative_names: &[],
+            key_identifier: None,
+        };
+        let choices = Choices { path_length: new.path_length, key_usage: &new.key_usage, ..Choices::default() };
+        let der = profile.self_signed(&key, &choices, &request)?;
+        self.keep(&Made { der, issuer: None, item: self.item }, &new.certificate)
+    }
+
+    fn certify(&mut self, name: &str, new: &NewCertificate) -> Result<Value> {
+        let profile = profile(&new.profile)?;
+        let key = self.key(&new.key, &profile)?;
+        crate::token::verify_pair(&key, key.public_key())?;
+        let subject = profile.subject(&new.subject)?;
+        let choices = Choices { path_length: new.path_length, key_usage: &new.key_usage, ..Choices::default() };
+        self.below(name, &profile, &subject, key.public_key(), &choices, &new.certificate)
+    }
+
+    /// The foreign CA proves with its request that it has its key (S3.1).
+    fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, certificate: &Path) -> Result<Value> {
+        let profile = profile(bound)?;
+        let request = CertificationRequest::read(files::bound(request)?.as_bytes())?;
+        check_key(&request.spki, request.key_algorithm, &BlockedKeys::default())?;
+        profile.check_key(&request.spki)?;
+        let subject = profile.subject_of(&request.subject)?;
+        self.below(name, &profile, &subject, &request.spki, &Choices::default(), certificate)
+    }
+
+    fn below(
+        &mut self,
+        name: &str,
+        profile: &Profile,
+        subject: &[u8],
+        spki: &[u8],
+        choices: &Choices<'_>,
+        certificate: &Path,
+    ) -> Result<Value> {
+        let registered = self.registered(name)?;
+        if let Some(der) = self.issued_before(self.item)? {
+            return self.keep(&Made { der, issuer: None, item: self.item }, certificate);
+        }
+        let issuer = self.issuer(name)?;
+        Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
+        let on_arl = profile.kind().is_ca() && registered.publication.crl_extras.arl;
+        let links = IssuerLinks::of(self.job, name, if on_arl { CrlScope::Authorities } else { CrlScope::Full });
+        let request = Request {
+            subject,
+            spki,
+            serial: profile.serial(&SystemRandom::new())?,
+            validity: validity(profile, &issuer, Timestamp::now())?,
+            alternative_names: &[],
+            key_identifier: None,
+        };
+        let der = profile.certificate(&issuer, &Choices { links: links.links(), ..*choices }, &request)?;
+        self.keep(&Made { der, issuer: Some(registered.id), item: self.item }, certificate)
+    }
+
+    fn link(&mut self, signer: &Issuer, certified: &CertificateInfo, linked: &Linked, item: u64) -> Result<Value> {
+        if let Some(there) = self.made_before(&linked.certificate, &certified.spki)? {
+            return Ok(there);
+        }
+        let registry = &self.job.registry;
+        let known = registry.issuers()?.into_iter().find(|issuer| issuer.certificate == signer.certificate().der);
+        if let Some(der) = self.issued_before(item)? {
+            return self.keep(&Made { der, issuer: None, item }, &linked.certificate);
+        }
+        let profile = profile(&linked.profile)?;
+        let links = known.as_ref().map(|issuer| IssuerLinks::of(self.job, &issuer.name, CrlScope::Full));
+        let links = links.as_ref().map_or(Links::default(), IssuerLinks::links);
+        let serial = profile.serial(&SystemRandom::new())?;
+        let der = profile.link(signer, certified, &Choices { links, ..Choices::default() }, serial)?;
+        self.keep(&Made { der, issuer: known.map(|issuer| issuer.id), item }, &linked.certificate)
+    }
+
+    /// A CA that may be in no configuration, signing as a profile wants it.
+    fn ca(&mut self, source: &CaSource, bound: &Bound) -> Result<Issuer> {
+        let key: Key = std::sync::Arc::new(self.key(&source.key, &profile(bound)?)?);
+        Ok(Issuer::new(setup::read_certificate(&source.certificate)?, key)?)
+    }
+
+    /// A CA of the configuration, registered if it was not.
+    fn registered(&self, name: &str) -> Result<crate::registry::Issuer> {
+        let config = self.job.config.issuer(name).with_context(|| format!("no [[issuer]] named '{name}' in the configuration"))?;
+        Ok(setup::register_issuer(self.job.registry.as_ref(), config)?.0)
+    }
+
+    /// The same with its key; it must still issue (S5.2).
+    fn issuer(&mut self, name: &str) -> Result<Issuer> {
+        let registered = self.registered(name)?;
+        if registered.mode != IssuerMode::Open {
+            bail!("issuer '{name}' is in mode {:?} and issues nothing any more (S5.2)", registered.mode);
+        }
+        let certificate = CertificateInfo::from_der(&registered.certificate)?;
+        let config = self.job.config.issuer(name).and_then(|config| config.key.as_ref());
+        let config = config.with_context(|| format!("issuer '{name}' has no key in the configuration"))?;
+        let key = self.ring.key(config, &certificate.spki)?;
+        Ok(Issuer::new(certificate, key)?)
+    }
+
+    fn issued_before(&self, item: u64) -> Result<Option<Vec<u8>>> {
+        let mut found = None;
+        self.job.registry.visit_issued(self.job.work, item..item + 1, &mut |_, _, der| found = Some(der))?;
+        Ok(found)
+    }
+
+    /// A file that this step has written before it was interrupted.
+    fn made_before(&self, path: &Path, spki: &[u8]) -> Result<Option<Value>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let there = setup::read_certificate(path)?;
+        if there.spki != spki {
+            bail!("{}: found a certificate of another key", path.display());
+        }
+        Ok(Some(described(&there)))
+    }
+
+    /// Registers a certificate, where it is not registered already, and then writes it.
+    fn keep(&self, made: &Made, path: &Path) -> Result<Value> {
+        let certificate = CertificateInfo::from_der(&made.der)?;
+        if let Some(issuer) = made.issuer {
+            let record = CertificateRecord {
+                serial: certificate.serial,
+                not_before: Some(certificate.not_before),
+                not_after: certificate.not_after,
+                is_ca: certificate.is_ca,
+                partition: None,
+                status: CertificateStatus::Good,
+                invalidity_date: None,
+            };
+            let (public_key, subject) = (Fingerprint::of(&certificate.spki), Fingerprint::of(&certificate.subject));
+            let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
+            self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?;
+        }
+        durable_file::write(path, certificate_pem(&made.der).as_bytes())?;
+        Ok(described(&certificate))
+    }
+
+    fn advance(&self, name: &str, mode: IssuerMode) -> Result<Value> {
+        let issuer = self.registered(name)?;
+        self.job.registry.advance_mode(issuer.id, mode)?;
+        Ok(json!({ "mode": mode }))
+    }
+
+    /// A CA ends when its last certificate has expired or is revoked (S5.2).
+    fn close(&self, name: &str) -> Result<Value> {
+        let (issuer, now) = (self.registered(name)?, Timestamp::now());
+        let live = issue::live_certificates(self.job.registry.as_ref(), issuer.id, now)?;
+        if live > 0 {
+            bail!(
+                "issuer '{name}': found {live} certificates that are neither revoked nor expired, wanted none: it ends with the last of them (S5.2)"
+            );
+        }
+        self.advance(name, IssuerMode::Closed)
+    }
+}
+
+fn described(certificate: &CertificateInfo) -> Value {
+    json!({ "subject": certificate.subject_text, "serial": certificate.serial, "sha256": Fingerprint::of(&certificate.der) })
+}

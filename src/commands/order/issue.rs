@@ -1,0 +1,241 @@
+//! Orders of kind `issue`, and what all batches have in common: certificates for inputs, in rounds. In each, certificates are issued and registered, their status
+//! is signed and published, and only then they are written.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::ops::Range;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use aws_lc_rs::rand::SystemRandom;
+
+use super::files;
+use super::release;
+use super::run::{Done, Job};
+use crate::commands::output::progress;
+use crate::commands::setup;
+use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
+use crate::issuance::profile::{Choices, Profile, Template};
+use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
+use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, read_csr_line};
+use crate::issuance::{Issuer, Links, Validity};
+use crate::pki::{CertificateStatus, SlotRange, Timestamp};
+use crate::registry::work::WorkEvent;
+use crate::registry::{CrlScope, IssuerId, IssuerMode, Registry};
+use crate::signing::{IssuerSigning, crl_url};
+
+/// Certificates between two signings of their status: some seconds' worth of signatures, and what a file of output holds.
+const ROUND_CHUNKS: usize = 200;
+/// The greatest list of blocked keys.
+const MAX_BLOCKED_BYTES: u64 = 80 << 20;
+
+/// What an order of either kind says.
+pub(super) struct Batch<'a> {
+    pub(super) issuer: &'a str,
+    pub(super) profile: &'a order::Bound,
+    pub(super) inputs: &'a order::InputsConfig,
+    pub(super) output: &'a Path,
+    pub(super) on_rejection: OnRejection,
+    pub(super) renewal: bool,
+    pub(super) read: &'a ReadRequest<'a>,
+    pub(super) signed: Option<&'a Signed<'a>>,
+    /// Hands out what was issued for some of the inputs; how many.
+    pub(super) hand_out: &'a dyn Fn(Range<u64>) -> Result<u64>,
+}
+
+pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
+    let is_lines = task.inputs.lines.is_some();
+    let read = |item: &Item| -> Result<CertificationRequest, Rejection> {
+        if is_lines { read_csr_line(&item.content) } else { CertificationRequest::read(&item.content) }
+    };
+    let batch = Batch {
+        issuer: &task.issuer,
+        profile: &task.profile,
+        inputs: &task.inputs,
+        output: &task.output,
+        on_rejection: task.on_rejection,
+        renewal: task.renewal,
+        read: &read,
+        signed: None,
+        hand_out: &|items| release::write(job, &task.inputs, &task.output, items),
+    };
+    run_batch(job, &batch)
+}
+
+/// Issues what is missing, in rounds: registered, its status published, and then handed out.
+pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
+    let profile = profile(batch.profile)?;
+    let signing = open_issuer(job, batch.issuer)?;
+    let issuer = issuer_of(&signing)?;
+    let templates = templates(job, &signing, &issuer, &profile)?;
+    let constraints = Constraints::of(&signing.certificate.der)?;
+    let blocked = blocked_keys(job)?;
+    let mut inputs = Inputs::open(batch.inputs)?;
+    fs::create_dir_all(batch.output).with_context(|| format!("output {}", batch.output.display()))?;
+    let validity = |now| validity(&profile, &issuer, now);
+    let requests = Requests {
+        registry: job.registry.as_ref(),
+        issuer: signing.issuer.id,
+        work: job.work,
+        templates: &templates,
+        is_partitioned: signing.issuer.publication.crl_partitions > 0,
+        constraints: &constraints,
+        blocked: &blocked,
+        validity: &validity,
+        read: batch.read,
+        signed: batch.signed,
+        renewal: batch.renewal,
+        on_rejection: batch.on_rejection,
+        threads: job.config.signing.threads,
+    };
+    let mut report = Report::create(batch.output)?;
+    let stopped = rounds(job, batch, &signing, &requests, &mut inputs, &mut report)?;
+    report.finish(batch.output)?;
+    let event = if stopped { WorkEvent::Stopped } else { WorkEvent::Done };
+    Ok(Done { event, did: report.text(stopped) })
+}
+
+fn rounds(
+    job: &Job<'_>,
+    batch: &Batch<'_>,
+    signing: &IssuerSigning,
+    requests: &Requests<'_>,
+    inputs: &mut Inputs,
+    report: &mut Report,
+) -> Result<bool> {
+    let count = inputs.count();
+    let bar = progress(count, "issuing");
+    let mut stopped = false;
+    for first in (0..count).step_by(ROUND_CHUNKS * CHUNK) {
+        let items = first..count.min(first + (ROUND_CHUNKS * CHUNK) as u64);
+        stopped = requests.issue(inputs, ROUND_CHUNKS, &SystemRandom::new(), &Timestamp::now, &mut |done| {
+            bar.inc(done.issued + done.there_before + done.rejected.len() as u64);
+            report.add(done).map_err(|e| format!("{e:#}"))
+        })?;
+        release::publish(job, signing, items.clone())?;
+        report.written += (batch.hand_out)(items)?;
+        if stopped {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(stopped)
+}
+
+/// Counts, and the file of what was rejected.
+struct Report {
+    issued: u64,
+    there_before: u64,
+    rejected: u64,
+    written: u64,
+    file: BufWriter<File>,
+}
+
+const REJECTED: &str = "rejected.jsonl";
+const REJECTED_PENDING: &str = "rejected.pending";
+
+impl Report {
+    fn create(output: &Path) -> Result<Report> {
+        let path = output.join(REJECTED_PENDING);
+        let file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
+        Ok(Report { issued: 0, there_before: 0, rejected: 0, written: 0, file })
+    }
+
+    fn add(&mut self, done: ChunkDone) -> Result<()> {
+        self.issued += done.issued;
+        self.there_before += done.there_before;
+        self.rejected += done.rejected.len() as u64;
+        done.rejected.iter().try_for_each(|one| Ok(writeln!(self.file, "{}", serde_json::to_string(one)?)?))
+    }
+
+    fn finish(&mut self, output: &Path) -> Result<()> {
+        let finish = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
+        finish.and_then(|()| fs::rename(output.join(REJECTED_PENDING), output.join(REJECTED))).context(REJECTED)
+    }
+
+    fn text(&self, stopped: bool) -> String {
+        let Report { issued, there_before, rejected, written, .. } = self;
+        let stopped = if stopped { "; stopped at a rejection, as the order says" } else { "" };
+        let before = if *there_before > 0 { format!(", {there_before} were there before") } else { String::new() };
+        format!("issued {issued} certificates{before}, {written} are written, {rejected} requests were rejected ({REJECTED}){stopped}")
+    }
+}
+
+/// A profile that an order is bound to.
+pub(super) fn profile(bound: &order::Bound) -> Result<Profile> {
+    let name = bound.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Profile::from_toml(&name, &files::bound(bound)?)?)
+}
+
+/// An issuer of the configuration with its keys; it must still issue (S5.2).
+pub(super) fn open_issuer(job: &Job<'_>, name: &str) -> Result<IssuerSigning> {
+    if job.config.issuer(name).is_none() {
+        bail!("no [[issuer]] named '{name}' in the configuration");
+    }
+    let refuse = |mode: IssuerMode| bail!("issuer '{name}' is in mode {mode:?} and issues nothing any more (S5.2)");
+    let signing = setup::open_signing(job.config, job.registry.as_ref(), |wanted| wanted == name).all()?;
+    match signing.into_iter().next() {
+        Some(signing) if signing.issuer.mode == IssuerMode::Open => Ok(signing),
+        Some(signing) => refuse(signing.issuer.mode),
+        None => refuse(IssuerMode::Closed),
+    }
+}
+
+/// The CA's certificate with its key.
+pub(super) fn issuer_of(signing: &IssuerSigning) -> Result<Issuer> {
+    let key = signing.crl_key.clone().with_context(|| format!("issuer '{}' has no key in the configuration", signing.issuer.name))?;
+    Ok(Issuer::new(signing.certificate.clone(), key)?)
+}
+
+/// What certificates of an issuer say of where its status is published.
+pub(super) struct IssuerLinks {
+    ocsp: String,
+    ca_issuers: String,
+    crl: String,
+}
+
+impl IssuerLinks {
+    pub(super) fn of(job: &Job<'_>, issuer: &str, scope: CrlScope) -> IssuerLinks {
+        let base = &job.config.base_url;
+        IssuerLinks { ocsp: format!("{base}/ocsp"), ca_issuers: format!("{base}/ca/{issuer}.cer"), crl: crl_url(base, issuer, scope) }
+    }
+
+    pub(super) fn links(&self) -> Links<'_> {
+        Links { ocsp: Some(&self.ocsp), ca_issuers: Some(&self.ca_issuers), crl: Some(&self.crl) }
+    }
+}
+
+/// One a CRL partition.
+fn templates<'p>(job: &Job<'_>, signing: &IssuerSigning, issuer: &Issuer, profile: &'p Profile) -> Result<Vec<Template<'p>>> {
+    let partitions = signing.issuer.publication.crl_partitions;
+    let template = |partition| {
+        let scope = if partitions == 0 { CrlScope::Full } else { CrlScope::Partition(partition) };
+        let links = IssuerLinks::of(job, &signing.issuer.name, scope);
+        Ok(profile.template(issuer, &Choices { links: links.links(), ..Choices::default() })?)
+    };
+    (0..partitions.max(1)).map(template).collect()
+}
+
+/// From now on, as long as the profile says, and not beyond the issuer's end where the profile allows less.
+pub(super) fn validity(profile: &Profile, issuer: &Issuer, now: Timestamp) -> Result<Validity, crate::issuance::IssuanceError> {
+    let end = issuer.certificate().not_after;
+    let longest = profile.validity(now).unwrap_or(Validity { not_before: now, not_after: end });
+    let validity = Validity { not_after: longest.not_after.min(end), ..longest };
+    profile.check_validity(&validity)?;
+    Ok(validity)
+}
+
+/// Certificates of an issuer that are neither revoked nor expired.
+pub(super) fn live_certificates(registry: &dyn Registry, issuer: IssuerId, now: Timestamp) -> Result<u64> {
+    let mut live = 0;
+    registry.visit_certificates(issuer, SlotRange::ALL, &mut |certificate| {
+        live += u64::from(certificate.status == CertificateStatus::Good && certificate.not_after >= now);
+    })?;
+    Ok(live)
+}
+
+fn blocked_keys(job: &Job<'_>) -> Result<BlockedKeys> {
+    let Some(path) = &job.config.issuing.blocked_keys else { return Ok(BlockedKeys::default()) };
+    let text = files::read_text(path, MAX_BLOCKED_BYTES)?;
+    BlockedKeys::parse(&text).with_context(|| format!("blocked keys {}", path.display()))
+}

@@ -1,0 +1,114 @@
+//! Handing out what an order has had issued: when the status of each certificate is signed and published, and not before (rule O16, RFC 7633).
+//!
+//! The signing worker signs for what is new in the registry: one that runs already, or one pass of it here, where the responder's key is here. Whoever does,
+//! what is published is looked at before a certificate is written.
+
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use super::run::Job;
+use crate::commands::durable_file;
+use crate::commands::output::{progress, watch};
+use crate::issuance::order::{CHUNK, InputsConfig};
+use crate::pki::certificate::certificate_pem;
+use crate::pki::{Serial, Timestamp};
+use crate::registry::Registry;
+use crate::registry::work::WorkRegistry;
+use crate::signing::metrics::SigningMetrics;
+use crate::signing::{IssuerSigning, Worker, coverage};
+
+/// How long a worker elsewhere may take (rule O16).
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Has the status of an order's certificates published, or waits until it is.
+pub(super) fn publish(job: &Job<'_>, signing: &IssuerSigning, items: Range<u64>) -> Result<()> {
+    let mut serials: Vec<Serial> = Vec::new();
+    job.registry.visit_issued(job.work, items, &mut |_, serial, _| serials.push(serial))?;
+    if serials.is_empty() {
+        return Ok(());
+    }
+    if signing.responder.is_some() {
+        sign_here(job, signing, serials.len() as u64)?;
+    }
+    let start = Instant::now();
+    loop {
+        let issuer = job.registry.issuers()?.into_iter().find(|issuer| issuer.id == signing.issuer.id);
+        let issuer = issuer.with_context(|| format!("issuer '{}' is not in the registry any more", signing.issuer.name))?;
+        let missing = coverage::uncovered(job.registry.as_ref(), &issuer, &signing.certificate, &serials, Timestamp::now())?;
+        if missing.is_empty() {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE {
+            bail!("the status of {} certificates was not published within 15 minutes: nothing of them is handed out (O16)", missing.len());
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+fn sign_here(job: &Job<'_>, signing: &IssuerSigning, certificates: u64) -> Result<()> {
+    let metrics = SigningMetrics::default();
+    let mut worker = Worker::new(job.registry.clone(), vec![signing.clone()], job.config.signing.threads, metrics.clone())?;
+    let bar = progress(certificates * signing.issuer.publication.cert_id_hashes.len() as u64, "signing status");
+    let report = watch(&bar, &|| metrics.responses.get(), || worker.pass(&Timestamp::now));
+    match &report.failures[..] {
+        [] => Ok(()),
+        failures => bail!("signing the status of what was issued: {}", failures.join("; ")),
+    }
+}
+
+/// Writes certificates: beside each other as JSON lines where the inputs were lines, else a file each, named as the input's.
+pub(super) fn write(job: &Job<'_>, inputs: &InputsConfig, output: &Path, items: Range<u64>) -> Result<u64> {
+    match &inputs.directory {
+        Some(directory) => write_files(job, directory, output, items),
+        None => write_lines(job, output, items),
+    }
+}
+
+fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
+    let path = output.join(format!("certificates-{:09}.jsonl", items.start + 1));
+    let pending = path.with_extension("pending");
+    let mut file = BufWriter::with_capacity(256 << 10, File::create(&pending).with_context(|| pending.display().to_string())?);
+    let (mut written, mut failed) = (0, Ok(()));
+    job.registry.visit_issued(job.work, items, &mut |item, serial, der| {
+        if failed.is_ok() {
+            let line = json!({ "line": item + 1, "serial": serial, "certificate": certificate_pem(&der) });
+            failed = writeln!(file, "{line}");
+            written += 1;
+        }
+    })?;
+    let finish = failed.and_then(|()| file.into_inner().map_err(|e| e.into_error())).and_then(|file| file.sync_all());
+    finish
+        .and_then(|()| fs::rename(&pending, &path))
+        .and_then(|()| File::open(output)?.sync_all())
+        .with_context(|| path.display().to_string())?;
+    Ok(written)
+}
+
+fn write_files(job: &Job<'_>, directory: &Path, output: &Path, items: Range<u64>) -> Result<u64> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect())
+        .with_context(|| directory.display().to_string())?;
+    names.sort_unstable();
+    let mut written = 0;
+    // In chunks: files take their time, and nobody is to wait for them.
+    for first in items.clone().step_by(CHUNK) {
+        let mut chunk: Vec<(PathBuf, Vec<u8>)> = Vec::new();
+        job.registry.visit_issued(job.work, first..items.end.min(first + CHUNK as u64), &mut |item, _, der| {
+            if let Some(name) = names.get(item as usize) {
+                chunk.push((output.join(format!("{name}.pem")), der));
+            }
+        })?;
+        for (path, der) in chunk {
+            durable_file::write(&path, certificate_pem(&der).as_bytes())?;
+            written += 1;
+        }
+    }
+    Ok(written)
+}

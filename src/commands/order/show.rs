@@ -1,0 +1,188 @@
+//! `kakunin order show` and `check`: what an order would do, and which approvals are there and missing. Changes nothing.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use super::files::{self, ApprovalFile};
+use super::operators::in_force;
+use crate::commands::output::Output;
+use crate::commands::{ConfigFile, setup};
+use crate::config::Config;
+use crate::issuance::control::{Case, Judgement, Operators, judge};
+use crate::issuance::order::{Inputs, Step, Task, WorkOrder};
+use crate::issuance::profile::Profile;
+use crate::pki::Timestamp;
+use crate::registry::work::WorkRegistry;
+
+/// Show what an order would do, and which approvals it has
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin order show batch.toml --operators operators.toml")]
+pub(super) struct Show {
+    /// The order
+    order: PathBuf,
+    /// The file of operators
+    #[arg(long, value_name = "FILE")]
+    operators: PathBuf,
+}
+
+/// Say whether an order could be run now: approvals, operators in force, files that it is bound to
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin order check batch.toml --config kakunin.toml\n\nThe exit code is 0 where it could be run.")]
+pub(super) struct Check {
+    /// The order
+    order: PathBuf,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Everything that decides whether an order is run.
+pub(super) struct Standing {
+    pub(super) order: WorkOrder,
+    pub(super) text: String,
+    pub(super) operators: Operators,
+    pub(super) approvals: Vec<ApprovalFile>,
+    pub(super) judgement: Judgement,
+}
+
+impl Standing {
+    pub(super) fn read(path: &Path, operators: &Path, now: Timestamp) -> Result<Standing> {
+        let (text, order) = files::order(path)?;
+        let operators = files::operators(operators)?;
+        let approvals = files::approvals(path)?;
+        let found: Vec<_> = approvals.iter().map(|file| (file.name.clone(), file.content.clone())).collect();
+        let case = Case {
+            order: order.fingerprint,
+            class: order.class(),
+            requester: &order.requester,
+            valid: (order.created, order.expires),
+            operators: &operators,
+            now,
+        };
+        let judgement = judge(&case, &found);
+        Ok(Standing { order, text, operators, approvals, judgement })
+    }
+
+    /// Everything that stands against its being begun.
+    pub(super) fn objections(&self, registry: &dyn WorkRegistry) -> Result<Vec<String>> {
+        let mut objections = if self.judgement.is_approved() { Vec::new() } else { self.judgement.objections() };
+        let found = self.operators.fingerprint();
+        match in_force(registry)? {
+            Some(known) if known == found => {}
+            Some(known) => objections.push(format!("the file of operators: found {found}, but {known} is in force")),
+            None => objections.push("no file of operators is in force: begin with kakunin order operators".to_owned()),
+        }
+        if let Some(state) = registry.work(&self.order.id)? {
+            objections.push(match state.end {
+                Some((end, at)) => format!("the order '{}' was run before: it ended at {at} ({end:?})", self.order.id),
+                None => format!("another order with the id '{}' was begun before", self.order.id),
+            });
+        }
+        Ok(objections)
+    }
+
+    fn print(&self, output: &mut Output) -> std::io::Result<()> {
+        let WorkOrder { id, requester, created, expires, fingerprint, .. } = &self.order;
+        output.line(format!("order {id} ({}), {fingerprint}", self.order.class().name()))?;
+        output.line(format!("  asked for by {requester}, to be run from {created} to {expires}"))?;
+        lines(&self.order.task).into_iter().try_for_each(|line| output.line(format!("  {line}")))?;
+        for accepted in &self.judgement.accepted {
+            output.line(format!("  approved by {} at {}, good until {}", accepted.operator, accepted.at, accepted.expires))?;
+        }
+        self.judgement.objections().into_iter().try_for_each(|line| output.line(format!("  {line}")))
+    }
+}
+
+/// What it would do.
+fn lines(task: &Task) -> Vec<String> {
+    match task {
+        Task::Issue(issue) => {
+            let inputs =
+                issue.inputs.directory.iter().chain(&issue.inputs.lines).map(|path| path.display().to_string()).collect::<String>();
+            vec![format!(
+                "issues by '{}', as {}, for {inputs}, into {}",
+                issue.issuer,
+                issue.profile.file.display(),
+                issue.output.display()
+            )]
+        }
+        Task::IssueWithKeys(issue) => {
+            let inputs = issue.inputs.lines.iter().map(|path| path.display().to_string()).collect::<String>();
+            let (output, profile) = (issue.output.display(), issue.profile.file.display());
+            vec![format!("makes {} keys for {inputs}, certified by '{}', as {profile}, into {output}", issue.key_algorithm, issue.issuer)]
+        }
+        Task::Ceremony(steps) => steps.iter().enumerate().map(|(index, step)| format!("{}. {}", index + 1, step_text(step))).collect(),
+        Task::Operators(operators) => vec![format!("puts {} in force ({})", operators.file.display(), operators.fingerprint)],
+    }
+}
+
+/// A step in words.
+pub(super) fn step_text(step: &Step) -> String {
+    match step {
+        Step::GenerateKey { key, algorithm } => format!("makes an {algorithm} key '{}' on token '{}'", key.label, key.token),
+        Step::SelfSigned { new } => format!("self-signs {} with key '{}' into {}", new.subject, new.key.label, new.certificate.display()),
+        Step::Certify { issuer, new } => {
+            format!("certifies {} with key '{}' by '{issuer}' into {}", new.subject, new.key.label, new.certificate.display())
+        }
+        Step::CrossCertify { issuer, request, certificate, .. } => {
+            format!("cross-certifies {} by '{issuer}' into {}", request.file.display(), certificate.display())
+        }
+        Step::LinkCertificates { old, new, .. } => {
+            format!("links {} and {}", old.certificate.display(), new.certificate.display())
+        }
+        Step::RunOff(named) => format!("has '{}' issue nothing any more", named.issuer),
+        Step::Close(named) => format!("ends '{}'", named.issuer),
+        Step::RevokeAll { issuer, reason } => format!("revokes every certificate of '{issuer}' ({reason})"),
+        Step::DestroyKey { key } => format!("destroys the key '{}' on token '{}'", key.label, key.token),
+    }
+}
+
+impl Show {
+    pub(super) fn run(self) -> Result<()> {
+        let standing = Standing::read(&self.order, &self.operators, Timestamp::now())?;
+        let mut output = Output::new();
+        standing.print(&mut output).and_then(|()| output.finish()).context("standard output")
+    }
+}
+
+impl Check {
+    pub(super) fn run(self) -> Result<()> {
+        let config = self.config.load()?;
+        let standing = Standing::read(&self.order, &config.issuing.operators, Timestamp::now())?;
+        let mut output = Output::new();
+        standing.print(&mut output).and_then(|()| output.finish()).context("standard output")?;
+        let registry = setup::open_work_registry_read_only(&config)?;
+        let mut objections = standing.objections(registry.as_ref())?;
+        objections.extend(check_files(&standing.order.task, &config).err().map(|failure| format!("{failure:#}")));
+        if objections.is_empty() { Ok(()) } else { bail!("order {}:\n  {}", standing.order.id, objections.join("\n  ")) }
+    }
+}
+
+/// Whether everything that an order is bound to is there and is what was approved.
+fn check_files(task: &Task, config: &Config) -> Result<()> {
+    let issuer = |name: &str| config.issuer(name).map(drop).with_context(|| format!("no [[issuer]] named '{name}'"));
+    let profile = |bound: &crate::issuance::order::Bound| -> Result<()> {
+        Profile::from_toml(&bound.file.display().to_string(), &files::bound(bound)?).map(drop).map_err(Into::into)
+    };
+    match task {
+        Task::Issue(issue) => {
+            issuer(&issue.issuer)?;
+            profile(&issue.profile)?;
+            Inputs::open(&issue.inputs)?;
+        }
+        Task::IssueWithKeys(issue) => {
+            issuer(&issue.issuer)?;
+            profile(&issue.profile)?;
+            Inputs::open(&issue.inputs)?;
+        }
+        Task::Ceremony(steps) => steps.iter().flat_map(Step::profiles).try_for_each(profile)?,
+        Task::Operators(operators) => {
+            let found = files::operators(&operators.file)?.fingerprint();
+            if found != operators.fingerprint {
+                bail!("operators {}: found {found}, wanted {}, as the order says", operators.file.display(), operators.fingerprint);
+            }
+        }
+    }
+    Ok(())
+}
