@@ -1,4 +1,4 @@
-//! The disk fills up while there is something to sign: what is published goes on being answered, the error says what is the matter, and everything is caught up
+//! The disk fills up while there is something to sign or to issue: what is published goes on being answered, the error says what is the matter, and everything is caught up
 //! with once there is room, without anybody's help.
 //!
 //! The disk is a file system of 24 MB that a child process mounts for itself alone (`unshare`, of util-linux).
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::ocsp::{Hash, serial_of};
+use common::orders::Office;
 use common::peers::Expected;
 use common::{PATIENCE, Process, Service, World, counts, fail, http, succeed, tool, until, with_config};
 
@@ -79,5 +80,33 @@ fn s4_4_a_disk_that_fills_up_while_signing_is_waited_for() {
         std::thread::sleep(Duration::from_millis(100));
         succeed(&mut with_config("verify", &config, &["--signatures", "all"]));
         responder.stop();
+    });
+}
+
+#[test]
+fn p3_a_batch_on_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+    on_a_small_disk("p3_a_batch_on_a_full_disk_says_so_and_goes_on_when_there_is_room", || {
+        let directory = tempfile::tempdir().unwrap();
+        Service::demo(directory.path(), &["--certificates", "10", "--revoked", "1"]).stop();
+        let office = Office::new(directory.path());
+        office.write_requests("in.jsonl", (0..1500).map(|n| format!("host-{n}.example.com")));
+        let order = office.write_issue("batch", "in.jsonl", "");
+        office.approve(&order, &["baba"]);
+        let (config, before) = (office.config(), counts(&office.config(), "issuing"));
+        // Some room: the first chunks find it, and then there is none.
+        let ballast = fill(directory.path());
+        File::options().write(true).open(&ballast).unwrap().set_len(fs::metadata(&ballast).unwrap().len() - (1 << 20)).unwrap();
+        let said = fail(&mut office.run_order(&order));
+        assert!(said.contains("no room on the disk") && said.contains("run it again"), "{said}");
+        assert!(!office.path("out-batch/certificates-000000001.jsonl").exists(), "nothing is handed out before all of it is registered");
+        let between = counts(&config, "issuing");
+        println!("{} of 1500 were registered when the disk was full", between.0 - before.0);
+
+        fs::remove_file(&ballast).unwrap();
+        let said = succeed(&mut office.run_order(&order));
+        assert!(said.contains("1500 are written, 0 requests were rejected"), "{said}");
+        assert_eq!(counts(&config, "issuing").0, before.0 + 1500, "each once");
+        assert_eq!(fs::read_to_string(office.path("out-batch/certificates-000000001.jsonl")).unwrap().lines().count(), 1500);
+        succeed(&mut with_config("verify", &config, &[]));
     });
 }

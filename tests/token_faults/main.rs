@@ -13,7 +13,8 @@ use std::time::Duration;
 use common::http;
 use common::ocsp::{Asker, Hash, serial_of};
 use common::openssl_ca::write_secret;
-use common::{PATIENCE, Service, fail, kakunin, list, succeed, tool, until};
+use common::orders::Office;
+use common::{PATIENCE, Process, Service, fail, kakunin, list, succeed, tool, until};
 use tempfile::TempDir;
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
@@ -221,4 +222,40 @@ fn s1_1_an_issuer_whose_keys_are_missing_waits_for_them_and_the_others_do_not_wa
     until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
     until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));
     service.stop();
+}
+
+/// Orders of certificates by a CA whose key is on the token, which stops to answer properly in the middle of one: its keys are gone.
+#[test]
+fn p3_a_batch_whose_token_vanishes_says_so_and_goes_on_when_it_is_back() {
+    let world = World::new();
+    fs::rename(world.path("demo/kakunin.toml"), world.path("demo/files.toml")).unwrap();
+    fs::rename(world.config(), world.path("demo/kakunin.toml")).unwrap();
+    let office = Office::new(&world.path("demo"));
+    let requests = 4000;
+    office.write_requests("in.jsonl", (0..requests).map(|n| format!("host-{n}.example.com")));
+    let order = office.write_issue("batch", "in.jsonl", "");
+    office.approve(&order, &["baba"]);
+    let before = list(&office.config(), "issuing").len();
+    let run = || {
+        let mut command = office.run_order(&order);
+        command.env("SOFTHSM2_CONF", world.path("softhsm2.conf"));
+        command
+    };
+    let mut process = Process::start(&mut run());
+    until(PATIENCE, "the first chunk", || (list(&office.config(), "issuing").len() > before).then_some(()));
+    world.util(&["--init-token", "--token", TOKEN, "--label", TOKEN, "--pin", PIN, "--so-pin", SO_PIN]);
+    let status = process.wait(PATIENCE).unwrap();
+    let said = process.stderr();
+    assert!(!status.success() && said.contains("run it again") && said.contains("token"), "{status}: {said}");
+    assert!(!said.contains("panicked"), "{said}");
+    let between = list(&office.config(), "issuing").len();
+    world.import_keys();
+    let said = succeed(&mut run());
+    assert!(said.contains(&format!("{requests} are written, 0 requests were rejected")), "{said}");
+    let all = list(&office.config(), "issuing");
+    assert_eq!(
+        (all.len(), all.iter().map(|one| &one.serial).collect::<std::collections::BTreeSet<_>>().len()),
+        (before + requests, before + requests)
+    );
+    assert!(between < before + requests, "it was in the middle");
 }

@@ -94,11 +94,7 @@ fn check_rsa(spki: &[u8]) -> Result<(), Rejection> {
 fn check_exponent(exponent: &[u8]) -> Result<(), Rejection> {
     let wanted = "wanted an odd number from 65537 to 2^256 - 1 (BR 6.1.6)";
     let is_odd = exponent.last().is_some_and(|last| last % 2 == 1);
-    let is_long_enough = match exponent {
-        [] | [_] | [_, _] => false,
-        [1, 0, 0] => false,
-        _ => true,
-    };
+    let is_long_enough = !matches!(exponent, [] | [_] | [_, _] | [1, 0, 0]);
     if is_odd && is_long_enough && exponent.len() <= 32 {
         return Ok(());
     }

@@ -175,8 +175,11 @@ fn verify(key: KeyAlgorithm, signature_oid: &ObjectIdentifier, spki: &[u8], mess
         .map_err(|_| Rejection::new("proof-of-possession", "the request's signature does not verify with its own key"))
 }
 
-/// The subjectAltName among the requested extensions, in DER and as names. There is at most one.
-fn alternative_names(request: &CertReq) -> Result<Option<(Vec<u8>, Vec<RequestedName>)>, Rejection> {
+/// A subjectAltName in DER, and as names.
+type AlternativeNames = (Vec<u8>, Vec<RequestedName>);
+
+/// The subjectAltName among the requested extensions. There is at most one.
+fn alternative_names(request: &CertReq) -> Result<Option<AlternativeNames>, Rejection> {
     let malformed = |e: der::Error| Rejection::new("request", format!("its extensionRequest cannot be read: {e}"));
     let mut found = None;
     for attribute in request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
