@@ -1,13 +1,14 @@
 //! Which certificates have a published status: what issuance asks before it hands them out (rule O16, RFC 7633).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::SigningError;
 use crate::pack::{Pack, PackPlace};
-use crate::pki::{CertificateInfo, IssuerHashes, Serial, SlotRange, Timestamp};
+use crate::pki::{CertificateInfo, IssuerHashes, Serial, SlotHash, SlotRange, Timestamp};
 use crate::registry::{Issuer, Registry};
 
-/// Those of `serials` that some published pack lacks, of any CertID hash of the issuer's, or has a response for that is over at `now`.
+/// Those of `serials` that some published pack lacks, of any CertID hash of the issuer's, or has a response for that is over at `now`. Reads the packs of their
+/// slots and no others.
 pub fn uncovered(
     registry: &dyn Registry,
     issuer: &Issuer,
@@ -15,26 +16,27 @@ pub fn uncovered(
     serials: &[Serial],
     now: Timestamp,
 ) -> Result<BTreeSet<Serial>, SigningError> {
+    let mut by_slot: BTreeMap<u32, Vec<&Serial>> = BTreeMap::new();
+    for serial in serials {
+        by_slot.entry(SlotHash::from(serial).slot(issuer.slot_bits)).or_default().push(serial);
+    }
     let mut uncovered = BTreeSet::new();
     for hash in &issuer.publication.cert_id_hashes {
         let place = PackPlace::new(&IssuerHashes::of(certificate, *hash), SlotRange::ALL);
-        let mut missing: BTreeSet<Serial> = serials.iter().copied().collect();
-        let mut unreadable = None;
-        registry.visit_packs(issuer.id, *hash, 0..1 << issuer.slot_bits, &mut |record| {
-            let slot = SlotRange { bits: issuer.slot_bits, slot: record.head.slot };
-            match Pack::from_blob(record.blob, place.with_slot(slot)) {
-                Ok(pack) => pack.entries().filter(|entry| entry.signing.next_update > now).for_each(|entry| {
-                    if let Ok(serial) = Serial::from_der_content(entry.serial) {
-                        missing.remove(&serial);
-                    }
-                }),
-                Err(source) => unreadable = Some(SigningError::Pack { slot: slot.slot, source }),
-            }
-        })?;
-        if let Some(failure) = unreadable {
-            return Err(failure);
+        for (slot, serials) in &by_slot {
+            let range = SlotRange { bits: issuer.slot_bits, slot: *slot };
+            let pack = match registry.pack(issuer.id, *hash, *slot)? {
+                Some(record) => Some(
+                    Pack::from_blob(record.blob, place.with_slot(range)).map_err(|source| SigningError::Pack { slot: *slot, source })?,
+                ),
+                None => None,
+            };
+            let is_covered = |serial: &Serial| {
+                let entry = pack.as_ref().and_then(|pack| pack.lookup(SlotHash::from(serial), serial.as_der_content()));
+                entry.is_some_and(|entry| entry.signing.next_update > now)
+            };
+            uncovered.extend(serials.iter().copied().filter(|serial| !is_covered(serial)).copied());
         }
-        uncovered.extend(missing);
     }
     Ok(uncovered)
 }
