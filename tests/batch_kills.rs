@@ -4,18 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
+#[path = "common/orders.rs"]
+mod orders;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
-use common::orders::Office;
 use common::random::Random;
 use common::{Process, Service, list, succeed, with_config};
 use kakunin::pki::{CertificateInfo, Serial, Timestamp};
 use kakunin::registry::Registry;
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::signing::coverage::uncovered;
+use orders::Office;
 
 const KILLS: usize = 50;
 const REQUESTS: usize = 700;

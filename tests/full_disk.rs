@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 mod common;
+#[path = "common/orders.rs"]
+mod orders;
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -13,9 +15,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::ocsp::{Hash, serial_of};
-use common::orders::Office;
 use common::peers::Expected;
 use common::{PATIENCE, Process, Service, World, counts, fail, http, succeed, tool, until, with_config};
+use orders::Office;
 
 const DISK: &str = "KAKUNIN_TEST_SMALL_DISK";
 

@@ -223,7 +223,7 @@ fn kill_while_revoking(truth: &mut Truth, random: &mut Random) {
             assert!(asker.ask(&service.ocsp, serial, Hash::Sha1).is_revoked(), "{serial} after the restart");
         }
         // One revocation a round is let through; the clock runs from then on.
-        let mut end: Option<Instant> = None;
+        let mut end = None;
         while end.is_none_or(|end| Instant::now() < end) {
             let (serial, reason) = (good.swap_remove(random.below(good.len())), *random.pick(&REASONS));
             let mut command = with_config("revoke", &truth.config(), &["--issuer", "issuing", "--serial", &serial, "--reason", reason]);

@@ -7,7 +7,6 @@
 pub mod http;
 pub mod ocsp;
 pub mod openssl_ca;
-pub mod orders;
 pub mod peers;
 pub mod random;
 mod service;

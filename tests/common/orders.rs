@@ -1,4 +1,7 @@
-//! A CA under dual control: operators with their keys, orders, certification requests.
+//! A CA under dual control: operators with their keys, orders, certification requests. Not a module of `common`, whose users know the program only from
+//! outside: it is named where it is needed.
+
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +22,7 @@ use kakunin::pki::{Fingerprint, KeyAlgorithm, Timestamp};
 use kakunin::token::SigningKey;
 use kakunin::token::software::SoftwareKey;
 
-use super::{kakunin, run, succeed, text, tool};
+use crate::common::{kakunin, list, run, succeed, text, tool};
 
 /// Names and roles.
 pub const OPERATORS: [(&str, &str); 5] = [
@@ -97,7 +100,7 @@ impl Office {
     /// How many certificates there are, and how many orders were begun.
     pub fn issued(&self) -> (usize, usize) {
         let log = self.log();
-        (super::list(&self.config(), "issuing").len(), log.iter().filter(|entry| entry["event"] == "begun").count())
+        (list(&self.config(), "issuing").len(), log.iter().filter(|entry| entry["event"] == "begun").count())
     }
 
     pub fn log(&self) -> Vec<serde_json::Value> {

@@ -5,13 +5,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/orders.rs"]
+mod orders;
 
 use std::fs;
 
-use common::orders::{Office, operators_text, public_pem, request};
 use common::{Service, fail, run, succeed, text, with_config};
 use kakunin::pki::KeyAlgorithm;
 use kakunin::token::software::SoftwareKey;
+use orders::{Office, operators_text, public_pem, request};
 use tempfile::TempDir;
 
 fn office() -> (TempDir, Office) {
@@ -126,7 +128,7 @@ fn s4_8_inputs_and_profiles_are_part_of_what_is_approved() {
     fs::write(office.path("one.jsonl"), right).unwrap();
     // 17: another profile under the same name.
     let right = fs::read_to_string(office.path("profile.toml")).unwrap();
-    fs::copy(common::orders::profiles().join("br-7.1.2.6-tls-sub-ca.toml"), office.path("profile.toml")).unwrap();
+    fs::copy(orders::profiles().join("br-7.1.2.6-tls-sub-ca.toml"), office.path("profile.toml")).unwrap();
     let said = fail(&mut office.run_order(&order));
     assert!(said.contains("profile.toml: found the hash"), "{said}");
     fs::write(office.path("profile.toml"), right).unwrap();

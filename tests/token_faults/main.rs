@@ -4,6 +4,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/orders.rs"]
+mod orders;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use std::time::Duration;
 use common::http;
 use common::ocsp::{Asker, Hash, serial_of};
 use common::openssl_ca::write_secret;
-use common::orders::Office;
 use common::{PATIENCE, Process, Service, fail, kakunin, list, succeed, tool, until};
+use orders::Office;
 use tempfile::TempDir;
 
 const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
