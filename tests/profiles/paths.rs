@@ -131,6 +131,35 @@ fn s5_7_a_path_length_of_zero_ends_the_path_at_the_bridge() {
     }
 }
 
+/// A bridge maps its own policy to the other PKI's: a party that wants the one takes certificates of the other.
+#[test]
+fn s5_7_policies_are_mapped_over_the_bridge() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = Timestamp::now();
+    let roots = profile("jpki-7.1-3-self-signed");
+    let (bridge, government) = (self_signed(&roots, "CN=Bridge", rsa(), now), self_signed(&roots, "CN=Government", rsa(), now));
+    let text = |name: &str| std::fs::read_to_string(format!("{}/config/profiles/{name}.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let mapped = text("jpki-7.1-2-cross")
+        + "policy_mappings = { critical = true, mappings = [{ issuer = \"1.2.392.200149.8.5.1.1.10\", subject = \"1.2.3.4.5\" }] }\n";
+    let certify = |toml: &str| {
+        let cross = Profile::from_toml("cross", toml).unwrap();
+        let other = government.certificate();
+        cross.certificate(&bridge, &Choices::default(), &request_with_serial(&cross, &other.subject, &other.spki, now)).unwrap()
+    };
+    let leaf = Profile::from_toml("leaf", &text("br-7.1.2.7-tls-server").replace("2.23.140.1.2.1", "1.2.3.4.5")).unwrap();
+    let (spki, subject) = (rsa_spki(2048), leaf.subject("CN=www.example.com").unwrap());
+    let names = [AlternativeName::Dns("www.example.com")];
+    let request = Request { alternative_names: &names, ..request_with_serial(&leaf, &subject, &spki, now) };
+    let leaf = leaf.certificate(&government, &Choices { links: links(), ..Choices::default() }, &request).unwrap();
+    let trusted = &bridge.certificate().der[..];
+    let with_policy = |cross: &[u8], policy: &str| {
+        verifies(directory.path(), &[trusted], &[cross], &leaf, &["-policy_check", "-explicit_policy", "-policy", policy])
+    };
+    assert_path(with_policy(&certify(&mapped), "1.2.392.200149.8.5.1.1.10"), true);
+    assert_path(with_policy(&certify(&mapped), "1.2.3.4.6"), false);
+    assert_path(with_policy(&certify(&text("jpki-7.1-2-cross")), "1.2.392.200149.8.5.1.1.10"), false);
+}
+
 #[test]
 fn s3_3_secom_chains_verify_strictly() {
     let directory = tempfile::tempdir().unwrap();

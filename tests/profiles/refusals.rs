@@ -1,6 +1,7 @@
 //! What a profile refuses to certify: each with the setting that was not kept, what was found and what is wanted.
 
 use std::net::IpAddr;
+use std::sync::LazyLock;
 
 use kakunin::issuance::profile::{Choices, Profile, Request, Usage};
 use kakunin::issuance::{AlternativeName, IssuanceError, Issuer, Links, Validity};
@@ -8,8 +9,11 @@ use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
 use kakunin::token::SigningKey;
 use kakunin::token::software::SoftwareKey;
 
+use proptest::prelude::*;
+
 use crate::support::{at, info, links, profile, request, root, rsa_spki, self_signed, software_key};
 
+static P256: LazyLock<Vec<u8>> = LazyLock::new(|| SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap().public_key().to_vec());
 const SERVER: &str = "br-7.1.2.7-tls-server";
 const NOW: &str = "2026-11-21T12:00:00Z";
 
@@ -60,6 +64,34 @@ fn s4_1_subjects_have_the_attributes_in_their_order_and_as_printable_strings() {
     assert!(message("L=Tokyo,CN=xxx.yyy.go.jp,OU=MPHPT,O=Japanese Government,C=JP").contains("wanted no further attribute"));
     assert!(message("CN=例.go.jp,OU=MPHPT,O=Japanese Government,C=JP").contains("subject"), "no PrintableString");
     assert!(server.check_subject(b"no name").is_err());
+}
+
+proptest! {
+    /// Names and keys that anybody may send, true ones with some octets changed and any others.
+    #[test]
+    fn octets_from_outside_are_refused_or_allowed_and_never_more(
+        octets in proptest::collection::vec(any::<u8>(), 0..200),
+        changes in proptest::collection::vec((any::<usize>(), any::<u8>()), 0..4),
+    ) {
+        let (server, tsa) = (profile("mphpt-7.1.2-server"), profile("secom-7.1.2-2-root2-tsa"));
+        let mut name = server.subject("CN=xxx.yyy.go.jp,OU=MPHPT,O=Japanese Government,C=JP").unwrap();
+        let mut key = P256.clone();
+        for (place, octet) in changes {
+            let (in_name, in_key) = (place % name.len(), place % key.len());
+            name[in_name] = octet;
+            key[in_key] = octet;
+        }
+        for octets in [&octets, &name] {
+            // What is encoded anew is allowed as it then is.
+            if let Ok(encoded) = tsa.subject_of(octets) {
+                prop_assert_eq!(tsa.check_subject(&encoded), Ok(()));
+            }
+            let _ = server.check_subject(octets);
+        }
+        for octets in [&octets, &key] {
+            let _ = profile(SERVER).check_key(octets);
+        }
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use der::asn1::BitString;
 use der::{Decode, DecodeOwned, Encode, Tagged};
-use kakunin::issuance::profile::{Choices, Kind, Profile, Request};
+use kakunin::issuance::profile::{Choices, Kind, Profile, Request, Usage};
 use kakunin::issuance::{AlternativeName, Issuer, Links};
 use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
 use kakunin::token::Key;
@@ -278,6 +278,20 @@ fn s3_3_s4_1_s5_7_every_profile_that_is_shipped_has_a_table_here() {
     let tables: [&[Expected]; 6] = [&SECOM_TSA, &SECOM_OTHERS, &MPHPT, &JPKI, &JPKI_LINKS, &BASELINE_REQUIREMENTS];
     let here: BTreeSet<_> = tables.into_iter().flatten().map(|expected| expected.profile).collect();
     assert_eq!(here, Profile::shipped_names().collect());
+}
+
+#[test]
+fn s3_3_other_usages_are_set_as_needed() {
+    let (expected, profile) = (&SECOM_TSA[0], profile("secom-7.1.2-1-root1-tsa"));
+    let issuer = root("CN=Example Issuer,C=JP", software(expected));
+    let subject = profile.subject(&subject_text(expected)).unwrap();
+    let request = request(&profile, &subject, spki(2048), at(expected.not_before));
+    let choices = Choices { key_usage: &[Usage::NonRepudiation], ..Choices::default() };
+    let certificate = Certificate::from_der(&profile.certificate(&issuer, &choices, &request).unwrap()).unwrap();
+    let (critical, usage) = certificate.tbs_certificate.get::<KeyUsage>().unwrap().unwrap();
+    assert_eq!((critical, key_usage(&usage).as_str()), (true, "digitalSignature nonRepudiation"));
+    let refused = Choices { key_usage: &[Usage::KeyCertSign], ..Choices::default() };
+    assert!(profile.certificate(&issuer, &refused, &request).is_err(), "keyCertSign and cRLSign never");
 }
 
 #[test]
