@@ -1,0 +1,30 @@
+//! The command line: one file a subcommand. Commands wire the parts together; what they do is done elsewhere.
+
+mod outcome;
+mod run;
+mod service;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Loads OCSP responders and CRL servers, checks their answers, and says what they can bear
+#[derive(Debug, Parser)]
+#[command(name = "kakunin-loadtest", version, about, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(Box<run::Run>),
+}
+
+impl Cli {
+    /// Runs the command that was given.
+    pub fn run(self) -> Result<()> {
+        match self.command {
+            Command::Run(run) => run.run(),
+        }
+    }
+}

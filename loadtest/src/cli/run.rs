@@ -1,0 +1,31 @@
+//! `kakunin-loadtest run`: a load as the options say.
+
+use anyhow::Result;
+use clap::Args;
+
+use super::outcome::Outcome;
+use super::service::Service;
+use crate::shape::Shape;
+
+/// Load a service as the options say, and say what came of it
+#[derive(Debug, Args)]
+#[command(after_help = "Example: kakunin list --config kakunin-demo/kakunin.toml --issuer issuing > certificates.jsonl\n         \
+    kakunin-loadtest run http://127.0.0.1:2560 --issuer kakunin-demo/issuing.pem --serials certificates.jsonl --rate 2000")]
+pub(super) struct Run {
+    #[command(flatten)]
+    service: Service,
+    #[command(flatten)]
+    shape: Shape,
+    /// Search the highest rate that meets this objective, such as 'p99<5ms,errors=0'; each step lasts --duration, and --rate is the first
+    #[arg(long, value_name = "OBJECTIVE")]
+    find_max: Option<String>,
+    #[command(flatten)]
+    outcome: Outcome,
+}
+
+impl Run {
+    pub(super) fn run(self) -> Result<()> {
+        self.shape.settle().map_err(anyhow::Error::msg)?;
+        anyhow::bail!("{}: the engine is not in yet ({:?}, {:?})", self.service.url, self.outcome, self.find_max)
+    }
+}
