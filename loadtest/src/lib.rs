@@ -5,15 +5,33 @@
 //! | module | what it is for |
 //! |---|---|
 //! | [`targets`] | what is asked: OCSP questions and CRLs, popularity and mix |
+//! | [`load`] | the engine: arrivals, connections, counting |
+//! | [`measure`] | a whole measurement, and the search for the highest rate |
+//! | [`scenario`] | loads that have a name, in files |
+//! | [`incident`] | a mass revocation under load |
+//! | [`search`] | which rate is tried next; pure |
+//! | `slow` | slow clients beside a load |
+//! | [`client`] | one request after the other, for what goes on beside a load |
 //! | [`truth`] | whether the answers are right |
 //! | [`shape`] | how the load looks: the options of the command line and of scenario files |
+//! | [`endpoint`] | the URL of the service |
+//! | [`process`] | CPU time and memory of the server and of the load tester |
 //! | [`units`] | rates, shares, times and weights as people write them |
 //! | [`record`] | what a run has measured, as JSON |
 //! | [`cli`] | the command line: wires everything together |
 
 pub mod cli;
+pub mod client;
+pub mod endpoint;
+pub mod incident;
+pub mod load;
+pub mod measure;
+pub mod process;
 pub mod record;
+pub mod scenario;
+pub mod search;
 pub mod shape;
+mod slow;
 pub mod targets;
 pub mod truth;
 pub mod units;

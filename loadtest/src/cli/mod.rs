@@ -1,8 +1,11 @@
 //! The command line: one file a subcommand. Commands wire the parts together; what they do is done elsewhere.
 
 mod outcome;
+mod progress;
 mod run;
+mod scenario;
 mod service;
+mod summary;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -18,6 +21,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::Run>),
+    Scenario(Box<scenario::Scenario>),
 }
 
 impl Cli {
@@ -25,6 +29,7 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Run(run) => run.run(),
+            Command::Scenario(scenario) => scenario.run(),
         }
     }
 }

@@ -1,8 +1,17 @@
 //! What becomes of a measurement: how it is shown while it runs, and where its record goes.
 
-use std::path::PathBuf;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
+
+use super::progress::Progress;
+use super::summary;
+use crate::measure::{failures, is_unreachable};
+use crate::record::Record;
+use crate::shape::Settings;
 
 /// How and where to tell.
 #[derive(Clone, Debug, Args)]
@@ -13,13 +22,13 @@ pub(super) struct Outcome {
     pub(super) title: Option<String>,
     /// Write the record of the run to this file
     #[arg(long, value_name = "FILE")]
-    pub(super) json: Option<PathBuf>,
+    json: Option<PathBuf>,
     /// Process of the server on this machine, whose CPU time and memory are recorded, with those of its children
     #[arg(long, value_name = "PID")]
     pub(super) server_pid: Option<u32>,
-    /// How the run is shown while it lasts: live on a terminal, plain lines, or not
+    /// How the run is shown while it lasts: live where standard error is a terminal, as plain lines, or not
     #[arg(long, value_enum, default_value = "auto")]
-    pub(super) progress: ProgressStyle,
+    progress: ProgressStyle,
 }
 
 /// How a run is shown.
@@ -28,4 +37,49 @@ pub(super) enum ProgressStyle {
     Auto,
     Plain,
     None,
+}
+
+impl Outcome {
+    /// The view of a run that is to come.
+    pub(super) fn progress(&self, settings: &Settings) -> Progress {
+        match self.progress {
+            ProgressStyle::Plain => Progress::plain(),
+            ProgressStyle::Auto if io::stderr().is_terminal() => Progress::live(settings.duration),
+            _ => Progress::none(),
+        }
+    }
+
+    /// Prints a summary and writes the record.
+    ///
+    /// # Errors
+    ///
+    /// Besides a file that cannot be written: wrong answers, and no answer at all. The record is written all the same.
+    pub(super) fn tell(&self, record: &Record) -> Result<()> {
+        if let Some(path) = &self.json {
+            write_whole(path, &serde_json::to_vec_pretty(record)?).with_context(|| format!("--json: {}", path.display()))?;
+        }
+        let mut out = io::stdout().lock();
+        match write!(out, "{}", summary::of(record)).and_then(|()| out.flush()) {
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
+            done => done.context("standard output")?,
+        }
+        if record.truth.wrong > 0 {
+            bail!("{} of {} answers that were checked are wrong", record.truth.wrong, record.truth.checked);
+        }
+        if is_unreachable(record) {
+            bail!("no request was answered: {}", failures(record));
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file beside the one with that name, which it then replaces: nobody finds half of it.
+fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or_else(|| io::Error::other("wanted the name of a file"))?;
+    let mut part = name.to_owned();
+    part.push(".part");
+    let beside = path.with_file_name(part);
+    fs::write(&beside, octets).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })
 }

@@ -5,12 +5,14 @@ use clap::Args;
 
 use super::outcome::Outcome;
 use super::service::Service;
+use crate::search::Objective;
 use crate::shape::Shape;
 
 /// Load a service as the options say, and say what came of it
 #[derive(Debug, Args)]
 #[command(after_help = "Example: kakunin list --config kakunin-demo/kakunin.toml --issuer issuing > certificates.jsonl\n         \
-    kakunin-loadtest run http://127.0.0.1:2560 --issuer kakunin-demo/issuing.pem --serials certificates.jsonl --rate 2000")]
+    kakunin-loadtest run http://127.0.0.1:2560 --issuer kakunin-demo/issuing.pem --serials certificates.jsonl --rate 2000\n\n\
+    It fails where an answer that was checked is wrong, and where nothing was answered at all.")]
 pub(super) struct Run {
     #[command(flatten)]
     service: Service,
@@ -18,14 +20,20 @@ pub(super) struct Run {
     shape: Shape,
     /// Search the highest rate that meets this objective, such as 'p99<5ms,errors=0'; each step lasts --duration, and --rate is the first
     #[arg(long, value_name = "OBJECTIVE")]
-    find_max: Option<String>,
+    find_max: Option<Objective>,
     #[command(flatten)]
     outcome: Outcome,
 }
 
 impl Run {
     pub(super) fn run(self) -> Result<()> {
-        self.shape.settle().map_err(anyhow::Error::msg)?;
-        anyhow::bail!("{}: the engine is not in yet ({:?}, {:?})", self.service.url, self.outcome, self.find_max)
+        let mut measurement = self.service.measurement(&self.shape, self.outcome.title.clone(), self.outcome.server_pid)?;
+        let mut progress = self.outcome.progress(&measurement.settings);
+        let record = match &self.find_max {
+            None => measurement.run(&mut |second| progress.tell(second))?,
+            Some(objective) => measurement.search(objective, &mut |rate, second| progress.tell_step(rate, second))?,
+        };
+        progress.finish();
+        self.outcome.tell(&record)
     }
 }

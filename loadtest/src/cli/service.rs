@@ -2,27 +2,66 @@
 
 use std::path::PathBuf;
 
+use anyhow::{Result, ensure};
 use clap::Args;
+
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::measure::Measurement;
+use crate::shape::Shape;
+use crate::targets::certificate::Certificate;
+use crate::targets::{Document, Questions, Targets, serials};
 
 /// Where to and what about.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Service {
     /// The service: http://HOST:PORT, with a path where it has one
     #[arg(value_name = "URL")]
-    pub(super) url: String,
+    url: String,
     /// Certificate of the issuer whose certificates are asked about, in PEM or DER; verifies signatures too
     #[arg(long, value_name = "FILE")]
-    pub(super) issuer: Option<PathBuf>,
+    issuer: Option<PathBuf>,
     /// Its certificates: a serial in hexadecimal a line, or the output of `kakunin list`, which also tells what each answer must say
-    #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "ready")]
-    pub(super) serials: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "requests_from")]
+    serials: Option<PathBuf>,
     /// Ready-made OCSP requests in DER instead: a file, or a directory of them
-    #[arg(long = "requests-from", id = "ready", value_name = "PATH")]
-    pub(super) ready: Option<PathBuf>,
-    /// Path of a CRL on the service; may be given again
     #[arg(long, value_name = "PATH")]
-    pub(super) crl: Vec<String>,
-    /// Certificates that are trusted for https, in PEM
-    #[arg(long, value_name = "FILE")]
-    pub(super) tls_ca: Option<PathBuf>,
+    requests_from: Option<PathBuf>,
+    /// Path of a CRL on the service, such as /crl/issuing.crl; may be given again
+    #[arg(long, value_name = "PATH")]
+    crl: Vec<String>,
+}
+
+impl Service {
+    /// Reads what is named, fetches the CRLs, and puts a measurement together.
+    pub(super) fn measurement(&self, shape: &Shape, title: Option<String>, server: Option<u32>) -> Result<Measurement> {
+        let settings = shape.settle().map_err(anyhow::Error::msg)?;
+        let endpoint = Endpoint::resolve(&self.url)?;
+        let issuer = self.issuer.as_deref().map(Certificate::read).transpose()?;
+        let questions = self.questions(shape, issuer.as_ref())?;
+        let documents = self.documents(&endpoint)?;
+        ensure!(
+            !questions.is_empty() || !documents.is_empty(),
+            "nothing to ask: wanted --issuer with --serials, --requests-from, or --crl"
+        );
+        let ask = shape.ask.clone().unwrap_or_default();
+        let targets = Targets::new(&endpoint.base, questions, documents, shape.mix.clone(), &ask, shape.popularity.unwrap_or_default())?;
+        let title = title.unwrap_or_else(|| self.url.clone());
+        Ok(Measurement { title, endpoint, targets, settings, issuer, headers: shape.headers.unwrap_or_default(), server })
+    }
+
+    fn questions(&self, shape: &Shape, issuer: Option<&Certificate>) -> Result<Questions> {
+        let ask = shape.ask.clone().unwrap_or_default();
+        match (issuer, &self.serials, &self.requests_from) {
+            (_, _, Some(path)) => Questions::from_files(path),
+            (Some(issuer), Some(path), None) => Questions::about(issuer, &serials::read(path)?, shape.hash.unwrap_or_default(), &ask),
+            (Some(issuer), None, None) if !ask.is_of_issued() => Questions::about(issuer, &[], shape.hash.unwrap_or_default(), &ask),
+            _ => Ok(Questions::default()),
+        }
+    }
+
+    fn documents(&self, endpoint: &Endpoint) -> Result<Vec<Document>> {
+        let mut client = Client::new(endpoint);
+        self.crl.iter().map(|path| client.fetch(path)).collect()
+    }
 }

@@ -127,6 +127,11 @@ impl Ask {
         self.0.contains_key(&class)
     }
 
+    /// Whether any class is one of certificates that somebody has issued.
+    pub fn is_of_issued(&self) -> bool {
+        [Class::Issued, Class::Good, Class::Revoked].into_iter().any(|class| self.includes(class))
+    }
+
     /// The questions of each class, with its weight.
     pub(super) fn pools(&self, questions: &Questions) -> Result<Vec<(u32, Pool)>, NoTargets> {
         let pool = |(class, weight): (&Class, &u32)| {

@@ -119,6 +119,11 @@ impl Targets {
         Some((self.documents.get(request.document)?, request))
     }
 
+    /// From now on a certificate may be revoked at any time: answers good and revoked are both right.
+    pub fn statuses_change(&mut self) {
+        self.questions.forget_statuses();
+    }
+
     /// Every question whose certificate has been issued: by index.
     pub fn issued(&self) -> impl Iterator<Item = u32> {
         (0..self.questions.len())

@@ -141,6 +141,12 @@ impl Questions {
         self.expected.push(expected);
     }
 
+    /// What was good or revoked may be either.
+    pub(super) fn forget_statuses(&mut self) {
+        let is_status = |expected: &&mut Expected| matches!(expected, Expected::Good | Expected::Revoked);
+        self.expected.iter_mut().filter(is_status).for_each(|expected| *expected = Expected::Issued);
+    }
+
     /// How many there are.
     pub fn len(&self) -> u32 {
         self.ders.len()

@@ -1,0 +1,151 @@
+//! A simple client, one request after the other: for what is fetched before a load and looked at beside it. Never for measuring.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::endpoint::Endpoint;
+use crate::load::{Reader, Said};
+use crate::targets::{Document, Parts, RequestId, Targets};
+use crate::truth::headers::Fields;
+
+/// How long it waits for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Requests that are sent at once.
+const BATCH: usize = 32;
+
+/// A connection, made anew whenever the server has closed it.
+#[derive(Debug)]
+pub struct Client<'a> {
+    endpoint: &'a Endpoint,
+    stream: Option<TcpStream>,
+}
+
+struct Answer {
+    status: u16,
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+impl<'a> Client<'a> {
+    /// Not connected yet.
+    pub fn new(endpoint: &'a Endpoint) -> Client<'a> {
+        Client { endpoint, stream: None }
+    }
+
+    /// Connects, to see whether anybody is there.
+    ///
+    /// # Errors
+    ///
+    /// The reason why not, with the address.
+    pub fn knock(&mut self) -> Result<()> {
+        self.connect().map(|_| ())
+    }
+
+    /// Fetches a CRL.
+    ///
+    /// # Errors
+    ///
+    /// A path that is none, and whatever is not answered 200.
+    pub fn fetch(&mut self, path: &str) -> Result<Document> {
+        ensure!(
+            path.starts_with('/') && path.bytes().all(|octet| octet.is_ascii_graphic()),
+            "--crl: found '{path}', wanted a path on the service, such as /crl/issuing.crl"
+        );
+        let parts = Parts { path: path.as_bytes(), header: b"", body: None };
+        let answer = self.ask(&[parts])?.pop().with_context(|| format!("--crl: {path}: no answer"))?;
+        ensure!(answer.status == 200, "--crl: {path}: found status {}, wanted 200", answer.status);
+        let head = String::from_utf8_lossy(&answer.head);
+        Ok(Document { path: path.to_owned(), etag: Fields::of(&head).get("etag").map(str::to_owned), body: answer.body })
+    }
+
+    /// What the service says to each question now; `None` to one that it fails.
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer at all.
+    pub fn statuses(&mut self, targets: &Targets, ids: &[RequestId]) -> Result<Vec<Option<Said>>> {
+        let mut all = Vec::with_capacity(ids.len());
+        while all.len() < ids.len() {
+            let batch = &ids[all.len()..ids.len().min(all.len() + BATCH)];
+            let parts: Vec<Parts<'_>> = batch.iter().map(|id| targets.parts(*id)).collect();
+            let answers = self.ask(&parts)?;
+            let said = answers.iter().zip(batch).map(|(answer, id)| Said::of(id.kind, targets.expected(*id), answer.status, &answer.body));
+            all.extend(said);
+        }
+        Ok(all)
+    }
+
+    /// Sends requests at once and reads their answers: at least one, and fewer than requests where the server closes the connection.
+    fn ask(&mut self, requests: &[Parts<'_>]) -> Result<Vec<Answer>> {
+        let mut out = Vec::new();
+        requests.iter().for_each(|parts| write(&mut out, parts, &self.endpoint.host));
+        let was_open = self.stream.is_some();
+        let answers = self.exchange(&out, requests.len());
+        match answers {
+            // It may have been closed since the last answer.
+            Err(_) if was_open => self.exchange(&out, requests.len()),
+            answers => answers,
+        }
+    }
+
+    fn exchange(&mut self, out: &[u8], count: usize) -> Result<Vec<Answer>> {
+        let address = self.endpoint.address;
+        let mut stream = self.connect()?;
+        stream.write_all(out).with_context(|| format!("asking {address}"))?;
+        let (mut answers, mut reader, mut buffer) = (Vec::new(), Reader::default(), vec![0; 64 << 10]);
+        loop {
+            let length = stream.read(&mut buffer).with_context(|| format!("reading from {address}"))?;
+            let mut input = &buffer[..length];
+            while let Some(reply) = reader.read(&mut input, true)? {
+                answers.push(Answer { status: reply.status, head: reply.head.to_vec(), body: reply.body.to_vec() });
+                if reply.closes {
+                    return Ok(answers);
+                }
+            }
+            if length == 0 {
+                let last =
+                    reader.closed().map(|reply| Answer { status: reply.status, head: reply.head.to_vec(), body: reply.body.to_vec() });
+                answers.extend(last);
+                if answers.is_empty() {
+                    bail!("{address} has closed the connection without an answer");
+                }
+                return Ok(answers);
+            }
+            if answers.len() == count {
+                self.stream = Some(stream);
+                return Ok(answers);
+            }
+        }
+    }
+
+    /// Takes the open connection, or makes one.
+    fn connect(&mut self) -> Result<TcpStream> {
+        if let Some(stream) = self.stream.take() {
+            return Ok(stream);
+        }
+        let address = self.endpoint.address;
+        let stream =
+            TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("{}: connecting to {address}", self.endpoint.url))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(stream)
+    }
+}
+
+fn write(out: &mut Vec<u8>, parts: &Parts<'_>, host: &str) {
+    let method = if parts.body.is_some() { "POST" } else { "GET" };
+    out.extend_from_slice(method.as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(parts.path);
+    out.extend_from_slice(format!(" HTTP/1.1\r\nHost: {host}\r\n").as_bytes());
+    out.extend_from_slice(parts.header);
+    if let Some(body) = parts.body {
+        out.extend_from_slice(format!("Content-Type: application/ocsp-request\r\nContent-Length: {}\r\n", body.len()).as_bytes());
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(parts.body.unwrap_or_default());
+}

@@ -1,0 +1,73 @@
+//! Where the service is: its URL, taken apart and resolved.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use anyhow::{Context, Result, bail, ensure};
+use http::Uri;
+use http::uri::Scheme;
+
+/// A service that can be connected to.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    /// The URL, as the user gave it.
+    pub url: String,
+    /// The first address that its name resolves to.
+    pub address: SocketAddr,
+    /// Host and port, as requests name them.
+    pub host: String,
+    /// Its path, without a slash at the end.
+    pub base: String,
+    /// The name in the server's certificate, where TLS is spoken.
+    pub tls_name: Option<String>,
+}
+
+impl Endpoint {
+    /// Takes a URL apart and resolves its name.
+    ///
+    /// # Errors
+    ///
+    /// What is not an http or https URL, and a name without an address.
+    pub fn resolve(url: &str) -> Result<Endpoint> {
+        let wanted = "wanted http://HOST:PORT or https://HOST:PORT, with a path where the service has one";
+        let shown: String = url.chars().take(200).collect();
+        let uri: Uri = url.parse().with_context(|| format!("URL: found '{shown}', {wanted}"))?;
+        let tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
+            _ => bail!("URL: found '{shown}', {wanted}"),
+        };
+        let authority = uri.authority().with_context(|| format!("URL: found '{shown}', {wanted}"))?;
+        ensure!(uri.query().is_none() && !authority.as_str().contains('@'), "URL: found '{shown}', {wanted}");
+        ensure!(authority.port_u16().is_some() || authority.as_str() == authority.host(), "URL: found '{shown}', {wanted}");
+        let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let name = authority.host().trim_start_matches('[').trim_end_matches(']');
+        let mut addresses = (name, port).to_socket_addrs().with_context(|| format!("URL: {shown}: resolving '{name}'"))?;
+        let address = addresses.next().with_context(|| format!("URL: {shown}: '{name}' has no address"))?;
+        let base = uri.path().trim_end_matches('/').to_owned();
+        Ok(Endpoint { url: url.to_owned(), address, host: authority.to_string(), base, tls_name: tls.then(|| name.to_owned()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let endpoint = Endpoint::resolve("http://127.0.0.1:2560/ocsp/issuing/").unwrap();
+        assert_eq!(
+            (endpoint.address, &endpoint.host[..], &endpoint.base[..]),
+            (([127, 0, 0, 1], 2560).into(), "127.0.0.1:2560", "/ocsp/issuing")
+        );
+        let endpoint = Endpoint::resolve("https://[::1]").unwrap();
+        assert_eq!((endpoint.address.port(), endpoint.tls_name.as_deref(), &endpoint.base[..]), (443, Some("::1"), ""));
+    }
+
+    #[test]
+    fn other_urls_are_refused() {
+        for url in ["127.0.0.1:80", "ftp://x", "/ocsp", "", "http://a@127.0.0.1", "http://127.0.0.1/?x", "http://127.0.0.1:99999"] {
+            let message = format!("{:#}", Endpoint::resolve(url).unwrap_err());
+            assert!(message.starts_with("URL: "), "{message}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A mass revocation under load: runs the command that revokes, then asks about every certificate until each answer says revoked.
+
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::client::Client;
+use crate::endpoint::Endpoint;
+use crate::load::{Clock, Said};
+use crate::record::Mark;
+use crate::scenario::Incident;
+use crate::targets::{Kind, RequestId, Targets};
+
+/// Certificates that are asked about before it is looked whether the load is over.
+const ROUND: usize = 1024;
+/// How often it is looked whether the time has come, and how long a round waits for the next where nothing has changed.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// What is done when, and where it shows.
+#[derive(Clone, Copy, Debug)]
+pub struct Drill<'a> {
+    /// When.
+    pub incident: Incident,
+    /// What revokes, as a shell takes it.
+    pub command: &'a str,
+    /// Where the answers come from.
+    pub endpoint: &'a Endpoint,
+    /// The certificates.
+    pub targets: &'a Targets,
+}
+
+impl Drill<'_> {
+    /// Does it beside a load. Ends the load when every answer says revoked.
+    ///
+    /// # Errors
+    ///
+    /// A command that fails, and answers that do not say so before the load is over.
+    pub fn run(&self, clock: &Clock, halt: &AtomicBool) -> Result<Vec<Mark>> {
+        let outcome = self.revoke_and_watch(clock, halt);
+        if outcome.is_ok() {
+            sleep_until(clock, clock.seconds() + self.incident.calm.0.as_secs_f64(), halt);
+        }
+        halt.store(true, Ordering::Relaxed);
+        outcome
+    }
+
+    fn revoke_and_watch(&self, clock: &Clock, halt: &AtomicBool) -> Result<Vec<Mark>> {
+        let certificates: Vec<RequestId> = self.targets.issued().map(|index| RequestId { kind: Kind::OcspPost, index }).collect();
+        ensure!(!certificates.is_empty(), "--serials: wanted the certificates that are revoked");
+        sleep_until(clock, self.incident.revoke_after.0.as_secs_f64(), halt);
+        let started = clock.seconds();
+        let mut marks = vec![Mark { at: started, what: "revoke command started".to_owned() }];
+        self.revoke(halt)?;
+        let returned = clock.seconds();
+        marks.push(Mark { at: returned, what: format!("revoke command returned after {:.2} s", returned - started) });
+        self.watch(certificates.clone(), halt)?;
+        let done = clock.seconds();
+        let (since_start, since_return) = (done - started, done - returned);
+        let what = format!(
+            "all answers for {} certificates revoked: {since_start:.2} s after the command started, {since_return:.2} s after it returned",
+            certificates.len()
+        );
+        marks.push(Mark { at: done, what });
+        Ok(marks)
+    }
+
+    fn revoke(&self, halt: &AtomicBool) -> Result<()> {
+        let mut command = Command::new("sh");
+        command.args(["-c", self.command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        let mut child = command.spawn().context("--revoke-command")?;
+        loop {
+            if let Some(status) = child.try_wait().context("--revoke-command")? {
+                ensure!(status.success(), "--revoke-command: '{}' has failed: {status}", self.command);
+                return Ok(());
+            }
+            if halt.load(Ordering::Relaxed) {
+                let _ = child.kill();
+                let _ = child.wait();
+                bail!("--revoke-command: '{}' was still at work when the load was over", self.command);
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Asks again about each that is not revoked yet.
+    fn watch(&self, mut left: Vec<RequestId>, halt: &AtomicBool) -> Result<()> {
+        let mut client = Client::new(self.endpoint);
+        while !left.is_empty() {
+            let before = left.len();
+            let mut still = Vec::new();
+            for round in left.chunks(ROUND) {
+                ensure!(!halt.load(Ordering::Relaxed), "{before} of the certificates were not answered revoked before the load was over");
+                let said = client.statuses(self.targets, round)?;
+                still.extend(round.iter().zip(said).filter(|(_, said)| *said != Some(Said::Revoked)).map(|(id, _)| *id));
+            }
+            if still.len() == before {
+                std::thread::sleep(LOOK);
+            }
+            left = still;
+        }
+        Ok(())
+    }
+}
+
+fn sleep_until(clock: &Clock, seconds: f64, halt: &AtomicBool) {
+    while clock.seconds() < seconds && !halt.load(Ordering::Relaxed) {
+        std::thread::sleep(LOOK);
+    }
+}
