@@ -18,16 +18,19 @@
 //! | [`process`] | CPU time and memory of the server and of the load tester |
 //! | [`units`] | rates, shares, times and weights as people write them |
 //! | [`record`] | what a run has measured, as JSON |
+//! | [`report`] | a run as one page of HTML |
 //! | [`cli`] | the command line: wires everything together |
 
 pub mod cli;
 pub mod client;
 pub mod endpoint;
+mod figures;
 pub mod incident;
 pub mod load;
 pub mod measure;
 pub mod process;
 pub mod record;
+pub mod report;
 pub mod scenario;
 pub mod search;
 pub mod shape;
@@ -35,3 +38,7 @@ mod slow;
 pub mod targets;
 pub mod truth;
 pub mod units;
+
+/// Under this name the tests' runs find what they are made of, in unit tests as in others.
+#[cfg(test)]
+extern crate self as kakunin_loadtest;
