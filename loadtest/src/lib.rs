@@ -18,11 +18,14 @@
 //! | [`process`] | CPU time and memory of the server and of the load tester |
 //! | [`units`] | rates, shares, times and weights as people write them |
 //! | [`record`] | what a run has measured, as JSON |
+//! | [`record_file`] | reading that from a file that may be anything |
 //! | [`report`] | a run as one page of HTML |
+//! | [`compare`] | two runs side by side |
 //! | [`cli`] | the command line: wires everything together |
 
 pub mod cli;
 pub mod client;
+pub mod compare;
 pub mod endpoint;
 mod figures;
 pub mod incident;
@@ -30,6 +33,7 @@ pub mod load;
 pub mod measure;
 pub mod process;
 pub mod record;
+pub mod record_file;
 pub mod report;
 pub mod scenario;
 pub mod search;

@@ -27,8 +27,10 @@ pub(crate) struct Chart {
     pub(crate) shape: Shape,
     /// The curves, by the places that they share.
     pub(crate) groups: Vec<Group>,
-    /// Numbered vertical lines: where on the horizontal axis, and the number.
-    pub(crate) marks: Vec<(f64, usize)>,
+    /// Vertical lines, numbered from 1: where on the horizontal axis.
+    pub(crate) marks: Vec<f64>,
+    /// What the numbers of the marks mean, where that is said below this chart.
+    pub(crate) mark_names: Vec<String>,
 }
 
 /// A horizontal axis.
@@ -109,12 +111,12 @@ impl Chart {
         let Chart { id, title, .. } = self;
         let (about, legend, ticks) = (text(&self.about), self.legend(), self.x.ticks());
         let (labels_x, labels_y) = (labels(&ticks, "left"), labels(&self.y.ticks(self.unit), "bottom"));
-        let (drawing, flags, data) = (self.drawing(&ticks), self.flags(), markup::json(&self.data()));
+        let (drawing, flags, names, data) = (self.drawing(&ticks), self.flags(), self.mark_names(), markup::json(&self.data()));
         format!(
             "<figure class=\"chart\" id=\"{id}\">\n<figcaption><h3>{title}</h3><p>{about}</p></figcaption>\n{legend}\
              <div class=\"frame\"><div class=\"y\">{labels_y}</div>\
              <div class=\"plot\" tabindex=\"0\" aria-label=\"{title}: arrow keys read values\">{drawing}{flags}<i class=\"cursor\" hidden></i></div>\
-             <div class=\"x\">{labels_x}</div></div>\n<script type=\"application/json\">{data}</script>\n</figure>\n"
+             <div class=\"x\">{labels_x}</div></div>{names}\n<script type=\"application/json\">{data}</script>\n</figure>\n"
         )
     }
 
@@ -151,7 +153,7 @@ impl Chart {
             Shape::Lines => self.push_curves(&mut out, "line"),
             Shape::Dots => self.push_curves(&mut out, "dots"),
         }
-        for (x, _) in &self.marks {
+        for x in &self.marks {
             let _ = write!(out, "<path class=\"mark\" d=\"M{} 0V{SIDE}\"/>", short(SIDE * self.mark_place(*x)));
         }
         out + "</svg>"
@@ -196,8 +198,13 @@ impl Chart {
 
     fn flags(&self) -> String {
         let flag =
-            |(x, number): &(f64, usize)| format!("<b class=\"flag\" style=\"left:{}%\">{number}</b>", short(100.0 * self.mark_place(*x)));
-        self.marks.iter().map(flag).collect()
+            |(number, x): (usize, &f64)| format!("<b class=\"flag\" style=\"left:{}%\">{number}</b>", short(100.0 * self.mark_place(*x)));
+        (1..).zip(&self.marks).map(flag).collect()
+    }
+
+    fn mark_names(&self) -> String {
+        let items: String = self.mark_names.iter().map(|name| format!("<li>{}</li>", text(name))).collect();
+        if items.is_empty() { items } else { format!("<ol class=\"marks\">{items}</ol>") }
     }
 
     /// What the script reads: places and exact values.
@@ -259,7 +266,8 @@ mod tests {
             unit: Unit::Rate,
             shape,
             groups: vec![Group { x: vec![0.0, 1.0, 2.0, 3.0], series: values.iter().map(series).collect() }],
-            marks: vec![(2.0, 1)],
+            marks: vec![2.0],
+            mark_names: vec!["revoked <1>".to_owned()],
         }
     }
 
@@ -270,6 +278,7 @@ mod tests {
         assert!(html.contains("<path class=\"mark\" d=\"M500 0V1000\"/>") && html.contains("style=\"left:50%\">1</b>"), "{html}");
         assert!(html.contains(r#""series":[[0,4,null,2]]"#) && html.contains(r#""at":[0.125,0.375,0.625,0.875]"#), "{html}");
         assert!(html.contains("<span>&lt;due&gt;</span>") && html.contains("a &amp; b"), "{html}");
+        assert!(html.contains("<ol class=\"marks\"><li>revoked &lt;1&gt;</li></ol>"), "{html}");
     }
 
     #[test]

@@ -6,15 +6,15 @@ use super::chart::{Across, Chart, Group, Series, Shape};
 use super::scale::{Scale, nines};
 use super::thin;
 use super::verdict::percentile;
-use crate::figures::{Unit, count, micros, number};
-use crate::record::{Latency, Record, Second};
+use crate::figures::{Unit, clock, count, micros, number};
+use crate::record::{Latency, Mark, Record, Second};
 
 /// The most statuses with an area of their own; the others share one.
 const MOST_STATUSES: usize = 7;
 /// The colours of areas and statuses, told apart by those who see no red or no green, too.
 const LOOKS: [&str; 8] = ["c1", "c2", "c3", "c4", "c5", "c6", "c7", "c8"];
 /// The most marks that are drawn.
-pub(crate) const MOST_MARKS: usize = 30;
+const MOST_MARKS: usize = 30;
 /// The name of what all other statuses share.
 const OTHERS: &str = "others";
 
@@ -62,10 +62,18 @@ impl<'a> Seconds<'a> {
         Across::Time(self.record.timeline.len() as f64)
     }
 
-    fn marks(&self) -> Vec<(f64, usize)> {
-        let inside = |at: f64| at >= 0.0 && at <= self.record.timeline.len() as f64;
-        let numbered = self.record.marks.iter().take(MOST_MARKS).zip(1..);
-        numbered.filter(|(mark, _)| inside(mark.at)).map(|(mark, number)| (mark.at, number)).collect()
+    /// The marks that a chart shows: the first of those within the run.
+    fn shown_marks(&self) -> impl Iterator<Item = &Mark> {
+        let end = self.record.timeline.len() as f64;
+        self.record.marks.iter().filter(move |mark| (0.0..=end).contains(&mark.at)).take(MOST_MARKS)
+    }
+
+    fn marks(&self) -> Vec<f64> {
+        self.shown_marks().map(|mark| mark.at).collect()
+    }
+
+    fn mark_names(&self) -> Vec<String> {
+        self.shown_marks().map(|mark| format!("{}: {}", clock(mark.at, self.record.seconds), mark.what)).collect()
     }
 
     /// Said of a chart, where seconds were left out.
@@ -98,6 +106,7 @@ fn throughput(record: &Record) -> Option<Chart> {
             seconds.series("failed", "c4", mean(total.failed), |s| Some(s.failed as f64)),
         ]),
         marks: seconds.marks(),
+        mark_names: seconds.mark_names(),
     })
 }
 
@@ -125,6 +134,7 @@ fn latencies(record: &Record) -> Option<Chart> {
         shape: Shape::Lines,
         groups: seconds.group(series.collect()),
         marks: seconds.marks(),
+        mark_names: vec![],
     })
 }
 
@@ -185,6 +195,7 @@ fn distribution(record: &Record) -> Option<Chart> {
         shape: Shape::Lines,
         groups,
         marks: vec![],
+        mark_names: vec![],
     })
 }
 
@@ -228,6 +239,7 @@ fn answers(record: &Record) -> Option<Chart> {
         shape: Shape::Stacked,
         groups: seconds.group(series),
         marks: seconds.marks(),
+        mark_names: vec![],
     })
 }
 
@@ -245,6 +257,7 @@ fn failures(record: &Record) -> Option<Chart> {
         groups: seconds
             .group(vec![seconds.series("failed", "c4", format!("{} in all", count(record.total.failed)), |s| Some(s.failed as f64))]),
         marks: seconds.marks(),
+        mark_names: vec![],
     })
 }
 
@@ -266,6 +279,7 @@ fn processors(record: &Record) -> Option<Chart> {
         shape: Shape::Lines,
         groups: seconds.group(series),
         marks: seconds.marks(),
+        mark_names: vec![],
     })
 }
 
@@ -293,5 +307,6 @@ fn search(record: &Record) -> Option<Chart> {
             series: vec![series("met the objective", "c3", true), series("did not", "c4", false)],
         }],
         marks: vec![],
+        mark_names: vec![],
     })
 }

@@ -17,7 +17,7 @@ pub(crate) mod markup;
 pub(crate) mod page;
 pub(crate) mod scale;
 mod sections;
-mod thin;
+pub(crate) mod thin;
 pub(crate) mod verdict;
 
 #[cfg(test)]
@@ -36,12 +36,7 @@ pub fn html(record: &Record) -> String {
         body += &chart.html();
         body += &sections::steps(record);
     }
-    for chart in charts {
-        body += &chart.html();
-        if chart.id == "throughput" {
-            body += &sections::marks(record);
-        }
-    }
+    charts.iter().for_each(|chart| body += &chart.html());
     body += &sections::tables(record);
     page::page(&record.title, &body)
 }

@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::charts::MOST_MARKS;
 use super::markup::{long_text, text};
 use super::verdict::{Verdict, percentile};
-use crate::figures::{clock, count, duration, micros, number, octets};
+use crate::figures::{count, duration, micros, number, octets};
 use crate::record::{Figures, Process, Record};
 
 /// The most wrong answers that are shown.
@@ -126,15 +125,6 @@ pub(super) fn findings(record: &Record) -> String {
     out + "</section>\n"
 }
 
-/// What the numbers of the marks on the charts mean.
-pub(super) fn marks(record: &Record) -> String {
-    if record.marks.is_empty() {
-        return String::new();
-    }
-    let item = |mark: &crate::record::Mark| format!("<li><span>{}</span> {}</li>", clock(mark.at, record.seconds), text(&mark.what));
-    format!("<ol class=\"marks\">{}</ol>\n", record.marks.iter().take(MOST_MARKS).map(item).collect::<String>())
-}
-
 /// The steps of a search as a table.
 pub(super) fn steps(record: &Record) -> String {
     let Some(search) = &record.search else { return String::new() };
@@ -142,7 +132,7 @@ pub(super) fn steps(record: &Record) -> String {
         let verdict = if step.met { "met" } else { "not met" };
         [number(step.rate), number(step.achieved), micros(step.p99 as f64), count(step.failed), verdict.to_owned()].map(Cell::Plain).into()
     };
-    table("", &["asked for, /s", "answered, /s", "p99", "failed", "objective"], search.steps.iter().map(row))
+    table("Steps", &["asked for, /s", "answered, /s", "p99", "failed", "objective"], search.steps.iter().map(row))
 }
 
 /// What a table says best: kinds of request, statuses, failures, percentiles.
@@ -195,10 +185,7 @@ fn table(title: &str, columns: &[&str], rows: impl Iterator<Item = Vec<Cell>>) -
     if rows.peek().is_none() {
         return String::new();
     }
-    let mut out = "<section class=\"table\">".to_owned();
-    if !title.is_empty() {
-        let _ = write!(out, "<h2>{title}</h2>");
-    }
+    let mut out = format!("<section class=\"table\"><h2>{title}</h2>");
     let head: String = columns.iter().map(|column| format!("<th>{column}</th>")).collect();
     let _ = write!(out, "<div><table><thead><tr>{head}</tr></thead><tbody>");
     for row in rows.by_ref().take(MOST_ROWS) {

@@ -5,10 +5,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Generous, since test machines are shared.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A browser that says nothing at all for so long has got stuck before it opened the page, which happens: another one is started.
+const ATTEMPTS: usize = 4;
+/// One at a time: each of them is many processes.
+static BROWSER: Mutex<()> = Mutex::new(());
 
 /// What a browser made of a page.
 pub struct Rendered {
@@ -20,9 +25,7 @@ pub struct Rendered {
 
 /// Opens a page and gives its elements.
 pub fn render(page: &str) -> Rendered {
-    let directory = tempfile::tempdir().unwrap();
-    let file = write(directory.path(), page);
-    let output = run(Command::new("chromium").args(arguments(directory.path())).arg("--dump-dom").arg(url(&file)));
+    let output = open(page, &["--dump-dom".to_owned()]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     Rendered {
         dom: String::from_utf8(output.stdout).unwrap(),
@@ -32,16 +35,12 @@ pub fn render(page: &str) -> Rendered {
 
 /// Opens a page in a window of this size, and writes what it looks like as PNG.
 pub fn screenshot(page: &str, (width, height): (u32, u32), dark: bool, png: &Path) {
-    let directory = tempfile::tempdir().unwrap();
-    let file = write(directory.path(), page);
     fs::create_dir_all(png.parent().unwrap()).unwrap();
     let _ = fs::remove_file(png);
-    let mut command = Command::new("chromium");
-    command.args(arguments(directory.path())).arg("--hide-scrollbars").arg(format!("--window-size={width},{height}"));
-    if dark {
-        command.arg("--blink-settings=preferredColorScheme=0");
-    }
-    let output = run(command.arg(format!("--screenshot={}", png.display())).arg(url(&file)));
+    let mut arguments =
+        vec!["--hide-scrollbars".to_owned(), format!("--window-size={width},{height}"), format!("--screenshot={}", png.display())];
+    arguments.extend(dark.then(|| "--blink-settings=preferredColorScheme=0".to_owned()));
+    let output = open(page, &arguments);
     let octets = fs::read(png).unwrap_or_else(|e| panic!("{}: {e}: {}", png.display(), String::from_utf8_lossy(&output.stderr)));
     assert!(octets.starts_with(b"\x89PNG"));
 }
@@ -51,14 +50,19 @@ pub fn artefact(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("test-artefacts").join(name)
 }
 
-fn write(directory: &Path, page: &str) -> PathBuf {
-    let file = directory.join("page.html");
-    fs::write(&file, page).unwrap();
-    file
-}
-
-fn url(file: &Path) -> String {
-    format!("file://{}", file.display())
+fn open(page: &str, more: &[String]) -> Output {
+    let _alone = BROWSER.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let attempt = |_| {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("page.html");
+        fs::write(&file, page).unwrap();
+        let mut command = Command::new("chromium");
+        command.args(arguments(directory.path())).args(more).arg(format!("file://{}", file.display()));
+        run(&mut command, directory.path())
+    };
+    let output = (0..ATTEMPTS).find_map(attempt).unwrap_or_else(|| panic!("chromium got stuck {ATTEMPTS} times"));
+    assert!(output.status.success(), "chromium: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    output
 }
 
 fn arguments(directory: &Path) -> Vec<String> {
@@ -79,24 +83,20 @@ fn arguments(directory: &Path) -> Vec<String> {
     fixed.iter().map(|argument| (*argument).to_owned()).chain([profile]).collect()
 }
 
-/// Runs it to its end. Its output goes to files: a pipe that its many processes keep open would never end.
-fn run(command: &mut Command) -> Output {
-    let directory = tempfile::tempdir().unwrap();
-    let (out, err) = (directory.path().join("out"), directory.path().join("err"));
+/// Runs it to its end; nothing where it gets stuck. Its output goes to files: a pipe that its many processes keep open would never end.
+fn run(command: &mut Command, directory: &Path) -> Option<Output> {
+    let (out, err) = (directory.join("out"), directory.join("err"));
     let (stdout, stderr) = (fs::File::create(&out).unwrap(), fs::File::create(&err).unwrap());
-    let spawned = command.env("HOME", directory.path()).stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
+    let spawned = command.env("HOME", directory).stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn();
     let mut child = Guard(spawned.unwrap_or_else(|e| panic!("chromium: {e}: run tests/run, it installs what the tests need")));
     let start = Instant::now();
-    let status = loop {
+    while start.elapsed() < PATIENCE {
         if let Some(status) = child.0.try_wait().unwrap() {
-            break status;
+            return Some(Output { status, stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() });
         }
-        assert!(start.elapsed() < PATIENCE, "chromium is still at work: {}", String::from_utf8_lossy(&fs::read(&err).unwrap()));
         std::thread::sleep(Duration::from_millis(20));
-    };
-    let output = Output { status, stdout: fs::read(out).unwrap(), stderr: fs::read(err).unwrap() };
-    assert!(status.success(), "chromium: {status}: {}", String::from_utf8_lossy(&output.stderr));
-    output
+    }
+    None
 }
 
 struct Guard(Child);
