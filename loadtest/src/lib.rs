@@ -21,6 +21,7 @@
 //! | [`record_file`] | reading that from a file that may be anything |
 //! | [`report`] | a run as one page of HTML |
 //! | [`compare`] | two runs side by side |
+//! | [`plan`] | what a service of a given size needs |
 //! | [`cli`] | the command line: wires everything together |
 
 pub mod cli;
@@ -31,6 +32,7 @@ mod figures;
 pub mod incident;
 pub mod load;
 pub mod measure;
+pub mod plan;
 pub mod process;
 pub mod record;
 pub mod record_file;
