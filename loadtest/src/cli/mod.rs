@@ -1,7 +1,11 @@
 //! The command line: one file a subcommand. Commands wire the parts together; what they do is done elsewhere.
 
+mod compare;
 mod outcome;
+mod output;
+mod plan;
 mod progress;
+mod report;
 mod run;
 mod scenario;
 mod service;
@@ -22,6 +26,9 @@ pub struct Cli {
 enum Command {
     Run(Box<run::Run>),
     Scenario(Box<scenario::Scenario>),
+    Report(report::Report),
+    Compare(compare::Compare),
+    Plan(Box<plan::PlanCommand>),
 }
 
 impl Cli {
@@ -30,6 +37,9 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.run(),
             Command::Scenario(scenario) => scenario.run(),
+            Command::Report(report) => report.run(),
+            Command::Compare(compare) => compare.run(),
+            Command::Plan(plan) => plan.run(),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What becomes of a measurement: how it is shown while it runs, and where its record goes.
 
-use std::fs;
-use std::io::{self, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
-use super::summary;
+use super::{output, summary};
 use crate::measure::{failures, is_unreachable};
 use crate::record::Record;
+use crate::report;
 use crate::shape::Settings;
 
 /// How and where to tell.
@@ -23,6 +23,9 @@ pub(super) struct Outcome {
     /// Write the record of the run to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write the report of the run, one page of HTML, to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
     /// Process of the server on this machine, whose CPU time and memory are recorded, with those of its children
     #[arg(long, value_name = "PID")]
     pub(super) server_pid: Option<u32>,
@@ -49,20 +52,19 @@ impl Outcome {
         }
     }
 
-    /// Prints a summary and writes the record.
+    /// Prints a summary, and writes the record and the report.
     ///
     /// # Errors
     ///
     /// Besides a file that cannot be written: wrong answers, and no answer at all. The record is written all the same.
     pub(super) fn tell(&self, record: &Record) -> Result<()> {
         if let Some(path) = &self.json {
-            write_whole(path, &serde_json::to_vec_pretty(record)?).with_context(|| format!("--json: {}", path.display()))?;
+            output::write_whole(path, &serde_json::to_vec_pretty(record)?).with_context(|| format!("--json: {}", path.display()))?;
         }
-        let mut out = io::stdout().lock();
-        match write!(out, "{}", summary::of(record)).and_then(|()| out.flush()) {
-            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => {}
-            done => done.context("standard output")?,
+        if let Some(path) = &self.html {
+            output::write_whole(path, report::html(record).as_bytes()).with_context(|| format!("--html: {}", path.display()))?;
         }
+        output::print(&summary::of(record))?;
         if record.truth.wrong > 0 {
             bail!("{} of {} answers that were checked are wrong", record.truth.wrong, record.truth.checked);
         }
@@ -71,15 +73,4 @@ impl Outcome {
         }
         Ok(())
     }
-}
-
-/// Writes a file beside the one with that name, which it then replaces: nobody finds half of it.
-fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("wanted the name of a file"))?;
-    let mut part = name.to_owned();
-    part.push(".part");
-    let beside = path.with_file_name(part);
-    fs::write(&beside, octets).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
-        let _ = fs::remove_file(&beside);
-    })
 }
