@@ -5,23 +5,29 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustls::{ClientConnection, StreamOwned};
 
 use crate::endpoint::Endpoint;
 use crate::load::{Reader, Said};
-use crate::targets::{Document, Parts, RequestId, Targets};
+use crate::targets::{Document, Parts, Picker, RequestId, Targets};
 use crate::truth::headers::Fields;
 
 /// How long it waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Requests that are sent at once.
 const BATCH: usize = 32;
+/// How long the first answer is waited for.
+const KNOCK: Duration = Duration::from_secs(2);
 
 /// A connection, made anew whenever the server has closed it.
-#[derive(Debug)]
 pub struct Client<'a> {
     endpoint: &'a Endpoint,
-    stream: Option<TcpStream>,
+    stream: Option<Box<dyn Duplex>>,
+    patience: Duration,
 }
+
+trait Duplex: Read + Write + Send {}
+impl<S: Read + Write + Send> Duplex for S {}
 
 struct Answer {
     status: u16,
@@ -32,16 +38,22 @@ struct Answer {
 impl<'a> Client<'a> {
     /// Not connected yet.
     pub fn new(endpoint: &'a Endpoint) -> Client<'a> {
-        Client { endpoint, stream: None }
+        Client { endpoint, stream: None, patience: PATIENCE }
     }
 
-    /// Connects, to see whether anybody is there.
+    /// Asks one question, to see whether anybody is there. What is answered, and whether, is left to the load: a connection without a question would end
+    /// `openssl ocsp`.
     ///
     /// # Errors
     ///
-    /// The reason why not, with the address.
-    pub fn knock(&mut self) -> Result<()> {
-        self.connect().map(|_| ())
+    /// The reason why there is no connection, with the address.
+    pub fn knock(&mut self, targets: &Targets) -> Result<()> {
+        self.patience = KNOCK;
+        let stream = self.connect()?;
+        let mut out = Vec::new();
+        write(&mut out, &targets.parts(Picker::new(targets, 0, 1).pick()), &self.endpoint.host);
+        let _ = self.exchange(stream, &out, 1);
+        Ok(())
     }
 
     /// Fetches a CRL.
@@ -83,17 +95,19 @@ impl<'a> Client<'a> {
         let mut out = Vec::new();
         requests.iter().for_each(|parts| write(&mut out, parts, &self.endpoint.host));
         let was_open = self.stream.is_some();
-        let answers = self.exchange(&out, requests.len());
-        match answers {
+        let stream = self.connect()?;
+        match self.exchange(stream, &out, requests.len()) {
             // It may have been closed since the last answer.
-            Err(_) if was_open => self.exchange(&out, requests.len()),
+            Err(_) if was_open => {
+                let stream = self.connect()?;
+                self.exchange(stream, &out, requests.len())
+            }
             answers => answers,
         }
     }
 
-    fn exchange(&mut self, out: &[u8], count: usize) -> Result<Vec<Answer>> {
+    fn exchange(&mut self, mut stream: Box<dyn Duplex>, out: &[u8], count: usize) -> Result<Vec<Answer>> {
         let address = self.endpoint.address;
-        let mut stream = self.connect()?;
         stream.write_all(out).with_context(|| format!("asking {address}"))?;
         let (mut answers, mut reader, mut buffer) = (Vec::new(), Reader::default(), vec![0; 64 << 10]);
         loop {
@@ -122,7 +136,7 @@ impl<'a> Client<'a> {
     }
 
     /// Takes the open connection, or makes one.
-    fn connect(&mut self) -> Result<TcpStream> {
+    fn connect(&mut self) -> Result<Box<dyn Duplex>> {
         if let Some(stream) = self.stream.take() {
             return Ok(stream);
         }
@@ -130,9 +144,11 @@ impl<'a> Client<'a> {
         let stream =
             TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("{}: connecting to {address}", self.endpoint.url))?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(stream)
+        stream.set_read_timeout(Some(self.patience))?;
+        stream.set_write_timeout(Some(self.patience))?;
+        let Some(tls) = &self.endpoint.tls else { return Ok(Box::new(stream)) };
+        let connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).context("TLS")?;
+        Ok(Box::new(StreamOwned::new(connection, stream)))
     }
 }
 

@@ -1,10 +1,16 @@
 //! Where the service is: its URL, taken apart and resolved.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use http::Uri;
 use http::uri::Scheme;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+
+use crate::load::tls::client;
 
 /// A service that can be connected to.
 #[derive(Clone, Debug)]
@@ -17,17 +23,26 @@ pub struct Endpoint {
     pub host: String,
     /// Its path, without a slash at the end.
     pub base: String,
-    /// The name in the server's certificate, where TLS is spoken.
-    pub tls_name: Option<String>,
+    /// What TLS is spoken with, where it is.
+    pub tls: Option<Tls>,
+}
+
+/// TLS towards a service.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// The certificates that are trusted.
+    pub config: Arc<ClientConfig>,
+    /// The name in the server's certificate.
+    pub name: ServerName<'static>,
 }
 
 impl Endpoint {
-    /// Takes a URL apart and resolves its name.
+    /// Takes a URL apart and resolves its name. `trusted` is a file with the certificates that are trusted for https.
     ///
     /// # Errors
     ///
     /// What is not an http or https URL, and a name without an address.
-    pub fn resolve(url: &str) -> Result<Endpoint> {
+    pub fn resolve(url: &str, trusted: Option<&Path>) -> Result<Endpoint> {
         let wanted = "wanted http://HOST:PORT or https://HOST:PORT, with a path where the service has one";
         let shown: String = url.chars().take(200).collect();
         let uri: Uri = url.parse().with_context(|| format!("URL: found '{shown}', {wanted}"))?;
@@ -44,7 +59,14 @@ impl Endpoint {
         let mut addresses = (name, port).to_socket_addrs().with_context(|| format!("URL: {shown}: resolving '{name}'"))?;
         let address = addresses.next().with_context(|| format!("URL: {shown}: '{name}' has no address"))?;
         let base = uri.path().trim_end_matches('/').to_owned();
-        Ok(Endpoint { url: url.to_owned(), address, host: authority.to_string(), base, tls_name: tls.then(|| name.to_owned()) })
+        let tls = match (tls, trusted) {
+            (false, _) => None,
+            (true, None) => bail!("URL: {shown}: wanted --tls-ca, to know which certificates are trusted"),
+            (true, Some(file)) => {
+                Some(Tls { config: client(file)?, name: ServerName::try_from(name.to_owned()).context("URL: the name of the host")? })
+            }
+        };
+        Ok(Endpoint { url: url.to_owned(), address, host: authority.to_string(), base, tls })
     }
 }
 
@@ -54,19 +76,28 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart() {
-        let endpoint = Endpoint::resolve("http://127.0.0.1:2560/ocsp/issuing/").unwrap();
+        let endpoint = Endpoint::resolve("http://127.0.0.1:2560/ocsp/issuing/", None).unwrap();
         assert_eq!(
             (endpoint.address, &endpoint.host[..], &endpoint.base[..]),
             (([127, 0, 0, 1], 2560).into(), "127.0.0.1:2560", "/ocsp/issuing")
         );
-        let endpoint = Endpoint::resolve("https://[::1]").unwrap();
-        assert_eq!((endpoint.address.port(), endpoint.tls_name.as_deref(), &endpoint.base[..]), (443, Some("::1"), ""));
+        let endpoint = Endpoint::resolve("http://[::1]", None).unwrap();
+        assert_eq!((endpoint.address, &endpoint.base[..]), ((std::net::Ipv6Addr::LOCALHOST, 80).into(), ""));
     }
 
     #[test]
     fn other_urls_are_refused() {
-        for url in ["127.0.0.1:80", "ftp://x", "/ocsp", "", "http://a@127.0.0.1", "http://127.0.0.1/?x", "http://127.0.0.1:99999"] {
-            let message = format!("{:#}", Endpoint::resolve(url).unwrap_err());
+        for url in [
+            "127.0.0.1:80",
+            "ftp://x",
+            "/ocsp",
+            "",
+            "http://a@127.0.0.1",
+            "http://127.0.0.1/?x",
+            "http://127.0.0.1:99999",
+            "https://127.0.0.1",
+        ] {
+            let message = format!("{:#}", Endpoint::resolve(url, None).unwrap_err());
             assert!(message.starts_with("URL: "), "{message}");
         }
     }

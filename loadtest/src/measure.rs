@@ -53,7 +53,7 @@ impl Measurement {
 
     /// The same, with something going on beside it.
     pub fn run_beside(&self, beside: Option<&Beside<'_>>, told: &mut dyn FnMut(&Second)) -> Result<Record> {
-        Client::new(&self.endpoint).knock()?;
+        Client::new(&self.endpoint).knock(&self.targets)?;
         let (samples, to_check) = Samples::new(self.settings.check);
         let standard = Standard { endpoint: &self.endpoint, targets: &self.targets, issuer: self.issuer.as_ref(), headers: self.headers };
         let halt = AtomicBool::new(false);
@@ -148,7 +148,7 @@ impl Measurement {
         if settings.slow_clients > 0 {
             description.push(format!("{} slow clients beside", settings.slow_clients));
         }
-        let tls = if self.endpoint.tls_name.is_some() { " over TLS" } else { "" };
+        let tls = if self.endpoint.tls.is_some() { " over TLS" } else { "" };
         Load {
             url: self.endpoint.url.clone(),
             model: if settings.rate.is_some() { "open" } else { "closed" }.to_owned(),

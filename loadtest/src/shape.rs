@@ -191,6 +191,11 @@ fn bounded(name: &str, found: u32, least: i64, greatest: i64) -> Result<u32, Str
 }
 
 impl Settings {
+    /// How many of the connections a thread has.
+    pub fn connections_of(&self, thread: u32) -> u32 {
+        self.connections / self.threads + u32::from(thread < self.connections % self.threads)
+    }
+
     /// How HTTP is spoken, in words, as a record says it.
     pub fn protocol_name(&self) -> String {
         match (self.protocol, self.reuse, self.depth) {

@@ -30,13 +30,16 @@ pub(super) struct Service {
     /// Path of a CRL on the service, such as /crl/issuing.crl; may be given again
     #[arg(long, value_name = "PATH")]
     crl: Vec<String>,
+    /// Certificates that are trusted for https, in PEM
+    #[arg(long, value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
 }
 
 impl Service {
     /// Reads what is named, fetches the CRLs, and puts a measurement together.
     pub(super) fn measurement(&self, shape: &Shape, title: Option<String>, server: Option<u32>) -> Result<Measurement> {
         let settings = shape.settle().map_err(anyhow::Error::msg)?;
-        let endpoint = Endpoint::resolve(&self.url)?;
+        let endpoint = Endpoint::resolve(&self.url, self.tls_ca.as_deref())?;
         let issuer = self.issuer.as_deref().map(Certificate::read).transpose()?;
         let questions = self.questions(shape, issuer.as_ref())?;
         let documents = self.documents(&endpoint)?;

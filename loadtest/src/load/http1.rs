@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::event::Event;
-use mio::{Events, Poll, Token};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
 
 use super::answer::Said;
 use super::connection::{Connection, Phase, Sent};
@@ -13,14 +15,12 @@ use super::reader::Reply;
 use super::supply::{Due, Supply};
 use super::tally::{Answered, Failure, Tally, Totals};
 use super::timer::Timer;
-use super::{Clock, Job};
+use super::{Clock, Job, TICK};
 use crate::shape::Reuse;
 use crate::targets::{Parts, Picker};
 use crate::truth::Samples;
 
 const TIMER: Token = Token(usize::MAX);
-/// How often time-outs are looked for, and the longest wait.
-const TICK: Duration = Duration::from_millis(20);
 /// How long a server may take to close a connection that it will not use any more.
 const CLOSING_NANOSECONDS: u64 = 1_000_000_000;
 /// How long a connection that could not be made is not tried again.
@@ -50,19 +50,14 @@ struct Driver<'a> {
     dirty: Vec<usize>,
     in_flight: usize,
     scratch: Box<[u8]>,
-    /// What each GET ends with, up to the fields of its own; and what each POST has before its length.
-    tail: Vec<u8>,
-    post_fields: Vec<u8>,
+    fields: Fields,
 }
 
 impl<'a> Driver<'a> {
     fn new(job: &'a Job<'a>, thread: u32, tally: Tally, samples: Samples) -> io::Result<Driver<'a>> {
         let (settings, poll) = (job.settings, Poll::new()?);
-        let timer = Timer::new(poll.registry(), TIMER)?;
-        let share = settings.connections / settings.threads + u32::from(thread < settings.connections % settings.threads);
-        let close = if settings.reuse == Reuse::New { "Connection: close\r\n" } else { "" };
-        let tail = format!(" HTTP/1.1\r\nHost: {}\r\n{close}", job.endpoint.host).into_bytes();
-        let post_fields = b"Content-Type: application/ocsp-request\r\nContent-Length: ".to_vec();
+        let timer = Timer::new()?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let supply = Supply::new(settings, Picker::new(job.targets, thread, settings.threads), thread);
         let mut driver = Driver {
             job,
@@ -72,13 +67,12 @@ impl<'a> Driver<'a> {
             supply,
             tally,
             samples,
-            connections: (0..share).map(|_| Connection::default()).collect(),
+            connections: (0..settings.connections_of(thread)).map(|_| Connection::default()).collect(),
             free: VecDeque::new(),
             dirty: Vec::new(),
             in_flight: 0,
             scratch: vec![0; SCRATCH_BYTES].into(),
-            tail,
-            post_fields,
+            fields: Fields::of(job),
         };
         (0..driver.connections.len()).for_each(|index| driver.list(index));
         Ok(driver)
@@ -159,7 +153,7 @@ impl<'a> Driver<'a> {
             return self.tally.failed(due.id.kind, Failure::Connect);
         }
         let parts = self.job.targets.parts(due.id);
-        write_request(&mut connection.out, &parts, &self.tail, &self.post_fields);
+        write_request(&mut connection.out, &parts, &self.fields);
         if connection.phase == Phase::Open && !std::mem::replace(&mut connection.is_dirty, true) {
             self.dirty.push(index);
         }
@@ -358,15 +352,29 @@ fn settle(job: &Job<'_>, tally: &mut Tally, samples: &mut Samples, sent: &Sent, 
     }
 }
 
+/// What the requests of a load have in common.
+pub(super) struct Fields {
+    /// The rest of the request line, and the header fields of each.
+    common: Vec<u8>,
+}
+
+impl Fields {
+    /// Those of a load.
+    pub(super) fn of(job: &Job<'_>) -> Fields {
+        let close = if job.settings.reuse == Reuse::New { "Connection: close\r\n" } else { "" };
+        Fields { common: format!(" HTTP/1.1\r\nHost: {}\r\n{close}", job.endpoint.host).into_bytes() }
+    }
+}
+
 /// Appends a request as it goes over the wire.
 #[inline]
-fn write_request(out: &mut Vec<u8>, parts: &Parts<'_>, tail: &[u8], post_fields: &[u8]) {
+pub(super) fn write_request(out: &mut Vec<u8>, parts: &Parts<'_>, fields: &Fields) {
     out.extend_from_slice(if parts.body.is_some() { b"POST " } else { b"GET " });
     out.extend_from_slice(parts.path);
-    out.extend_from_slice(tail);
+    out.extend_from_slice(&fields.common);
     out.extend_from_slice(parts.header);
     if let Some(body) = parts.body {
-        out.extend_from_slice(post_fields);
+        out.extend_from_slice(b"Content-Type: application/ocsp-request\r\nContent-Length: ");
         // Writing to a Vec does not fail.
         let _ = write!(out, "{}\r\n", body.len());
     }
@@ -381,9 +389,9 @@ mod tests {
     #[test]
     fn o12_requests_go_over_the_wire_as_http_wants_them() {
         let mut out = Vec::new();
-        let (tail, fields) = (b" HTTP/1.1\r\nHost: h\r\n", b"Content-Type: application/ocsp-request\r\nContent-Length: ");
-        write_request(&mut out, &Parts { path: b"/a.crl", header: b"Range: bytes=0-1\r\n", body: None }, tail, fields);
-        write_request(&mut out, &Parts { path: b"/", header: b"", body: Some(b"\x30\x00") }, tail, fields);
+        let fields = Fields { common: b" HTTP/1.1\r\nHost: h\r\n".to_vec() };
+        write_request(&mut out, &Parts { path: b"/a.crl", header: b"Range: bytes=0-1\r\n", body: None }, &fields);
+        write_request(&mut out, &Parts { path: b"/", header: b"", body: Some(b"\x30\x00") }, &fields);
         let wanted = "GET /a.crl HTTP/1.1\r\nHost: h\r\nRange: bytes=0-1\r\n\r\n\
             POST / HTTP/1.1\r\nHost: h\r\nContent-Type: application/ocsp-request\r\nContent-Length: 2\r\n\r\n0\0";
         assert_eq!(String::from_utf8(out).unwrap(), wanted);

@@ -4,15 +4,18 @@ mod answer;
 mod arrivals;
 mod connection;
 mod http1;
+mod lane;
 mod reader;
 mod supply;
 mod tally;
 mod timer;
+pub mod tls;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -23,10 +26,13 @@ pub use tally::{Failure, KindTally, SecondTally, Times, Totals};
 use crate::endpoint::Endpoint;
 use crate::process::Watch;
 use crate::record::{Process, Second};
-use crate::shape::Settings;
+use crate::shape::{Protocol, Settings};
 use crate::targets::Targets;
 use crate::truth::Samples;
 use tally::Tally;
+
+/// How often time-outs are looked for and seconds handed on, and the longest wait.
+const TICK: Duration = Duration::from_millis(20);
 
 /// Nanoseconds since the start of a load.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +109,9 @@ pub fn run(job: &Job<'_>, server: Option<u32>, samples: &Samples, told: &mut dyn
     let totals = std::thread::scope(|scope| {
         let spawn = |thread| {
             let (tally, samples) = (Tally::new(sender.clone()), samples.clone());
-            let run = move || http1::drive(job, thread, tally, samples);
+            let is_plain = job.settings.protocol == Protocol::Http1 && job.endpoint.tls.is_none();
+            let drive = if is_plain { http1::drive } else { lane::drive };
+            let run = move || drive(job, thread, tally, samples);
             std::thread::Builder::new().name(format!("load-{thread}")).spawn_scoped(scope, run)
         };
         let threads = (0..job.settings.threads).map(spawn).collect::<std::io::Result<Vec<_>>>();

@@ -82,6 +82,11 @@ impl<'a> Supply<'a> {
         Due { id, at, checked: self.picker.chance(self.check) }
     }
 
+    /// How many requests are due and wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.backlog.len()
+    }
+
     /// Takes a request back that could not be sent after all: it is the next one.
     pub(super) fn take_back(&mut self, due: Due) {
         self.backlog.push_front(due);

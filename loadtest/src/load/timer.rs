@@ -1,11 +1,9 @@
 //! Waking the event loop at a moment between two milliseconds, which is finer than the time-out of epoll.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use mio::unix::SourceFd;
-use mio::{Interest, Registry, Token};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime};
 
 /// A timer of the kernel (timerfd).
@@ -13,11 +11,9 @@ use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, 
 pub(super) struct Timer(OwnedFd);
 
 impl Timer {
-    /// One that is not set, known to an event loop as `token`.
-    pub(super) fn new(registry: &Registry, token: Token) -> io::Result<Timer> {
-        let descriptor = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-        registry.register(&mut SourceFd(&descriptor.as_raw_fd()), token, Interest::READABLE)?;
-        Ok(Timer(descriptor))
+    /// One that is not set. An event loop must watch it for edges.
+    pub(super) fn new() -> io::Result<Timer> {
+        Ok(Timer(timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?))
     }
 
     /// Wakes the loop after `delay`, instead of when it was set to before. It need not be read: setting it again does.
@@ -28,5 +24,11 @@ impl Timer {
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
         timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once)?;
         Ok(())
+    }
+}
+
+impl AsRawFd for Timer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
     }
 }
