@@ -1,0 +1,177 @@
+//! The same load against responders that other people wrote: `openssl ocsp` (HTTP/1.0, one connection at a time), cfssl, and nginx for CRLs.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{Guard, PATIENCE, free_port, loadtest, record, succeed, tool};
+use kakunin_loadtest::record::Record;
+
+/// A CA of `openssl ca`, with a certificate that is good and one that is revoked, and its CRL.
+struct Authority(tempfile::TempDir);
+
+impl Authority {
+    fn new() -> Authority {
+        let authority = Authority(tempfile::tempdir().unwrap());
+        let index = "V\t491231235959Z\t\t01\tunknown\t/CN=good\nR\t491231235959Z\t251101000000Z,keyCompromise\t02\tunknown\t/CN=revoked\n";
+        std::fs::write(authority.path("index.txt"), index).unwrap();
+        std::fs::write(authority.path("crlnumber"), "01\n").unwrap();
+        std::fs::write(
+            authority.path("ca.cnf"),
+            "[ca]\ndefault_ca = x\n[x]\ndatabase = index.txt\ncrlnumber = crlnumber\ndefault_md = sha256\n",
+        )
+        .unwrap();
+        std::fs::write(authority.path("list"), "{\"serial\":\"01\",\"status\":\"good\"}\n{\"serial\":\"02\",\"status\":\"revoked\"}\n")
+            .unwrap();
+        let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "ca.key", "-out", "ca.pem"];
+        authority.openssl(&[&["req", "-x509", "-subj", "/CN=Test CA", "-days", "2"], &key[..]].concat());
+        authority
+            .openssl(&["ca", "-config", "ca.cnf", "-gencrl", "-crldays", "2", "-cert", "ca.pem", "-keyfile", "ca.key", "-out", "crl.pem"]);
+        authority.openssl(&["crl", "-in", "crl.pem", "-outform", "DER", "-out", "ca.crl"]);
+        authority
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn openssl(&self, arguments: &[&str]) {
+        succeed(tool("openssl").args(arguments).current_dir(self.0.path()));
+    }
+
+    fn start(&self, program: &str, arguments: &[&str], port: u16) -> Guard {
+        let mut command = tool(program);
+        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = Guard(command.spawn().unwrap());
+        let end = Instant::now() + PATIENCE;
+        while !is_listening(port) {
+            assert!(Instant::now() < end, "{program} does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        process
+    }
+
+    fn load(&self, port: u16, options: &[&str]) -> Record {
+        self.load_at(&format!("http://127.0.0.1:{port}"), options)
+    }
+
+    fn load_at(&self, url: &str, options: &[&str]) -> Record {
+        let json = self.path("record.json");
+        let mut command = loadtest(["run", url, "--issuer"]);
+        command.arg(self.path("ca.pem")).arg("--json").arg(&json).args(["--check", "all", "--timeout", "60s"]).args(options);
+        succeed(&mut command);
+        record(&json)
+    }
+
+    fn list(&self) -> String {
+        self.path("list").display().to_string()
+    }
+}
+
+/// Whether somebody listens there. To connect and to ask nothing would end `openssl ocsp`.
+fn is_listening(port: u16) -> bool {
+    let listens = |line: &str| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        fields.len() > 3 && fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "0A"
+    };
+    ["/proc/net/tcp", "/proc/net/tcp6"].iter().any(|file| std::fs::read_to_string(file).unwrap_or_default().lines().any(listens))
+}
+
+fn all_is_well(record: &Record, due: u64) {
+    assert_eq!((record.total.due, record.total.answered, record.truth.checked, record.truth.wrong), (due, due, due, 0), "{record:?}");
+}
+
+#[test]
+fn openssl_ocsp_is_loaded_and_its_answers_are_right() {
+    let (authority, port) = (Authority::new(), free_port());
+    let of = port.to_string();
+    let arguments = ["ocsp", "-index", "index.txt", "-port", &of, "-rsigner", "ca.pem", "-rkey", "ca.key", "-CA", "ca.pem", "-ndays", "1"];
+    let _process = authority.start("openssl", &arguments, port);
+    // It serves one connection at a time, and answers without what caches need.
+    let record = authority.load(
+        port,
+        &["--serials", &authority.list(), "--headers", "basic", "--mix", "get=1,post=1", "--requests", "100", "--connections", "4"],
+    );
+    all_is_well(&record, 100);
+    assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["good", "revoked"]);
+}
+
+#[test]
+fn nginx_serves_crls_and_its_answers_are_right() {
+    let (authority, port) = (Authority::new(), free_port());
+    nginx_configuration(authority.0.path(), &format!("listen 127.0.0.1:{port};"));
+    let directory = authority.0.path().display().to_string();
+    let _process = authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port);
+    let options = [
+        "--crl",
+        "/ca.crl",
+        "--mix",
+        "crl=1,crl-conditional=1,crl-range=1",
+        "--headers",
+        "basic",
+        "--requests",
+        "300",
+        "--connections",
+        "4",
+    ];
+    let record = authority.load(port, &options);
+    all_is_well(&record, 300);
+    assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["206", "304", "crl"]);
+}
+
+#[test]
+fn nginx_is_loaded_over_tls_by_http_1_and_http_2() {
+    let (authority, port) = (Authority::new(), free_port());
+    let request = ["req", "-subj", "/CN=server", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "tls.key"];
+    authority.openssl(&[&request[..], &["-out", "tls.csr"]].concat());
+    std::fs::write(authority.path("san"), "subjectAltName = IP:127.0.0.1\n").unwrap();
+    let sign = ["x509", "-req", "-days", "1", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+    authority.openssl(&[&sign[..], &["-extfile", "san", "-out", "tls.pem"]].concat());
+    let directory = authority.0.path().display().to_string();
+    let listen =
+        format!("listen 127.0.0.1:{port} ssl http2; ssl_certificate {directory}/tls.pem; ssl_certificate_key {directory}/tls.key;");
+    nginx_configuration(authority.0.path(), &listen);
+    let _process = authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port);
+    let trusted = authority.path("ca.pem").display().to_string();
+    let crl = [
+        "--tls-ca",
+        &trusted,
+        "--crl",
+        "/ca.crl",
+        "--mix",
+        "crl=1,crl-conditional=1,crl-range=1",
+        "--headers",
+        "basic",
+        "--requests",
+        "200",
+    ];
+    for (options, protocol) in [
+        (&["--protocol", "http1"][..], "http/1.1 over TLS"),
+        (&["--reuse", "new", "--rate", "500"], "http/1.1 new connections over TLS"),
+        (&["--protocol", "http2", "--connections", "2"], "h2, 16 at once over TLS"),
+    ] {
+        let record = authority.load_at(&format!("https://127.0.0.1:{port}"), &[&crl[..], options].concat());
+        all_is_well(&record, 200);
+        assert_eq!(record.load.protocol, protocol);
+        assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["206", "304", "crl"]);
+    }
+}
+
+fn nginx_configuration(directory: &Path, listen: &str) {
+    let root = directory.display();
+    let text = format!(
+        "pid {root}/nginx.pid;\nerror_log {root}/error.log;\nevents {{}}\nhttp {{\n  access_log off;\n  client_body_temp_path {root}/a;\n  \
+        proxy_temp_path {root}/b;\n  fastcgi_temp_path {root}/c;\n  uwsgi_temp_path {root}/d;\n  scgi_temp_path {root}/e;\n  \
+        types {{ application/pkix-crl crl; }}\n  server {{ {listen} root {root}; }}\n}}\n"
+    );
+    std::fs::write(directory.join("nginx.conf"), text).unwrap();
+    // Its workers may run as another user.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(directory, open).unwrap();
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(directory.join("ca.crl"), readable).unwrap();
+}
