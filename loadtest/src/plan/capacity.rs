@@ -20,7 +20,7 @@ pub(super) fn sections(input: &Input) -> Vec<Section> {
 
 /// Octets of a response in a pack of so many certificates, of which this part is revoked.
 pub fn packed_response(algorithm: KeyAlgorithm, slot: f64, revoked: f64) -> f64 {
-    packed(algorithm, slot, revoked).value()
+    packed(algorithm, slot, 1.0, revoked).value()
 }
 
 /// Octets of a response's body: a good status, a SHA-1 CertID, a delegated responder.
@@ -33,12 +33,14 @@ pub fn crl_octets(algorithm: KeyAlgorithm, entries: f64) -> f64 {
     crl(algorithm, term("entries", Unit::Count, entries)).value()
 }
 
-fn packed(algorithm: KeyAlgorithm, slot: f64, revoked: f64) -> Formula {
+fn packed(algorithm: KeyAlgorithm, slot: f64, signings: f64, revoked: f64) -> Formula {
     let places = 2f64.powf((slot / 2.0).max(1.0).log2().floor() + 1.0);
     term("serial", Unit::Octets, SERIAL)
         + term("mark", Unit::Octets, RECORD_MARK)
         + term("signature", Unit::Octets, algorithm.packed_signature())
-        + (term("header", Unit::Octets, PACK_HEADER) + term("directory", Unit::Octets, places * DIRECTORY_PLACE))
+        + (term("header", Unit::Octets, PACK_HEADER)
+            + term("signing", Unit::Octets, PACK_SIGNING) * term("signings", Unit::Count, signings)
+            + term("directory", Unit::Octets, places * DIRECTORY_PLACE))
             / term("certificates of a slot", Unit::Count, slot)
         + term("revocation", Unit::Octets, PACK_REVOCATION) * term("revoked", Unit::Part, revoked)
 }
@@ -61,6 +63,16 @@ fn slot(input: &Input) -> f64 {
     input.certificates / 2f64.powf(bits)
 }
 
+/// Turns of a slot in a refresh interval: at each, a part of its responses is signed, and the pack written.
+fn turns(input: &Input) -> f64 {
+    (TURNS / (input.certificates / slot(input))).clamp(1.0, SLOT_TURNS)
+}
+
+/// Octets of a response in a pack that has been refreshed at each of its turns.
+fn packed_at(input: &Input) -> Formula {
+    packed(input.key_algorithm, slot(input), turns(input).min(slot(input)), input.revoked)
+}
+
 fn certificates(input: &Input) -> Formula {
     term("certificates", Unit::Count, input.certificates)
 }
@@ -74,8 +86,7 @@ fn day() -> Formula {
 }
 
 fn memory(input: &Input, crls: &Figure) -> Vec<Figure> {
-    let packed =
-        packed(input.key_algorithm, slot(input), input.revoked).figure("pack-octets-per-response", "a response in its pack", Unit::Octets);
+    let packed = packed_at(input).figure("pack-octets-per-response", "a response in its pack", Unit::Octets);
     let each =
         (packed.term() * term("overhead", Unit::Part, MEMORY_OVERHEAD)).figure("memory-per-response", "a response in memory", Unit::Octets);
     let responses = (certificates(input) * hashes(input) * each.term()).figure("memory-responses", "all responses", Unit::Octets);
@@ -117,13 +128,14 @@ fn signatures(input: &Input) -> Vec<Figure> {
     vec![issued, refreshed, new, steady, worst, capacity, busy, all, mass, pause]
 }
 
-/// Slots are signed whole, so a minute has one slot more than its share at worst; arrivals of a minute scatter by their root; and all CRLs may be due.
+/// Slots have turns, so a minute has one turn more than its share at worst; arrivals of a minute scatter by their root; and all CRLs may be due.
 fn worst_minute(input: &Input, refreshed: &Figure, new: &Figure) -> Figure {
     let minute = || term("a minute", Unit::Seconds, 60.0);
-    let slot = term("certificates of a slot", Unit::Count, slot(input)) * hashes(input);
+    let turn =
+        term("certificates of a slot", Unit::Count, slot(input)) / term("turns of a slot", Unit::Count, turns(input)) * hashes(input);
     let arrivals = new.term() * minute();
     let crls = term("CRLs", Unit::Count, input.crl_partitions + 1.0);
-    let sum = refreshed.term() * minute() + slot + arrivals.clone() + constant(3.0) * arrivals.root() + crls;
+    let sum = refreshed.term() * minute() + turn + arrivals.clone() + constant(3.0) * arrivals.root() + crls;
     (sum / minute()).figure("signatures-worst-minute", "worst minute", Unit::PerSecond)
 }
 
@@ -166,7 +178,7 @@ fn partitions_for(algorithm: KeyAlgorithm, entries: Formula) -> Formula {
 }
 
 fn registry(input: &Input, crls: &Figure) -> Vec<Figure> {
-    let packed = || term("a response in its pack", Unit::Octets, packed_response(input.key_algorithm, slot(input), input.revoked));
+    let packed = || term("a response in its pack", Unit::Octets, packed_at(input).value());
     let pages = || term("pages", Unit::Part, PAGE_OVERHEAD);
     let writes = || term("log and file", Unit::Count, WRITES);
     let packs = (certificates(input) * hashes(input) * packed() * pages()).figure("registry-packs", "packs", Unit::Octets);
@@ -180,11 +192,8 @@ fn registry(input: &Input, crls: &Figure) -> Vec<Figure> {
         Unit::Octets,
     );
     let file = (packs.term() + rows.term() + kept.term()).figure("registry-octets", "the whole registry", Unit::Octets);
-    let refreshed = (packs.term() * writes() * day() / term("refresh", Unit::Seconds, input.refresh)).figure(
-        "registry-writes-refresh",
-        "written by the refresh",
-        Unit::OctetsPerDay,
-    );
+    let refreshes = term("turns of a slot", Unit::Count, turns(input)) * day() / term("refresh", Unit::Seconds, input.refresh);
+    let refreshed = (packs.term() * writes() * refreshes).figure("registry-writes-refresh", "written by the refresh", Unit::OctetsPerDay);
     // A pack is written whole for one new response in it.
     let changes = term("issued and revoked", Unit::PerDay, input.certificates / input.lifetime * 86_400.0 * (1.0 + input.revoked));
     let changed = (changes * hashes(input) * term("certificates of a slot", Unit::Count, slot(input)) * packed() * writes()).figure(

@@ -62,8 +62,14 @@ impl KeyAlgorithm {
 pub const SERIAL: f64 = 16.0;
 /// Octets of a pack's record beside serial and signature: the mark (`src/pack/layout.rs`).
 pub const RECORD_MARK: f64 = 1.0;
-/// Octets of a pack's header and of its one signing after a refresh (`src/pack/layout.rs`).
-pub const PACK_HEADER: f64 = 64.0 + 24.0;
+/// Octets of a pack's header (`src/pack/layout.rs`).
+pub const PACK_HEADER: f64 = 64.0;
+/// Octets of each signing in it: one for each turn of the slot (`src/pack/layout.rs`).
+pub const PACK_SIGNING: f64 = 24.0;
+/// Turns that all slots together have in a refresh interval, at least (`src/signing/schedule.rs`).
+pub const TURNS: f64 = 32_768.0;
+/// Turns of one slot, at most (`src/signing/schedule.rs`).
+pub const SLOT_TURNS: f64 = 32.0;
 /// Octets for each revoked certificate in a pack (`src/pack/layout.rs`).
 pub const PACK_REVOCATION: f64 = 16.0;
 /// Octets of one place in a pack's directory; there are between one for each certificate and one for two (`src/pack/builder.rs`).
