@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use common::{Guard, PATIENCE, free_port, loadtest, record, succeed, tool};
 use kakunin_loadtest::record::Record;
 
@@ -97,6 +98,26 @@ fn openssl_ocsp_is_loaded_and_its_answers_are_right() {
         &["--serials", &authority.list(), "--headers", "basic", "--mix", "get=1,post=1", "--requests", "100", "--connections", "4"],
     );
     all_is_well(&record, 100);
+    assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["good", "revoked"]);
+}
+
+#[test]
+fn cfssl_is_loaded_and_its_answers_are_right() {
+    let (authority, port) = (Authority::new(), free_port());
+    let signer =
+        ["-index", "index.txt", "-CA", "ca.pem", "-issuer", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "1", "-no_nonce"];
+    let sign = |serial: &str| {
+        authority.openssl(&[&["ocsp"], &signer[..], &["-serial", serial, "-respout", "response.der"]].concat());
+        BASE64_STANDARD.encode(std::fs::read(authority.path("response.der")).unwrap())
+    };
+    std::fs::write(authority.path("responses"), format!("{}\n{}\n", sign("1"), sign("2"))).unwrap();
+    let of = port.to_string();
+    let arguments = ["ocspserve", "-address", "127.0.0.1", "-port", &of, "-responses", "responses", "-loglevel", "4"];
+    let _process = authority.start("cfssl", &arguments, port);
+    // By POST alone: it answers 400 to some GETs.
+    let options = ["--headers", "basic", "--mix", "post=1", "--requests", "300", "--pipeline", "2"];
+    let record = authority.load(port, &[&["--serials", &authority.list()][..], &options].concat());
+    all_is_well(&record, 300);
     assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["good", "revoked"]);
 }
 
