@@ -113,7 +113,7 @@ pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, 
 fn put(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
     let PackHead { cert_id_hash, slot, generation, this_update, next_update, refresh_at } = pack.head;
     let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
-    statement.execute(params![issuer, cert_id_hash, slot, Number(generation), this_update, next_update, pack.blob, refresh_at])?;
+    statement.execute(params![issuer, cert_id_hash, slot, Number(generation), this_update, next_update, refresh_at, pack.blob])?;
     Ok(())
 }
 
