@@ -196,11 +196,6 @@ fn percentiles() -> Vec<f64> {
     all
 }
 
-/// Whether so many failures mean that the service was not there.
-pub fn is_unreachable(record: &Record) -> bool {
-    record.total.due > 0 && record.total.answered == 0
-}
-
 /// The failures of a record, most frequent first, in words.
 pub fn failures(record: &Record) -> String {
     let mut errors: Vec<_> = record.errors.iter().collect();

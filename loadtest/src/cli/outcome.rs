@@ -8,9 +8,9 @@ use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
 use super::{output, summary};
-use crate::measure::{failures, is_unreachable};
 use crate::record::Record;
 use crate::report;
+use crate::report::verdict::Verdict;
 use crate::shape::Settings;
 
 /// How and where to tell.
@@ -56,7 +56,7 @@ impl Outcome {
     ///
     /// # Errors
     ///
-    /// Besides a file that cannot be written: wrong answers, and no answer at all. The record is written all the same.
+    /// Besides a file that cannot be written: a run that failed, as the report says it. Record and report are written all the same.
     pub(super) fn tell(&self, record: &Record) -> Result<()> {
         if let Some(path) = &self.json {
             output::write_whole(path, &serde_json::to_vec_pretty(record)?).with_context(|| format!("--json: {}", path.display()))?;
@@ -65,11 +65,9 @@ impl Outcome {
             output::write_whole(path, report::html(record).as_bytes()).with_context(|| format!("--html: {}", path.display()))?;
         }
         output::print(&summary::of(record))?;
-        if record.truth.wrong > 0 {
-            bail!("{} of {} answers that were checked are wrong", record.truth.wrong, record.truth.checked);
-        }
-        if is_unreachable(record) {
-            bail!("no request was answered: {}", failures(record));
+        let verdict = Verdict::of(record);
+        if !verdict.passed() {
+            bail!("{}", verdict.failures.join(" "));
         }
         Ok(())
     }
