@@ -14,7 +14,7 @@ use common::openssl_ca::{OpensslCa, RSA, TakeOver, write_secret};
 use common::{Process, Service, demo_command, fail, kakunin, list, run, succeed, text, wait, with_config};
 use tempfile::TempDir;
 
-const SUBCOMMANDS: [&str; 10] = ["demo", "serve", "sign", "check", "status", "verify", "list", "revoke", "import", "profile"];
+const SUBCOMMANDS: [&str; 11] = ["demo", "serve", "sign", "check", "status", "verify", "list", "revoke", "import", "order", "profile"];
 
 /// A demo that was built and stopped.
 struct Stopped {

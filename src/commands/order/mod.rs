@@ -17,7 +17,9 @@ use clap::{Args, Subcommand};
 
 /// Approve and run work orders: batches of certificates, key ceremonies
 #[derive(Debug, Args)]
-#[command(after_help = "A worked example, from an empty token to a running CA, is in config/ceremony.md")]
+#[command(
+    after_help = "Example: kakunin order run batch.toml --config kakunin.toml\n\nA worked example, from an empty token to a running CA, is in config/ceremony.md"
+)]
 pub(super) struct Order {
     #[command(subcommand)]
     command: Command,
