@@ -221,7 +221,8 @@ pub struct IssuerConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct IssuanceConfig {
     /// The profiles by which this CA issues certificates: files that end in `.toml`, or names of profiles that come with the program
-    /// ([`Profile::find`](crate::issuance::profile::Profile::find)). Default: none.
+    /// ([`Profile::find`](crate::issuance::profile::Profile::find)). An order by another one is refused. Default: none are named, and an order may be by any
+    /// that its approvals are for.
     pub profiles: Vec<String>,
 }
 

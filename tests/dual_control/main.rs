@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod batches;
 #[path = "../common/mod.rs"]
 mod common;
 #[path = "../common/orders.rs"]

@@ -11,7 +11,7 @@ use tracing::info;
 use super::issue::{IssuerLinks, profile, validity};
 use super::run::{Done, Job};
 use super::show::step_text;
-use super::{files, issue};
+use super::{allowed, files, issue};
 use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
@@ -241,6 +241,11 @@ impl OneStep<'_, '_> {
         let known = registry.issuers()?.into_iter().find(|issuer| issuer.certificate == signer.certificate().der);
         if let Some(der) = self.issued_before(item)? {
             return self.keep(&Made { der, issuer: None, item }, &linked.certificate);
+        }
+        if let Some(issuer) = &known
+            && let Some(objection) = allowed::profile_objection(self.job.config, &issuer.name, &linked.profile)?
+        {
+            bail!("{objection}");
         }
         let profile = profile(&linked.profile)?;
         let links = known.as_ref().map(|issuer| IssuerLinks::of(self.job, &issuer.name, CrlScope::Full));

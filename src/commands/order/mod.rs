@@ -1,5 +1,6 @@
 //! `kakunin order`: work orders under dual control (S4.8): approving them, seeing what they need, running them, and what came of them.
 
+mod allowed;
 mod approve;
 mod ceremony;
 mod digest;

@@ -9,7 +9,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::show::Standing;
-use super::{ceremony, files, issue, keys, operators};
+use super::{allowed, ceremony, files, issue, keys, operators};
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
@@ -50,7 +50,7 @@ impl Run {
         let config = self.config.load()?;
         let standing = Standing::read(&self.order, &config.issuing.operators, Timestamp::now())?;
         let registry = setup::open_work_registry(&config)?;
-        let state = begin(registry.as_ref(), &standing)?;
+        let state = begin(registry.as_ref(), &config, &standing)?;
         let job = Job { config: &config, registry: registry.clone(), order: &standing.order, work: state.id, steps_done: state.steps };
         let result = match &standing.order.task {
             Task::Issue(task) => issue::run(&job, task),
@@ -90,13 +90,17 @@ fn note(registry: &dyn WorkRegistry, order: &str, event: WorkEvent, detail: &ser
 }
 
 /// Begins an order that is approved, or takes up one that was interrupted: its approvals were judged, and noted, when it was begun.
-fn begin(registry: &SqliteRegistry, standing: &Standing) -> Result<WorkState> {
+fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Result<WorkState> {
     let order = &standing.order;
     if let Some(state) = registry.work(&order.id)?.filter(|state| state.end.is_none() && is_same(state, order)) {
+        let objections = allowed::objections(config, order)?;
+        if !objections.is_empty() {
+            bail!("order {}: not taken up again:\n  {}", order.id, objections.join("\n  "));
+        }
         note(registry, &order.id, WorkEvent::Resumed, &json!({}))?;
         return Ok(state);
     }
-    let objections = standing.objections(registry)?;
+    let objections = standing.objections(registry, config)?;
     if !objections.is_empty() {
         let detail = json!({ "fingerprint": order.fingerprint, "requester": order.requester, "objections": objections });
         note(registry, &order.id, WorkEvent::Refused, &detail)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use super::allowed;
 use super::files::{self, ApprovalFile};
 use super::operators::in_force;
 use crate::commands::output::Output;
@@ -65,7 +66,7 @@ impl Standing {
     }
 
     /// Everything that stands against its being begun.
-    pub(super) fn objections(&self, registry: &dyn WorkRegistry) -> Result<Vec<String>> {
+    pub(super) fn objections(&self, registry: &dyn WorkRegistry, config: &Config) -> Result<Vec<String>> {
         let mut objections = if self.judgement.is_approved() { Vec::new() } else { self.judgement.objections() };
         let found = self.operators.fingerprint();
         match in_force(registry)? {
@@ -79,6 +80,7 @@ impl Standing {
                 None => format!("another order with the id '{}' was begun before", self.order.id),
             });
         }
+        objections.extend(allowed::objections(config, &self.order)?);
         Ok(objections)
     }
 
@@ -153,7 +155,7 @@ impl Check {
         let mut output = Output::new();
         standing.print(&mut output).and_then(|()| output.finish()).context("standard output")?;
         let registry = setup::open_work_registry_read_only(&config)?;
-        let mut objections = standing.objections(registry.as_ref())?;
+        let mut objections = standing.objections(registry.as_ref(), &config)?;
         objections.extend(check_files(&standing.order.task, &config).err().map(|failure| format!("{failure:#}")));
         if objections.is_empty() { Ok(()) } else { bail!("order {}:\n  {}", standing.order.id, objections.join("\n  ")) }
     }

@@ -236,6 +236,16 @@ fn check_header(id: &str, created: Timestamp, expires: Timestamp) -> Result<(), 
 }
 
 impl Task {
+    /// By which profiles which CAs of the configuration are to issue.
+    pub fn issued_by(&self) -> Vec<(&str, &Bound)> {
+        match self {
+            Task::Issue(issue) => vec![(&issue.issuer, &issue.profile)],
+            Task::IssueWithKeys(issue) => vec![(&issue.issuer, &issue.profile)],
+            Task::Ceremony(steps) => steps.iter().filter_map(Step::issued_by).collect(),
+            Task::Operators(_) => Vec::new(),
+        }
+    }
+
     fn resolve(&mut self, directory: &Path) {
         let resolve = |path: &mut PathBuf| *path = directory.join(&*path);
         let inputs = |inputs: &mut InputsConfig| inputs.directory.iter_mut().chain(&mut inputs.lines).for_each(resolve);

@@ -161,6 +161,15 @@ impl Step {
         }
     }
 
+    /// By which profile a CA of the configuration is to issue in it. Links name their CAs by certificate.
+    pub fn issued_by(&self) -> Option<(&str, &Bound)> {
+        match self {
+            Step::Certify { issuer, new } => Some((issuer, &new.profile)),
+            Step::CrossCertify { issuer, profile, .. } => Some((issuer, profile)),
+            _ => None,
+        }
+    }
+
     /// Every profile that it names.
     pub fn profiles(&self) -> Vec<&Bound> {
         match self {

@@ -33,7 +33,7 @@ pub use period::{Length, Period};
 pub use template::Template;
 
 use super::{AlternativeName, IssuanceError, Issuer, Links, Validity, random_serial_of};
-use crate::pki::{CertificateInfo, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};
+use crate::pki::{CertificateInfo, Fingerprint, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};
 use crate::token::SigningKey;
 use document::Document;
 
@@ -228,22 +228,27 @@ impl Profile {
 
     /// Reads a file of at most 64 KiB. The profile is called as the file without its extension.
     pub fn read(path: &Path) -> Result<Profile, ProfileError> {
-        let failed = |source| ProfileError::Read { path: path.to_owned(), source };
-        let mut text = String::new();
-        File::open(path).map_err(failed)?.take(MAX_PROFILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+        let text = read_text(path)?;
         let name = path.file_stem().map_or_else(|| path.to_string_lossy(), |stem| stem.to_string_lossy());
         Profile::from_toml(&name, &text)
     }
 
     /// One of the profiles that are part of the program.
     pub fn shipped(name: &str) -> Result<Profile, ProfileError> {
-        let text = shipped::text(name).ok_or_else(|| ProfileError::Unknown(name.chars().take(100).collect()))?;
-        Profile::from_toml(name, text)
+        Profile::from_toml(name, shipped_text(name)?)
     }
 
     /// What a person wrote: the path of a file that ends in `.toml`, or the name of a shipped profile.
     pub fn find(name: &str) -> Result<Profile, ProfileError> {
         if name.ends_with(".toml") { Profile::read(Path::new(name)) } else { Profile::shipped(name) }
+    }
+
+    /// The SHA-256 of its text, for what [`Profile::find`] finds: by it orders name their profiles.
+    pub fn fingerprint(name: &str) -> Result<Fingerprint, ProfileError> {
+        if name.ends_with(".toml") {
+            return read_text(Path::new(name)).map(|text| Fingerprint::of(text.as_bytes()));
+        }
+        shipped_text(name).map(|text| Fingerprint::of(text.as_bytes()))
     }
 
     /// Their names, sorted.
@@ -405,4 +410,16 @@ impl Profile {
     pub fn explain(&self) -> String {
         explain::explain(self)
     }
+}
+
+/// At most an octet more than a profile may have: a longer one is refused when it is parsed.
+fn read_text(path: &Path) -> Result<String, ProfileError> {
+    let failed = |source| ProfileError::Read { path: path.to_owned(), source };
+    let mut text = String::new();
+    File::open(path).map_err(failed)?.take(MAX_PROFILE_BYTES + 1).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+fn shipped_text(name: &str) -> Result<&'static str, ProfileError> {
+    shipped::text(name).ok_or_else(|| ProfileError::Unknown(name.chars().take(100).collect()))
 }

@@ -1,0 +1,33 @@
+//! What the configuration allows an order. Looked at before an order is begun, and again when it is taken up. Changes nothing.
+
+use anyhow::{Context, Result};
+
+use crate::config::Config;
+use crate::issuance::order::{Bound, WorkOrder};
+use crate::issuance::profile::Profile;
+
+/// Everything that stands against an order in the configuration.
+pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<String>> {
+    let mut objections = Vec::new();
+    for (issuer, profile) in order.task.issued_by() {
+        objections.extend(profile_objection(config, issuer, profile)?);
+    }
+    Ok(objections)
+}
+
+/// A profile that is not among those of `[issuer.issuance]`, where these are set: held against them by content, whatever its file is called.
+pub(super) fn profile_objection(config: &Config, issuer: &str, profile: &Bound) -> Result<Option<String>> {
+    let Some(allowed) = config.issuer(issuer).map(|issuer| &issuer.issuance.profiles).filter(|allowed| !allowed.is_empty()) else {
+        return Ok(None);
+    };
+    let mut wanted = Vec::with_capacity(allowed.len());
+    for name in allowed {
+        let found = Profile::fingerprint(name).with_context(|| format!("issuer '{issuer}': issuance.profiles"))?;
+        if found == profile.sha256 {
+            return Ok(None);
+        }
+        wanted.push(format!("{name} ({found})"));
+    }
+    let (file, found) = (profile.file.display(), profile.sha256);
+    Ok(Some(format!("issuer '{issuer}': found the profile {file} ({found}), wanted one of its issuance.profiles: {}", wanted.join(", "))))
+}
