@@ -237,8 +237,7 @@ impl OneStep<'_, '_> {
         if let Some(there) = self.made_before(&linked.certificate, &certified.spki)? {
             return Ok(there);
         }
-        let registry = &self.job.registry;
-        let known = registry.issuers()?.into_iter().find(|issuer| issuer.certificate == signer.certificate().der);
+        let known = self.known(signer.certificate())?;
         if let Some(der) = self.issued_before(item)? {
             return self.keep(&Made { der, issuer: None, item }, &linked.certificate);
         }
@@ -278,6 +277,16 @@ impl OneStep<'_, '_> {
         let config = config.with_context(|| format!("issuer '{name}' has no key in the configuration"))?;
         let key = self.ring.key(config, &certificate.spki)?;
         Ok(Issuer::new(certificate, key)?)
+    }
+
+    /// The CA with this certificate, where the configuration or the registry has it: what it signs is to be revocable.
+    fn known(&self, certificate: &CertificateInfo) -> Result<Option<crate::registry::Issuer>> {
+        for config in self.job.config.issuers.iter().filter(|config| config.certificate.exists()) {
+            if setup::read_certificate(&config.certificate)?.der == certificate.der {
+                return self.registered(&config.name).map(Some);
+            }
+        }
+        Ok(self.job.registry.issuers()?.into_iter().find(|issuer| issuer.certificate == certificate.der))
     }
 
     fn issued_before(&self, item: u64) -> Result<Option<Vec<u8>>> {

@@ -1,9 +1,11 @@
 //! The worked ceremony in `config/ceremony.md`, command by command as it stands there: from an empty token to a CA that answers by OCSP. And the steps that end
-//! a CA. Needs SoftHSM2.
+//! a CA, change its key and cross-certify it. Needs SoftHSM2.
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod steps;
 
 use std::fs;
 use std::path::Path;

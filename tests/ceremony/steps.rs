@@ -1,0 +1,172 @@
+//! A change of keys and cross-certification as orders, and the paths that `openssl verify` builds of what they made.
+
+use std::fs;
+use std::path::Path;
+
+use crate::common::{fail, run, succeed, text, tool};
+use crate::{blocks, ceremony, kakunin, page, shell};
+
+pub(crate) const ROOT: &str = "OU=Governor of Example,O=JPKI,C=JP";
+
+/// A directory with an empty token, operators in force, and a configuration of CAs that are to be, named as their keys and files.
+pub(crate) fn begin(here: &Path, issuers: &[&str]) {
+    let issuers: String = issuers
+        .iter()
+        .map(|name| {
+            format!("[[issuer]]\nname = \"{name}\"\ncertificate = \"{name}.pem\"\nkey = {{ token = \"hsm\", label = \"{name}\" }}\n")
+        })
+        .collect();
+    let config = format!(
+        "base_url = \"http://127.0.0.1:25600\"\n[registry]\nsqlite = \"registry.sqlite\"\n[issuing]\noperators = \"operators.toml\"\n\
+         [[token]]\nname = \"hsm\"\nmodule = \"/usr/lib/softhsm/libsofthsm2.so\"\nlabel = \"kakunin\"\npin_file = \"hsm.pin\"\n{issuers}"
+    );
+    fs::write(here.join("kakunin.toml"), config).unwrap();
+    let prepared = blocks(&page(), "```sh");
+    let profiles = "cp -r $KAKUNIN/config/profiles profiles\nkakunin order operators --config kakunin.toml\n";
+    shell(here, &format!("{}{}{profiles}", prepared[0], prepared[1]));
+}
+
+/// A file that an order is bound to.
+fn bound(file: &str) -> String {
+    format!("{{ file = \"{file}\", sha256 = \"$(kakunin order digest {file})\" }}")
+}
+
+fn profile(name: &str) -> String {
+    bound(&format!("profiles/{name}.toml"))
+}
+
+pub(crate) fn generate(label: &str) -> String {
+    format!("[[step]]\ndo = \"generate-key\"\nkey = {{ token = \"hsm\", label = \"{label}\" }}\nalgorithm = \"rsa-2048\"\n")
+}
+
+fn new(profile_name: &str, subject: &str, label: &str) -> String {
+    format!(
+        "[step.new]\nprofile = {}\nsubject = \"{subject}\"\nkey = {{ token = \"hsm\", label = \"{label}\" }}\ncertificate = \"{label}.pem\"\n",
+        profile(profile_name)
+    )
+}
+
+/// A key and its self-signed certificate.
+pub(crate) fn root(label: &str, subject: &str) -> String {
+    format!("{}[[step]]\ndo = \"self-signed\"\n{}", generate(label), new("jpki-7.1-3-self-signed", subject, label))
+}
+
+/// A key and a certificate for it by a CA: something at the end of a path.
+pub(crate) fn leaf(issuer: &str, label: &str) -> String {
+    let new = new("br-7.1.2.8-ocsp-responder", &format!("CN={label},O=JPKI,C=JP"), label);
+    format!("{}[[step]]\ndo = \"certify\"\nissuer = \"{issuer}\"\n{new}", generate(label))
+}
+
+pub(crate) fn links() -> String {
+    let ca = |name: &str| format!("[step.{name}]\ncertificate = \"{name}.pem\"\nkey = {{ token = \"hsm\", label = \"{name}\" }}\n");
+    let link = |name: &str, file: &str| {
+        format!("[step.{name}]\nprofile = {}\ncertificate = \"{file}.pem\"\n", profile(&format!("jpki-7.1-4-{file}")))
+    };
+    let links = link("old_with_new", "old-with-new") + &link("new_with_old", "new-with-old");
+    format!("[[step]]\ndo = \"link-certificates\"\n{}{}{links}", ca("old"), ca("new"))
+}
+
+/// Whether a party that trusts one root only takes a certificate, with the others at hand.
+#[track_caller]
+fn assert_path(here: &Path, trusted: &str, others: &[&str], leaf: &str, wanted: bool) {
+    let mut command = tool("openssl");
+    command.args(["verify", "-x509_strict", "-no-CApath", "-no-CAstore", "-CAfile", trusted]).current_dir(here);
+    command.args(others.iter().flat_map(|other| ["-untrusted", other]));
+    let output = run(command.arg(leaf));
+    assert_eq!(output.status.success(), wanted, "{trusted} {others:?} {leaf}: {}", text(&output));
+}
+
+#[test]
+fn s5_7_s4_7_a_rollover_is_one_order_and_its_links_lead_from_either_key_to_either_root() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["old", "new"]);
+    succeed(&mut ceremony(here, "beginning", &(root("old", ROOT) + &leaf("old", "old-leaf"))));
+    let said = succeed(&mut ceremony(here, "rollover", &(root("new", ROOT) + &links() + &leaf("new", "new-leaf"))));
+    assert!(said.contains("5 steps are done"), "{said}");
+    // Who trusts only the new root takes what the old key signed, over OldWithNew, and the other way round over NewWithOld.
+    assert_path(here, "new.pem", &["old-with-new.pem"], "old-leaf.pem", true);
+    assert_path(here, "old.pem", &["new-with-old.pem"], "new-leaf.pem", true);
+    assert_path(here, "new.pem", &["old-with-new.pem", "new-with-old.pem"], "old-leaf.pem", true);
+    assert_path(here, "old.pem", &["old-with-new.pem", "new-with-old.pem"], "new-leaf.pem", true);
+    assert_path(here, "new.pem", &[], "old-leaf.pem", false);
+    assert_path(here, "old.pem", &[], "new-leaf.pem", false);
+    assert_path(here, "new.pem", &["new-with-old.pem"], "old-leaf.pem", false);
+    assert_path(here, "old.pem", &["old-with-new.pem"], "new-leaf.pem", false);
+    // A link is a certificate of the key that signed it: its CA knows it, and can revoke it.
+    for (issuer, link) in [("new", "old-with-new.pem"), ("old", "new-with-old.pem")] {
+        let serial = succeed(tool("openssl").args(["x509", "-noout", "-serial", "-in", link]).current_dir(here));
+        let serial = serial.trim().split('=').nth(1).unwrap().to_lowercase();
+        let listed = succeed(&mut kakunin(here, &["list", "--config", "kakunin.toml", "--issuer", issuer]));
+        assert!(listed.contains(&serial), "{issuer} {serial}");
+    }
+}
+
+/// A foreign CA: a root, a request for its key, and a leaf, all by OpenSSL.
+fn foreign(here: &Path, name: &str) {
+    let script = format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout {name}.key -out {name}.pem -days 3650 -subj '/C=JP/O=Example/CN={name}' \
+           -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign\n\
+         openssl req -new -key {name}.key -subj '/C=JP/O=Example/CN={name}' -out {name}.csr\n\
+         openssl req -newkey rsa:2048 -nodes -keyout {name}-leaf.key -subj '/C=JP/CN={name} leaf' -out {name}-leaf.csr\n\
+         printf 'authorityKeyIdentifier=keyid\\nsubjectKeyIdentifier=hash\\n' > leaf.ext\n\
+         openssl x509 -req -in {name}-leaf.csr -CA {name}.pem -CAkey {name}.key -days 365 -extfile leaf.ext -out {name}-leaf.pem\n"
+    );
+    shell(here, &script);
+}
+
+/// The foreign CA's certificate for the bridge's key.
+fn certify_bridge(here: &Path, name: &str) {
+    let script = format!(
+        "openssl x509 -in bridge.pem -noout -pubkey > bridge.pub\n\
+         printf 'authorityKeyIdentifier=keyid\\nsubjectKeyIdentifier=hash\\nbasicConstraints=critical,CA:TRUE\\nkeyUsage=critical,keyCertSign,cRLSign\\n' > ca.ext\n\
+         openssl x509 -new -force_pubkey bridge.pub -subj '/C=JP/O=JPKI/OU=Bridge CA' -CA {name}.pem -CAkey {name}.key -days 1800 \
+           -extfile ca.ext -out {name}-to-bridge.pem\n"
+    );
+    shell(here, &script);
+}
+
+fn cross(name: &str) -> String {
+    format!(
+        "[[step]]\ndo = \"cross-certify\"\nissuer = \"bridge\"\nprofile = {}\nrequest = {}\ncertificate = \"bridge-to-{name}.pem\"\n",
+        profile("jpki-7.1-2-cross"),
+        bound(&format!("{name}.csr"))
+    )
+}
+
+#[test]
+fn s5_7_cross_certificates_from_requests_lead_over_the_bridge_both_ways() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["bridge"]);
+    ["prefecture", "government"].iter().for_each(|name| foreign(here, name));
+    let steps = root("bridge", "OU=Bridge CA,O=JPKI,C=JP") + &cross("prefecture") + &cross("government");
+    succeed(&mut ceremony(here, "bridge", &steps));
+    ["prefecture", "government"].iter().for_each(|name| certify_bridge(here, name));
+    for (trusted, other) in [("prefecture", "government"), ("government", "prefecture")] {
+        let [root, leaf] = [format!("{trusted}.pem"), format!("{other}-leaf.pem")];
+        let [to_bridge, onward] = [format!("{trusted}-to-bridge.pem"), format!("bridge-to-{other}.pem")];
+        assert_path(here, &root, &[&to_bridge, &onward], &leaf, true);
+        assert_path(here, &root, &[&to_bridge], &leaf, false);
+        assert_path(here, &root, &[&onward], &leaf, false);
+        assert_path(here, "bridge.pem", &[&onward], &leaf, true);
+    }
+}
+
+#[test]
+fn s3_1_s5_7_a_foreign_ca_without_its_key_is_not_certified() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["bridge"]);
+    foreign(here, "thief");
+    succeed(&mut ceremony(here, "bridge", &root("bridge", "OU=Bridge CA,O=JPKI,C=JP")));
+    // The request with another's signature in it: an octet is enough.
+    shell(here, "openssl req -in thief.csr -outform DER -out thief.der");
+    let mut request = fs::read(here.join("thief.der")).unwrap();
+    *request.last_mut().unwrap() ^= 1;
+    fs::write(here.join("thief.der"), request).unwrap();
+    shell(here, "openssl req -inform DER -in thief.der -out thief.csr");
+    let refused = fail(&mut ceremony(here, "theft", &cross("thief")));
+    assert!(refused.contains("step 1: cross-certifies") && refused.contains("signature"), "{refused}");
+    assert!(!here.join("bridge-to-thief.pem").exists());
+}
