@@ -40,7 +40,7 @@ pub(super) struct Batch<'a> {
     pub(super) read: &'a ReadRequest<'a>,
     pub(super) signed: Option<&'a Signed<'a>>,
     /// Hands out what was issued for some of the inputs; how many.
-    pub(super) hand_out: &'a dyn Fn(Range<u64>) -> Result<u64>,
+    pub(super) hand_out: &'a dyn Fn(&Inputs, Range<u64>) -> Result<u64>,
 }
 
 pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
@@ -57,7 +57,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
         renewal: task.renewal,
         read: &read,
         signed: None,
-        hand_out: &|items| release::write(job, &task.inputs, &task.output, items),
+        hand_out: &|inputs, items| release::write(job, inputs, &task.output, items),
     };
     run_batch(job, &batch)
 }
@@ -113,7 +113,7 @@ fn rounds(
             report.add(done).map_err(|e| format!("{e:#}"))
         })?;
         release::publish(job, signing, items.clone())?;
-        report.written += (batch.hand_out)(items)?;
+        report.written += (batch.hand_out)(inputs, items)?;
         if stopped {
             break;
         }

@@ -53,7 +53,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
         renewal: false,
         read: &|item| maker.request(item),
         signed: Some(&|item, der| maker.write(item, der).map_err(|e| format!("{e:#}"))),
-        hand_out: &|items| {
+        hand_out: &|_, items| {
             let (mut named, mut failed) = (0, Ok(()));
             job.registry.visit_issued(job.work, items, &mut |item, _, _| {
                 if failed.is_ok() {

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::run::Job;
 use crate::commands::durable_file;
 use crate::commands::output::{progress, watch};
-use crate::issuance::order::{CHUNK, InputsConfig};
+use crate::issuance::order::{CHUNK, Inputs};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{Serial, Timestamp};
 use crate::registry::Registry;
@@ -64,9 +64,9 @@ fn sign_here(job: &Job<'_>, signing: &IssuerSigning, certificates: u64) -> Resul
 }
 
 /// Writes certificates: beside each other as JSON lines where the inputs were lines, else a file each, named as the input's.
-pub(super) fn write(job: &Job<'_>, inputs: &InputsConfig, output: &Path, items: Range<u64>) -> Result<u64> {
-    match &inputs.directory {
-        Some(directory) => write_files(job, directory, output, items),
+pub(super) fn write(job: &Job<'_>, inputs: &Inputs, output: &Path, items: Range<u64>) -> Result<u64> {
+    match inputs.names() {
+        Some(names) => write_files(job, names, output, items),
         None => write_lines(job, output, items),
     }
 }
@@ -91,11 +91,7 @@ fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
     Ok(written)
 }
 
-fn write_files(job: &Job<'_>, directory: &Path, output: &Path, items: Range<u64>) -> Result<u64> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect())
-        .with_context(|| directory.display().to_string())?;
-    names.sort_unstable();
+fn write_files(job: &Job<'_>, names: &[String], output: &Path, items: Range<u64>) -> Result<u64> {
     let mut written = 0;
     // In chunks: files take their time, and nobody is to wait for them.
     for first in items.clone().step_by(CHUNK) {

@@ -106,6 +106,14 @@ impl Inputs {
         self.count
     }
 
+    /// The names of the files in the order of the inputs, as they were read and held against the hash; `None` where the inputs are lines.
+    pub fn names(&self) -> Option<&[String]> {
+        match &self.source {
+            Source::Directory(_, names) => Some(names),
+            Source::Lines(..) => None,
+        }
+    }
+
     /// The next chunk; `None` after the last.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<Item>>, InputError> {
         let Some(expected) = self.chunks.get(self.next) else { return Ok(None) };
@@ -138,7 +146,11 @@ fn survey(config: &InputsConfig) -> Result<(Inputs, Fingerprint), InputError> {
         }
     }
     let found = Fingerprint::from_octets(whole.finish().as_ref()).unwrap_or(Fingerprint([0; 32]));
-    Ok((Inputs { source: Source::open(config)?, count, chunks, next: 0 }, found))
+    let again = match source {
+        Source::Directory(..) => source,
+        Source::Lines(..) => Source::open(config)?,
+    };
+    Ok((Inputs { source: again, count, chunks, next: 0 }, found))
 }
 
 fn chunk_fingerprint(items: &[Item]) -> Fingerprint {
@@ -286,6 +298,9 @@ mod tests {
         let mut inputs = Inputs::open(&config).unwrap();
         let names: Vec<_> = inputs.next_chunk().unwrap().unwrap().into_iter().map(|item| item.place).collect();
         assert_eq!(names, ["a.csr", "b.csr"]);
+        fs::write(directory.path().join("0.csr"), "came later").unwrap();
+        assert_eq!(inputs.names(), Some(&["a.csr".to_owned(), "b.csr".to_owned()][..]), "what is handed out is named as what was approved");
+        fs::remove_file(directory.path().join("0.csr")).unwrap();
         for change in [|d: &Path| fs::write(d.join("a.csr"), "other"), |d: &Path| fs::rename(d.join("b.csr"), d.join("c.csr"))] {
             change(directory.path()).unwrap();
             assert!(matches!(Inputs::open(&config), Err(InputError::OtherInputs { .. })));
