@@ -46,7 +46,11 @@ fn a_small_service_is_as_planned() {
     let growth = |id: &str| figure(&after, id) - figure(&before, id);
 
     // One more for each hash: the root's only certificate, that of the issuing CA.
-    assert_eq!((small.signed, great.signed), (2 * (few + 1), 2 * (many + 1)), "signatures: certificates × hashes, each once");
+    // And the few whose turn came in these seconds: a slot of the greater one has a turn every 74 s, with some fifty signatures.
+    for (made, certificates) in [(&small, few), (&great, many)] {
+        let once = 2 * (certificates + 1);
+        assert!((once..once + once / 200).contains(&made.signed), "signatures: found {}, planned {once}, each once", made.signed);
+    }
 
     // The file grows by whole pages and trees split their pages in half, so the last few of 40,000 rows more or less are not seen.
     let grown = (great.registry_octets() - small.registry_octets()) as f64;
