@@ -71,7 +71,7 @@ fn the_processes_are_measured_and_a_wrong_list_fails_the_run() {
     let swapped = list.replace("\"status\":\"good\"", "\"status\":\"x\"").replace("\"status\":\"revoked\"", "\"status\":\"good\"");
     std::fs::write(demo.path("list.jsonl"), swapped.replace("\"status\":\"x\"", "\"status\":\"revoked\"")).unwrap();
     let said = fail(&mut demo.load(&["run"], &["--requests", "100", "--check", "all"]).0);
-    assert!(said.contains("wrong: status: found good, wanted revoked") && said.contains("100 of 100 answers"), "{said}");
+    assert!(said.contains("wrong: status: found good, wanted revoked") && said.contains("100 of 100 checked answers are wrong."), "{said}");
 }
 
 #[test]
@@ -85,8 +85,9 @@ fn the_highest_rate_is_searched_and_every_step_told() {
     assert!(search.steps.iter().any(|step| step.met && step.rate == highest), "{search:?}");
     assert!(search.steps.iter().all(|step| step.rate <= highest || !step.met), "{search:?}");
     assert!((3..=24).contains(&search.steps.len()), "{search:?}");
-    let none = load(&demo, &["--find-max", "max<1ns", "--rate", "4", "--duration", "300ms"]).search.unwrap();
-    assert_eq!(none.highest, None);
+    let (mut command, json) = demo.load(&["run"], &["--find-max", "max<1ns", "--rate", "4", "--duration", "300ms"]);
+    assert!(fail(&mut command).contains("No rate met max<1ns."));
+    assert_eq!(record(&json).search.unwrap().highest, None);
 }
 
 #[test]
