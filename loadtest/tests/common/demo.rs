@@ -1,12 +1,12 @@
-//! `kakunin demo` as a child process. The program is that of the same workspace, built when it is first needed.
+//! `kakunin demo` as a child process.
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
+use super::kakunin::kakunin;
 use super::{Guard, loadtest, succeed};
 
 /// A demo that is being served.
@@ -64,21 +64,4 @@ impl Demo {
             config.display()
         )
     }
-}
-
-/// The built program: in the same directory as the load tester, of the same profile.
-pub fn kakunin() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_BIN_EXE_kakunin-loadtest")).parent().unwrap();
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--bin", "kakunin", "--manifest-path"]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("Cargo.toml"));
-        command.arg("--target-dir").arg(directory.parent().unwrap());
-        if directory.ends_with("release") {
-            command.arg("--release");
-        }
-        succeed(&mut command);
-        directory.join("kakunin")
-    })
 }

@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod demo;
+pub mod kakunin;
 pub mod liar;
 pub mod server;
 

@@ -5,12 +5,16 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use tempfile::TempDir;
+
+#[path = "kakunin.rs"]
+mod program;
+
+use program::kakunin;
 
 /// A demo's directory, and what it counted while it was made.
 pub struct Made {
@@ -152,20 +156,4 @@ impl Service {
         assert!(Command::new("sh").args(["-c", &format!("kill -TERM {}", self.process.0.id())]).status().unwrap().success());
         assert!(self.process.0.wait().unwrap().success());
     }
-}
-
-/// The built program: in the same directory as the load tester, of the same profile, built when it is first needed.
-fn kakunin() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let directory = Path::new(env!("CARGO_BIN_EXE_kakunin-loadtest")).parent().unwrap();
-        let mut command = Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--bin", "kakunin", "--manifest-path"]);
-        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("Cargo.toml"));
-        command.arg("--target-dir").arg(directory.parent().unwrap());
-        command.args(directory.ends_with("release").then_some("--release"));
-        let output = command.output().unwrap();
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-        directory.join("kakunin")
-    })
 }
