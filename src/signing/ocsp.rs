@@ -108,18 +108,18 @@ fn reusable<'a>(
     responder: &ResponseSigner,
     now: Timestamp,
 ) -> HashMap<&'a [u8], Entry<'a>> {
-    let mut oldest_first: Vec<Entry<'_>> = old.entries().collect();
-    oldest_first.sort_by_key(|entry| entry.signing.this_update);
+    let mut entries: Vec<Entry<'_>> = old.entries().collect();
     let wanted = match extent {
         Extent::Changed => 0,
         Extent::Turn => {
-            let times: Vec<_> = oldest_first.iter().map(|entry| (entry.signing.this_update, entry.signing.next_update)).collect();
+            entries.sort_by_key(|entry| entry.signing.this_update);
+            let times: Vec<_> = entries.iter().map(|entry| (entry.signing.this_update, entry.signing.next_update)).collect();
             turns.wanted(&times, now)
         }
     };
     let length = responder.key.key_algorithm().raw_signature_length();
     let may_stay = |entry: &Entry<'_>| entry.signing.next_update > now && entry.raw_signature.len() == length;
-    oldest_first.into_iter().skip(wanted).filter(may_stay).map(|entry| (entry.serial, entry)).collect()
+    entries.into_iter().skip(wanted).filter(may_stay).map(|entry| (entry.serial, entry)).collect()
 }
 
 /// What tells one signing from another: thisUpdate comes first.
