@@ -1,7 +1,7 @@
 //! When something is signed again: pure functions of what is published and of the time.
 //!
-//! Every slot has a place of its own within the refresh interval, so that the token's load is flat by construction: after a first full signing, one interval
-//! later all slots have moved to their places, and a missed interval leaves them there.
+//! Every CRL has a place of its own within its interval, and every slot of OCSP responses has turns of its own, at each of which the oldest of them are signed:
+//! the token's load is flat by construction. After a first full signing it takes one interval until that is so, and missed turns are made up for at the next.
 
 use std::time::Duration;
 
@@ -99,9 +99,9 @@ fn at_the_latest(timing: Timing, this_update: Timestamp, next_update: Timestamp)
     this_update.saturating_add(if is_cut { half.min(timing.refresh) } else { timing.refresh })
 }
 
-/// The first instant after `after` that is this one's turn. Turns recur every `refresh`.
-fn turn_after(turn: Turn, refresh: Duration, after: Timestamp) -> Timestamp {
-    let period = refresh.as_secs().max(1);
+/// The first instant after `after` that is this one's turn. Turns recur every `period`.
+fn turn_after(turn: Turn, period: Duration, after: Timestamp) -> Timestamp {
+    let period = period.as_secs().max(1);
     let phase = phase(turn, period);
     let since_phase = after.unix().saturating_sub(phase);
     let rounds = if after.unix() < phase { 0 } else { since_phase / period + 1 };
