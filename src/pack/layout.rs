@@ -27,6 +27,7 @@
 
 use std::time::Duration;
 
+use super::prefetch::prefetch;
 use super::{CertificateStatus, Entry, MAX_CERTIFICATES, MAX_SIGNINGS, PackPlace, Signing};
 use crate::pki::{Revocation, RevocationReason, Serial, SlotHash, SlotRange, Timestamp};
 
@@ -37,6 +38,8 @@ pub(super) const SIGNING_BYTES: usize = 24;
 pub(super) const REVOCATION_BYTES: usize = 16;
 pub(super) const REVOKED_MARK: u8 = 0x80;
 pub(super) const VARIABLE_SERIALS: u8 = 0x80;
+/// Octets that memory brings at once.
+const CACHE_LINE: usize = 64;
 /// At most 2^15 buckets of one or two: enough for [`MAX_CERTIFICATES`].
 pub(super) const MAX_DIRECTORY_BITS: u8 = 15;
 
@@ -226,14 +229,39 @@ impl Layout {
     /// Indices of the entries that share a directory bucket with `hash`.
     #[inline]
     pub(super) fn bucket(&self, blob: &[u8], hash: SlotHash) -> std::ops::Range<usize> {
-        let at = self.directory as usize + 2 * bucket_of(hash, self.slot.bits, self.directory_bits);
+        let at = self.bucket_at(hash);
         usize::from(u16_at(blob, at))..usize::from(u16_at(blob, at + 2))
+    }
+
+    #[inline]
+    fn bucket_at(&self, hash: SlotHash) -> usize {
+        self.directory as usize + 2 * bucket_of(hash, self.slot.bits, self.directory_bits)
+    }
+
+    #[inline]
+    pub(super) fn prefetch_directory(&self, blob: &[u8], hash: SlotHash) {
+        prefetch(blob, self.bucket_at(hash));
+        prefetch(blob, HEADER_BYTES);
+    }
+
+    /// The first record of the bucket, or what lies behind the bucket where it is empty.
+    #[inline]
+    pub(super) fn prefetch_record(&self, blob: &[u8], hash: SlotHash) {
+        let length = self.record_length();
+        let at = self.records as usize + self.bucket(blob, hash).start * length;
+        (0..length).step_by(CACHE_LINE).for_each(|line| prefetch(blob, at + line));
+        prefetch(blob, at + length - 1);
+    }
+
+    #[inline]
+    fn record_length(&self) -> usize {
+        usize::from(self.serial_stride) + 1 + usize::from(self.signature_length)
     }
 
     /// Serial column, mark and signature of one certificate.
     #[inline]
     fn record<'a>(&self, blob: &'a [u8], index: usize) -> &'a [u8] {
-        let length = usize::from(self.serial_stride) + 1 + usize::from(self.signature_length);
+        let length = self.record_length();
         let at = self.records as usize + index * length;
         &blob[at..at + length]
     }

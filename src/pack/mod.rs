@@ -6,6 +6,7 @@
 
 mod builder;
 mod layout;
+mod prefetch;
 
 use std::fmt;
 
@@ -91,6 +92,18 @@ impl Pack {
     pub fn lookup(&self, hash: SlotHash, serial: &[u8]) -> Option<Entry<'_>> {
         let index = self.layout.bucket(&self.blob, hash).find(|index| self.layout.serial(&self.blob, *index) == serial)?;
         Some(self.layout.entry(&self.blob, index))
+    }
+
+    /// Sends for what [`Pack::lookup`] reads first, for callers who have other things to do meanwhile: the hash's place in the directory, and the signings.
+    #[inline]
+    pub fn prefetch_directory(&self, hash: SlotHash) {
+        self.layout.prefetch_directory(&self.blob, hash);
+    }
+
+    /// Reads the directory, and sends for the record that it names.
+    #[inline]
+    pub fn prefetch_record(&self, hash: SlotHash) {
+        self.layout.prefetch_record(&self.blob, hash);
     }
 
     /// Every entry, in the order of (hash, serial).

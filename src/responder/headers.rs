@@ -58,11 +58,12 @@ impl ETag {
     /// Octets in hexadecimal, quoted; of more than 31 octets the first 31.
     pub fn strong(octets: &[u8]) -> ETag {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = Text::default();
-        text.push(b"\"");
-        octets.iter().take(31).for_each(|octet| text.push(&[DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]));
-        text.push(b"\"");
-        ETag(text)
+        let (mut text, mut length) = ([b'"'; 64], 1);
+        for (octet, place) in octets.iter().take(31).zip(text[1..].chunks_exact_mut(2)) {
+            place.copy_from_slice(&[DIGITS[usize::from(octet >> 4)], DIGITS[usize::from(octet & 15)]]);
+            length += 2;
+        }
+        ETag(Text { octets: text, length: length + 1 })
     }
 
     /// The field's value.

@@ -1,10 +1,12 @@
 //! From the octets of an OCSP request to those of its answer. Pure: no I/O, no clock, no HTTP.
 
+use std::sync::Arc;
+
 use crate::pki::ocsp_request::OcspRequest;
 use crate::pki::ocsp_response::{ErrorStatus, SingleResponse};
 use crate::pki::{CertificateStatus, SlotHash, Timestamp};
 
-use super::status_map::{Hit, Miss, StatusMap};
+use super::status_map::{Directory, Hit, IssuerStatus, Miss, Sought, StatusMap};
 
 /// Octets of a signature that stand for the whole response in its ETag: two responses that differ anywhere have different signatures.
 pub const TAG_BYTES: usize = 12;
@@ -58,38 +60,59 @@ impl Refusal {
 /// answered with the pre-signed NULL.
 pub fn answer(request: &[u8], map: &StatusMap, issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
     let request = OcspRequest::from_der(request).map_err(|_| Refusal::Malformed)?;
-    answer_read(&request, map, issuer, now, body)
+    Search::begin(request, &map.directory()).answer(issuer, now, body)
 }
 
-/// The same for a request that was read already.
-#[inline]
-pub fn answer_read(
-    request: &OcspRequest<'_>,
-    map: &StatusMap,
-    issuer: Option<&str>,
-    now: Timestamp,
-    body: &mut Vec<u8>,
-) -> Result<Definitive, Refusal> {
-    if request.certificates != 1 || request.unknown_critical_extension {
-        return Err(Refusal::Unauthorized);
+/// A request on its way to its answer, in steps between which there is time for other things while memory brings the next one.
+pub struct Search<'r, 'd> {
+    /// What is asked.
+    pub request: OcspRequest<'r>,
+    hash: SlotHash,
+    first: Option<Sought<'d>>,
+    others: &'d [Arc<IssuerStatus>],
+}
+
+impl<'r, 'd> Search<'r, 'd> {
+    /// Finds the pack, and sends for the place in it.
+    #[inline]
+    pub fn begin(request: OcspRequest<'r>, directory: &'d Directory) -> Search<'r, 'd> {
+        let asked = request.cert_id;
+        let named = asked.hash_algorithm.map(|algorithm| directory.named(algorithm, asked.issuer_name_hash, asked.issuer_key_hash));
+        let hash = SlotHash::of_content(asked.serial);
+        let (first, others) =
+            named.and_then(<[_]>::split_first).map_or((None, &[][..]), |(first, others)| (Some(first.seek(hash)), others));
+        Search { request, hash, first, others }
     }
-    let asked = request.cert_id;
-    let algorithm = asked.hash_algorithm.ok_or(Refusal::Unauthorized)?;
-    let hash = SlotHash::of_content(asked.serial);
-    let directory = map.directory();
-    let mut refusal = Refusal::Unauthorized;
-    for status in directory.named(algorithm, asked.issuer_name_hash, asked.issuer_key_hash) {
-        if issuer.is_some_and(|wanted| wanted != status.name()) {
-            continue;
-        }
-        match status.look_up(hash, asked.serial, |hit| assemble(hit, now, body)) {
-            Ok(found) => return found,
-            Err(Miss::NotLoaded) => refusal = Refusal::NotLoaded,
-            Err(Miss::Unknown) if refusal == Refusal::NotLoaded => {}
-            Err(Miss::Unknown) => refusal = Refusal::UnusedSerial,
+
+    /// Finds the place, and sends for the record.
+    #[inline]
+    pub fn approach(&self) {
+        if let Some(sought) = &self.first {
+            sought.approach();
         }
     }
-    Err(refusal)
+
+    /// What [`answer`] says.
+    #[inline]
+    pub fn answer(self, issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {
+        let request = self.request;
+        if request.certificates != 1 || request.unknown_critical_extension {
+            return Err(Refusal::Unauthorized);
+        }
+        let mut refusal = Refusal::Unauthorized;
+        for sought in self.first.into_iter().chain(self.others.iter().map(|status| status.seek(self.hash))) {
+            if issuer.is_some_and(|wanted| wanted != sought.status().name()) {
+                continue;
+            }
+            match sought.find(request.cert_id.serial, |hit| assemble(hit, now, body)) {
+                Ok(found) => return found,
+                Err(Miss::NotLoaded) => refusal = Refusal::NotLoaded,
+                Err(Miss::Unknown) if refusal == Refusal::NotLoaded => {}
+                Err(Miss::Unknown) => refusal = Refusal::UnusedSerial,
+            }
+        }
+        Err(refusal)
+    }
 }
 
 fn assemble(hit: Hit<'_>, now: Timestamp, body: &mut Vec<u8>) -> Result<Definitive, Refusal> {

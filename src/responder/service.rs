@@ -10,7 +10,7 @@ use hyper::header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue}
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
 use crate::pki::Timestamp;
-use crate::pki::ocsp_request::{MAX_REQUEST_BYTES, OcspRequest};
+use crate::pki::ocsp_request::{MAX_REQUEST_BYTES, MalformedRequest, OcspRequest};
 use crate::pki::ocsp_response::ErrorStatus;
 
 use super::content::Content;
@@ -19,7 +19,7 @@ use super::documents::DocumentKind;
 use super::get_path::{self, Buffer};
 use super::headers::{self, ETag, NO_STORE, Validity};
 use super::live::{Kinds, Lane};
-use super::ocsp::{self, Definitive, Refusal};
+use super::ocsp::{Definitive, Refusal, Search};
 use super::route::{GetRoute, PostRoute};
 use super::status_map::StatusMap;
 
@@ -241,14 +241,25 @@ impl Service {
 
     /// Appends the signed response, or nothing, and counts either; counts nothing of what is left to the live lane.
     pub(super) fn answer<'a>(&self, request: &'a [u8], issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Answer<'a> {
-        let Ok(request) = OcspRequest::from_der(request) else {
-            self.count_refusal(Refusal::Malformed);
-            return Answer::Refused(Refusal::Malformed);
-        };
+        match OcspRequest::from_der(request) {
+            Ok(request) => self.conclude(Search::begin(request, &self.status().directory()), issuer, now, body),
+            Err(MalformedRequest) => self.malformed(),
+        }
+    }
+
+    /// The answer to what is not an OCSP request.
+    pub(super) fn malformed<'a>(&self) -> Answer<'a> {
+        self.count_refusal(Refusal::Malformed);
+        Answer::Refused(Refusal::Malformed)
+    }
+
+    /// The same for a request that was read and is being searched for.
+    pub(super) fn conclude<'a>(&self, search: Search<'a, '_>, issuer: Option<&str>, now: Timestamp, body: &mut Vec<u8>) -> Answer<'a> {
+        let request = search.request;
         if self.live_kinds.claim(&request) {
             return Answer::Live(request);
         }
-        match self.answer_pre_signed(&request, issuer, now, body) {
+        match search.answer(issuer, now, body) {
             Ok(definitive) => {
                 self.count_definitive(&definitive);
                 Answer::Definitive(definitive)
@@ -261,14 +272,14 @@ impl Service {
         }
     }
 
-    fn answer_pre_signed(
+    pub(super) fn answer_pre_signed(
         &self,
         request: &OcspRequest<'_>,
         issuer: Option<&str>,
         now: Timestamp,
         body: &mut Vec<u8>,
     ) -> Result<Definitive, Refusal> {
-        ocsp::answer_read(request, &self.content.status, issuer, now, body)
+        Search::begin(*request, &self.status().directory()).answer(issuer, now, body)
     }
 
     pub(super) fn count_definitive(&self, definitive: &Definitive) {

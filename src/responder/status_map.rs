@@ -49,6 +49,13 @@ pub struct SlotTable {
 #[derive(Debug, Default)]
 pub struct Templates(Vec<(SignerId, ResponseTemplate)>);
 
+/// Where a signed response will be, if there is one: its memory is on the way.
+pub struct Sought<'a> {
+    status: &'a IssuerStatus,
+    pack: Guard<Option<Arc<Pack>>>,
+    hash: SlotHash,
+}
+
 /// A signed response that was found, in parts.
 #[derive(Debug)]
 pub struct Hit<'a> {
@@ -105,10 +112,11 @@ impl StatusMap {
 
 impl Directory {
     /// The issuers that a CertID may mean: as a rule one, or none.
-    pub fn named(&self, algorithm: HashAlgorithm, name_hash: &[u8], key_hash: &[u8]) -> impl Iterator<Item = &IssuerStatus> {
+    pub fn named(&self, algorithm: HashAlgorithm, name_hash: &[u8], key_hash: &[u8]) -> &[Arc<IssuerStatus>] {
         let wanted = (key_hash, name_hash, algorithm);
         let first = self.statuses.partition_point(|s| sort_key(&s.hashes) < wanted);
-        self.statuses[first..].iter().take_while(move |s| sort_key(&s.hashes) == wanted).map(Arc::as_ref)
+        let count = self.statuses[first..].iter().take_while(|s| sort_key(&s.hashes) == wanted).count();
+        &self.statuses[first..first + count]
     }
 
     /// Whether an issuer of this name is in the map.
@@ -189,11 +197,41 @@ impl IssuerStatus {
     /// Finds the signed response for a serial (content octets) whose hash is `hash`.
     #[inline]
     pub fn look_up<R>(&self, hash: SlotHash, serial: &[u8], visit: impl FnOnce(Hit<'_>) -> R) -> Result<R, Miss> {
+        self.seek(hash).find(serial, visit)
+    }
+
+    /// The first part of [`Self::look_up`]: finds the pack, and sends for the memory that is read next.
+    #[inline]
+    pub fn seek(&self, hash: SlotHash) -> Sought<'_> {
         let table = self.table.load();
         let pack = table.slots[hash.slot(table.bits) as usize].load();
-        let pack = pack.as_ref().ok_or(Miss::NotLoaded)?;
-        let entry = pack.lookup(hash, serial).ok_or(Miss::Unknown)?;
-        let templates = self.templates.load();
+        if let Some(pack) = pack.as_ref() {
+            pack.prefetch_directory(hash);
+        }
+        Sought { status: self, pack, hash }
+    }
+}
+
+impl<'a> Sought<'a> {
+    /// Whose response.
+    pub fn status(&self) -> &'a IssuerStatus {
+        self.status
+    }
+
+    /// Sends for the record, some time before [`Self::find`].
+    #[inline]
+    pub fn approach(&self) {
+        if let Some(pack) = self.pack.as_ref() {
+            pack.prefetch_record(self.hash);
+        }
+    }
+
+    /// The response for the serial (content octets) whose hash was sought.
+    #[inline]
+    pub fn find<R>(&self, serial: &[u8], visit: impl FnOnce(Hit<'_>) -> R) -> Result<R, Miss> {
+        let pack = self.pack.as_ref().ok_or(Miss::NotLoaded)?;
+        let entry = pack.lookup(self.hash, serial).ok_or(Miss::Unknown)?;
+        let templates = self.status.templates.load();
         let template = templates.get(SignerId(entry.signing.signer)).ok_or(Miss::NotLoaded)?;
         Ok(visit(Hit { entry, template }))
     }
@@ -282,12 +320,13 @@ mod tests {
         map.replace_issuer(IssuerId(1), &statuses);
         map.replace_issuer(IssuerId(2), &[Arc::new(IssuerStatus::new(IssuerId(2), "renewed", a.clone()))]);
         let directory = map.directory();
-        let names =
-            |h: &IssuerHashes| directory.named(h.algorithm, &h.name_hash, &h.key_hash).map(|s| s.name().to_owned()).collect::<Vec<_>>();
+        let names = |h: &IssuerHashes| {
+            directory.named(h.algorithm, &h.name_hash, &h.key_hash).iter().map(|s| s.name().to_owned()).collect::<Vec<_>>()
+        };
         assert_eq!(names(&a), ["one", "renewed"]);
         assert_eq!(names(&b), ["one"]);
-        assert!(directory.named(HashAlgorithm::Sha1, &b.name_hash, &b.key_hash).next().is_none());
-        assert!(directory.named(a.algorithm, &a.name_hash, &[]).next().is_none());
+        assert!(directory.named(HashAlgorithm::Sha1, &b.name_hash, &b.key_hash).is_empty());
+        assert!(directory.named(a.algorithm, &a.name_hash, &[]).is_empty());
         assert!(directory.has_issuer("renewed") && !directory.has_issuer("two"));
         drop(directory);
         map.replace_issuer(IssuerId(1), &[]);

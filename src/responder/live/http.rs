@@ -13,7 +13,6 @@ use crate::pki::{CertificateStatus, Timestamp};
 
 use super::super::counters::Event;
 use super::super::headers::{ETag, Validity};
-use super::super::ocsp;
 use super::super::service::{self, Service};
 use super::{Answered, Dropped, Lane, LiveOutcome, Origin, RELAYED};
 
@@ -55,7 +54,7 @@ impl Service {
         conditional: Option<&HeaderMap>,
     ) -> Response<Full<Bytes>> {
         let mut body = Vec::new();
-        if let Ok(definitive) = ocsp::answer_read(request, self.status(), issuer, now, &mut body) {
+        if let Ok(definitive) = self.answer_pre_signed(request, issuer, now, &mut body) {
             self.count_definitive(&definitive);
             return self.definitive(&definitive, body, now, conditional);
         }

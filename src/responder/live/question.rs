@@ -115,7 +115,7 @@ fn look_up(entry: &Entry, serial: &[u8], map: &StatusMap, now: Timestamp) -> Kno
     let mut known = None;
     for hashes in entry.published() {
         let statuses = directory.named(hashes.algorithm, &hashes.name_hash, &hashes.key_hash);
-        let Some(status) = statuses.into_iter().find(|status| status.issuer() == entry.issuer.id) else { continue };
+        let Some(status) = statuses.iter().find(|status| status.issuer() == entry.issuer.id) else { continue };
         let here = look_up_one(status, hash, serial, now);
         known = Some(known.map_or(here, |before| prefer(before, here)));
     }
