@@ -74,6 +74,9 @@ impl PackPlace {
 }
 
 /// A pack that was checked when it was read: looking something up in it cannot fail.
+///
+/// One cache line, of which a look-up needs nearly everything.
+#[repr(align(64))]
 pub struct Pack {
     blob: Box<[u8]>,
     layout: Layout,
