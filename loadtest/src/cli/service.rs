@@ -10,7 +10,8 @@ use crate::endpoint::Endpoint;
 use crate::measure::Measurement;
 use crate::shape::Shape;
 use crate::targets::certificate::Certificate;
-use crate::targets::{Document, Questions, Targets, serials};
+use crate::targets::serials::{self, Listed};
+use crate::targets::{Document, Questions, Statuses, Targets};
 
 /// Where to and what about.
 #[derive(Clone, Debug, Args)]
@@ -41,24 +42,30 @@ impl Service {
         let settings = shape.settle().map_err(anyhow::Error::msg)?;
         let endpoint = Endpoint::resolve(&self.url, self.tls_ca.as_deref())?;
         let issuer = self.issuer.as_deref().map(Certificate::read).transpose()?;
-        let questions = self.questions(shape, issuer.as_ref())?;
+        let listed = self.serials.as_deref().map_or(Ok(Vec::new()), serials::read)?;
+        let questions = self.questions(shape, issuer.as_ref(), &listed)?;
         let documents = self.documents(&endpoint)?;
         ensure!(
             !questions.is_empty() || !documents.is_empty(),
             "nothing to ask: wanted --issuer with --serials, --requests-from, or --crl"
         );
+        let statuses = if documents.is_empty() { Statuses::default() } else { Statuses::of(&listed) };
         let ask = shape.ask.clone().unwrap_or_default();
-        let targets = Targets::new(&endpoint.base, questions, documents, shape.mix.clone(), &ask, shape.popularity.unwrap_or_default())?;
+        let mut targets =
+            Targets::new(&endpoint.base, questions, documents, shape.mix.clone(), &ask, shape.popularity.unwrap_or_default())?;
+        targets.expect_on_crls(statuses);
         let title = title.unwrap_or_else(|| self.url.clone());
-        Ok(Measurement { title, endpoint, targets, settings, issuer, headers: shape.headers.unwrap_or_default(), server })
+        let headers = shape.headers.unwrap_or_default();
+        Ok(Measurement { title, endpoint, targets, settings, issuer, headers, server })
     }
 
-    fn questions(&self, shape: &Shape, issuer: Option<&Certificate>) -> Result<Questions> {
+    fn questions(&self, shape: &Shape, issuer: Option<&Certificate>, listed: &[Listed]) -> Result<Questions> {
         let ask = shape.ask.clone().unwrap_or_default();
-        match (issuer, &self.serials, &self.requests_from) {
-            (_, _, Some(path)) => Questions::from_files(path),
-            (Some(issuer), Some(path), None) => Questions::about(issuer, &serials::read(path)?, shape.hash.unwrap_or_default(), &ask),
-            (Some(issuer), None, None) if !ask.is_of_issued() => Questions::about(issuer, &[], shape.hash.unwrap_or_default(), &ask),
+        match (&self.requests_from, issuer) {
+            (Some(path), _) => Questions::from_files(path),
+            (None, Some(issuer)) if !listed.is_empty() || !ask.is_of_issued() => {
+                Questions::about(issuer, listed, shape.hash.unwrap_or_default(), &ask)
+            }
             _ => Ok(Questions::default()),
         }
     }

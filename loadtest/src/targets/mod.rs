@@ -9,6 +9,7 @@ pub mod mix;
 mod popularity;
 pub mod question;
 pub mod serials;
+mod statuses;
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ pub use crl::{Document, DocumentRequest};
 pub use mix::{Ask, Class, Kind, Mix};
 pub use popularity::{Picker, Popularity};
 pub use question::{Expected, Hashes, Questions};
+pub use statuses::Statuses;
 
 use arena::Arena;
 
@@ -48,6 +50,7 @@ pub struct Targets {
     post_path: Vec<u8>,
     documents: Vec<Document>,
     requests: Vec<DocumentRequest>,
+    statuses: Statuses,
     mix: Mix,
     pools: Vec<(u32, popularity::Pool)>,
     popularity: Popularity,
@@ -88,7 +91,7 @@ impl Targets {
             (0..questions.len()).for_each(|index| paths.push(question::get_path(base, questions.der(index)).as_bytes()));
         }
         let post_path = if base.is_empty() { b"/".to_vec() } else { base.as_bytes().to_vec() };
-        Ok(Targets { questions, paths, post_path, documents, requests, mix, pools, popularity })
+        Ok(Targets { questions, paths, post_path, documents, requests, statuses: Statuses::default(), mix, pools, popularity })
     }
 
     /// The parts of a request.
@@ -119,9 +122,20 @@ impl Targets {
         Some((self.documents.get(request.document)?, request))
     }
 
+    /// What CRLs are held against from now on.
+    pub fn expect_on_crls(&mut self, statuses: Statuses) {
+        self.statuses = statuses;
+    }
+
+    /// What CRLs are held against.
+    pub fn statuses(&self) -> &Statuses {
+        &self.statuses
+    }
+
     /// From now on a certificate may be revoked at any time: answers good and revoked are both right.
     pub fn statuses_change(&mut self) {
         self.questions.forget_statuses();
+        self.statuses = Statuses::default();
     }
 
     /// Every question whose certificate has been issued: by index.

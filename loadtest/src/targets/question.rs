@@ -230,7 +230,10 @@ mod tests {
     #[test]
     fn o2_o12_requests_name_the_issuer_and_the_serial() {
         let issuer = Certificate { subject: b"name".to_vec(), key_bits: b"key".to_vec(), ..Certificate::default() };
-        let listed = [Listed { serial: vec![0x80, 1], revoked: Some(true) }, Listed { serial: vec![5], revoked: None }];
+        let listed = [
+            Listed { serial: vec![0x80, 1], revoked: Some(true), not_after: None },
+            Listed { serial: vec![5], revoked: None, not_after: None },
+        ];
         let questions = Questions::about(&issuer, &listed, Hashes::Both, &"issued,unknown,malformed".parse().unwrap()).unwrap();
         assert_eq!(questions.len(), 4 + 2 * UNKNOWN + MALFORMED);
         let decoded = OcspRequest::from_der(questions.der(1)).unwrap();

@@ -1,6 +1,7 @@
 //! Which certificates there are: serials in hexadecimal, one a line, or the output of `kakunin list` (a JSON object a line).
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -22,6 +23,8 @@ pub struct Listed {
     pub serial: Vec<u8>,
     /// Whether it is revoked; `None` where the file does not say.
     pub revoked: Option<bool>,
+    /// The end of its validity, where the file says it.
+    pub not_after: Option<SystemTime>,
 }
 
 impl Listed {
@@ -40,6 +43,7 @@ impl Listed {
 struct Line<'a> {
     serial: &'a str,
     status: &'a str,
+    not_after: Option<&'a str>,
 }
 
 /// Reads the file.
@@ -69,7 +73,7 @@ fn parse(text: &str) -> Result<Vec<Listed>> {
 
 fn certificate(line: &str) -> Result<Listed> {
     if !line.starts_with('{') {
-        return Ok(Listed { serial: serial(line)?, revoked: None });
+        return Ok(Listed { serial: serial(line)?, revoked: None, not_after: None });
     }
     let line: Line<'_> = serde_json::from_str(line).context("wanted an object with the strings serial and status")?;
     let revoked = match line.status {
@@ -77,7 +81,9 @@ fn certificate(line: &str) -> Result<Listed> {
         "revoked" => true,
         other => bail!("status: found '{other}', wanted good or revoked"),
     };
-    Ok(Listed { serial: serial(line.serial)?, revoked: Some(revoked) })
+    let not_after = line.not_after.map(humantime::parse_rfc3339).transpose();
+    let not_after = not_after.with_context(|| format!("not_after: found '{}', wanted a time", line.not_after.unwrap_or_default()))?;
+    Ok(Listed { serial: serial(line.serial)?, revoked: Some(revoked), not_after })
 }
 
 fn serial(text: &str) -> Result<Vec<u8>> {
@@ -101,14 +107,14 @@ mod tests {
 
     #[test]
     fn serials_and_the_output_of_kakunin_list_are_read() {
-        let text = "# ours\n0A1b\n\n0xabc\n00\n{\"serial\":\"556b\",\"status\":\"revoked\",\"not_before\":null,\"reason\":\"superseded\"}\n\
+        let text = "# ours\n0A1b\n\n0xabc\n00\n{\"serial\":\"556b\",\"status\":\"revoked\",\"not_before\":null,\"reason\":\"superseded\",\"not_after\":\"1970-01-01T00:00:09Z\"}\n\
             {\"serial\":\"01\",\"status\":\"good\",\"partition\":7}\n";
-        let listed = |serial: &[u8], revoked| Listed { serial: serial.to_vec(), revoked };
+        let listed = |serial: &[u8], revoked| Listed { serial: serial.to_vec(), revoked, not_after: None };
         let wanted = [
             listed(&[0x0a, 0x1b], None),
             listed(&[0x0a, 0xbc], None),
             listed(&[0], None),
-            listed(&[0x55, 0x6b], Some(true)),
+            Listed { not_after: Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(9)), ..listed(&[0x55, 0x6b], Some(true)) },
             listed(&[1], Some(false)),
         ];
         assert_eq!(parse(text).unwrap(), wanted);
@@ -119,6 +125,8 @@ mod tests {
         let message = |text: &str| format!("{:#}", parse(text).unwrap_err());
         assert!(message("01\nxyz\n").starts_with("line 2: serial: found 'xyz'"), "{}", message("01\nxyz\n"));
         assert!(message("{\"serial\":\"01\",\"status\":\"held\"}").contains("found 'held'"));
+        let line = "{\"serial\":\"01\",\"status\":\"good\",\"not_after\":\"soon\"}";
+        assert!(message(line).contains("not_after: found 'soon'"), "{}", message(line));
         assert!(message("{\"serial\":1}").starts_with("line 1: wanted an object"));
         assert!(message(&"f".repeat(41)).contains("wanted up to 40"));
         assert!(message(&"f".repeat(40)).contains("20 octets in DER"));

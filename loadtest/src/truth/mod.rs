@@ -77,7 +77,7 @@ pub struct Standard<'a> {
 
 /// Checks answers until the load is over.
 pub fn check_all(standard: &Standard<'_>, samples: Receiver<Sample>) -> Truth {
-    let (mut truth, mut crls) = (Truth::default(), crl::Seen::default());
+    let (mut truth, mut crls) = (Truth::default(), crl::Checker::new(standard.issuer, standard.headers, standard.targets.statuses()));
     for sample in samples {
         let wrong = standard.check(&sample, &mut crls);
         truth.checked += 1;
@@ -91,21 +91,28 @@ pub fn check_all(standard: &Standard<'_>, samples: Receiver<Sample>) -> Truth {
     truth
 }
 
+/// An answer, as it came.
+#[derive(Debug)]
+struct Answer<'a> {
+    status: u16,
+    fields: headers::Fields<'a>,
+    body: &'a [u8],
+    at: SystemTime,
+}
+
 impl Standard<'_> {
     /// What is wrong with an answer.
-    fn check(&self, sample: &Sample, crls: &mut crl::Seen) -> Vec<String> {
+    fn check(&self, sample: &Sample, crls: &mut crl::Checker<'_>) -> Vec<String> {
         let Ok(head) = std::str::from_utf8(&sample.head) else { return vec!["a head that is no text".to_owned()] };
-        let fields = headers::Fields::of(head);
+        let answer = Answer { status: sample.status, fields: headers::Fields::of(head), body: &sample.body, at: sample.at };
         match sample.id.kind {
             Kind::OcspGet | Kind::OcspPost => {
                 let asked = ocsp::Asked { question: self.targets.question(sample.id), expected: self.targets.expected(sample.id) };
-                let answer = ocsp::Answer { status: sample.status, fields, body: &sample.body, at: sample.at };
                 ocsp::check(&asked, &answer, self.issuer, self.headers)
             }
             Kind::Crl | Kind::CrlConditional | Kind::CrlRange => {
                 let Some((document, request)) = self.targets.document(sample.id) else { return Vec::new() };
-                let answer = crl::Answer { status: sample.status, fields, body: &sample.body, at: sample.at };
-                crls.check(document, request, &answer, self.issuer, self.headers)
+                crls.check(document, request, &answer)
             }
         }
     }

@@ -8,8 +8,8 @@ use x509_ocsp::{
     BasicOcspResponse, CertStatus, OcspGeneralizedTime, OcspRequest, OcspResponse, OcspResponseStatus, ResponderId, SingleResponse,
 };
 
-use super::headers::{Fields, HeaderRules, Times};
-use super::{shown_time, signature, time};
+use super::headers::{HeaderRules, Times};
+use super::{Answer, shown_time, signature, time};
 use crate::targets::Expected;
 use crate::targets::certificate::Certificate;
 
@@ -22,15 +22,6 @@ pub(super) struct Asked<'a> {
     /// DER of the request.
     pub(super) question: &'a [u8],
     pub(super) expected: Expected,
-}
-
-/// What came back.
-#[derive(Debug)]
-pub(super) struct Answer<'a> {
-    pub(super) status: u16,
-    pub(super) fields: Fields<'a>,
-    pub(super) body: &'a [u8],
-    pub(super) at: SystemTime,
 }
 
 /// What is wrong with an answer.

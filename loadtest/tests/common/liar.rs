@@ -34,7 +34,7 @@ pub struct Draft {
 #[derive(Clone, Debug)]
 pub struct Signer {
     key: Vec<u8>,
-    certificate: Certificate,
+    pub certificate: Certificate,
     is_issuer: bool,
 }
 
@@ -82,17 +82,26 @@ impl Liar {
             lie(&mut draft);
             Some(draft.answer())
         });
-        let path = |name: &str| -> PathBuf { self.directory.path().join(name) };
         let mut command = loadtest(["run"]);
-        command.arg(format!("http://{address}")).arg("--issuer").arg(path("ca.pem")).arg("--serials").arg(path("serials"));
+        command.arg(format!("http://{address}")).arg("--issuer").arg(self.path("ca.pem")).arg("--serials").arg(self.path("serials"));
         command.args(["--check", "all", "--requests", "20", "--connections", "2", "--mix", "post=1"]).args(options);
         command
+    }
+
+    /// A file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// Says that every certificate is good, so that another status is wrong.
     pub fn expect_good(&self) {
         let serials = ["01", "02", "1234567890abcdef"].map(|serial| format!("{{\"serial\":\"{serial}\",\"status\":\"good\"}}"));
-        std::fs::write(self.directory.path().join("serials"), serials.join("\n")).unwrap();
+        self.expect(&serials.join("\n"));
+    }
+
+    /// Lists its certificates.
+    pub fn expect(&self, list: &str) {
+        std::fs::write(self.path("serials"), list).unwrap();
     }
 }
 
@@ -105,7 +114,8 @@ impl Signer {
         Signer { key: der.stdout, certificate, is_issuer }
     }
 
-    fn sign(&self, message: &[u8]) -> Vec<u8> {
+    /// ECDSA with P-256 and SHA-256, in DER.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, &self.key).unwrap();
         pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec()
     }

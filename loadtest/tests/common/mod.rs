@@ -4,6 +4,7 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod crl_liar;
 pub mod demo;
 pub mod kakunin;
 pub mod liar;

@@ -4,12 +4,22 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-/// A request: method, path and body.
+/// A request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
     pub path: String,
+    /// Its header lines.
+    pub head: String,
     pub body: Vec<u8>,
+}
+
+impl Request {
+    /// The value of a header field, whose name is given in lower case.
+    pub fn header(&self, name: &str) -> Option<String> {
+        let field = |line: &str| line.split_once(": ").map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()));
+        self.head.lines().filter_map(field).find(|(known, _)| known == name).map(|(_, value)| value)
+    }
 }
 
 /// What is written back, octet by octet; `None` closes the connection.
@@ -59,5 +69,5 @@ fn request(octets: &[u8]) -> Option<(Request, usize)> {
         text.lines().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse::<usize>().ok()).unwrap_or(0);
     let body = octets.get(head..head + length)?.to_vec();
     let mut words = text.split(' ').map(str::to_owned);
-    Some((Request { method: words.next().unwrap(), path: words.next().unwrap(), body }, head + length))
+    Some((Request { method: words.next().unwrap(), path: words.next().unwrap(), head: text.to_owned(), body }, head + length))
 }
