@@ -1,10 +1,10 @@
 //! A simple client, one request after the other: for what is fetched before a load and looked at beside it. Never for measuring.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::endpoint::Endpoint;
@@ -22,6 +22,7 @@ const KNOCK: Duration = Duration::from_secs(2);
 /// A connection, made anew whenever the server has closed it.
 pub struct Client<'a> {
     endpoint: &'a Endpoint,
+    address: SocketAddr,
     stream: Option<Box<dyn Duplex>>,
     patience: Duration,
 }
@@ -38,22 +39,22 @@ struct Answer {
 impl<'a> Client<'a> {
     /// Not connected yet.
     pub fn new(endpoint: &'a Endpoint) -> Client<'a> {
-        Client { endpoint, stream: None, patience: PATIENCE }
+        Client { endpoint, address: endpoint.address, stream: None, patience: PATIENCE }
     }
 
-    /// Asks one question, to see whether anybody is there. What is answered, and whether, is left to the load: a connection without a question would end
-    /// `openssl ocsp`.
+    /// Asks one question, to see at which of its addresses anybody is there. What is answered, and whether, is left to the load: a connection without a question
+    /// would end `openssl ocsp`.
     ///
     /// # Errors
     ///
     /// The reason why there is no connection, with the address.
-    pub fn knock(&mut self, targets: &Targets) -> Result<()> {
+    pub fn knock(&mut self, targets: &Targets) -> Result<SocketAddr> {
         self.patience = KNOCK;
         let stream = self.connect()?;
         let mut out = Vec::new();
         write(&mut out, &targets.parts(Picker::new(targets, 0, 1).pick()), &self.endpoint.host);
         let _ = self.exchange(stream, &out, 1);
-        Ok(())
+        Ok(self.address)
     }
 
     /// Fetches a CRL.
@@ -107,7 +108,7 @@ impl<'a> Client<'a> {
     }
 
     fn exchange(&mut self, mut stream: Box<dyn Duplex>, out: &[u8], count: usize) -> Result<Vec<Answer>> {
-        let address = self.endpoint.address;
+        let address = self.address;
         stream.write_all(out).with_context(|| format!("asking {address}"))?;
         let (mut answers, mut reader, mut buffer) = (Vec::new(), Reader::default(), vec![0; 64 << 10]);
         loop {
@@ -135,19 +136,35 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Connects to the first address at which somebody listens, and stays with it. Where nobody does, says why not at the first one.
+    fn reach(&mut self) -> Result<TcpStream> {
+        let mut why = None;
+        let others = self.endpoint.addresses.iter().copied().filter(|other| *other != self.address);
+        for address in [self.address].into_iter().chain(others) {
+            let connected = TcpStream::connect_timeout(&address, PATIENCE);
+            match connected.with_context(|| format!("{}: connecting to {address}", self.endpoint.url)) {
+                Ok(stream) => {
+                    self.address = address;
+                    return Ok(stream);
+                }
+                Err(e) => why = why.or(Some(e)),
+            }
+        }
+        Err(why.unwrap_or_else(|| anyhow!("{}: no address", self.endpoint.url)))
+    }
+
     /// Takes the open connection, or makes one.
     fn connect(&mut self) -> Result<Box<dyn Duplex>> {
         if let Some(stream) = self.stream.take() {
             return Ok(stream);
         }
-        let address = self.endpoint.address;
-        let stream =
-            TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("{}: connecting to {address}", self.endpoint.url))?;
+        let mut stream = self.reach()?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(self.patience))?;
         stream.set_write_timeout(Some(self.patience))?;
         let Some(tls) = &self.endpoint.tls else { return Ok(Box::new(stream)) };
-        let connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).context("TLS")?;
+        let mut connection = ClientConnection::new(tls.config.clone(), tls.name.clone()).context("TLS")?;
+        connection.complete_io(&mut stream).with_context(|| format!("{}: TLS with {}", self.endpoint.url, self.address))?;
         Ok(Box::new(StreamOwned::new(connection, stream)))
     }
 }

@@ -12,13 +12,18 @@ use rustls::pki_types::ServerName;
 
 use crate::load::tls::client;
 
+/// Addresses of a name that are tried at most.
+const MAX_ADDRESSES: usize = 8;
+
 /// A service that can be connected to.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// The URL, as the user gave it.
     pub url: String,
-    /// The first address that its name resolves to.
+    /// Where it is connected to: the first of its addresses, until another one has been found to be the one that somebody listens at.
     pub address: SocketAddr,
+    /// Every address that its name resolves to, as `localhost` does to one of IPv6 and one of IPv4.
+    pub addresses: Vec<SocketAddr>,
     /// Host and port, as requests name them.
     pub host: String,
     /// Its path, without a slash at the end.
@@ -37,11 +42,11 @@ pub struct Tls {
 }
 
 impl Endpoint {
-    /// Takes a URL apart and resolves its name. `trusted` is a file with the certificates that are trusted for https.
+    /// Takes a URL apart and resolves its name. `trusted` is a file with the certificates that are trusted for https; without it the system's are.
     ///
     /// # Errors
     ///
-    /// What is not an http or https URL, and a name without an address.
+    /// What is not an http or https URL, a name without an address, and trusted certificates that cannot be read.
     pub fn resolve(url: &str, trusted: Option<&Path>) -> Result<Endpoint> {
         let wanted = "wanted http://HOST:PORT or https://HOST:PORT, with a path where the service has one";
         let shown: String = url.chars().take(200).collect();
@@ -56,17 +61,15 @@ impl Endpoint {
         ensure!(authority.port_u16().is_some() || authority.as_str() == authority.host(), "URL: found '{shown}', {wanted}");
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let name = authority.host().trim_start_matches('[').trim_end_matches(']');
-        let mut addresses = (name, port).to_socket_addrs().with_context(|| format!("URL: {shown}: resolving '{name}'"))?;
-        let address = addresses.next().with_context(|| format!("URL: {shown}: '{name}' has no address"))?;
+        let addresses = (name, port).to_socket_addrs().with_context(|| format!("URL: {shown}: resolving '{name}'"))?;
+        let addresses: Vec<SocketAddr> = addresses.take(MAX_ADDRESSES).collect();
+        let address = *addresses.first().with_context(|| format!("URL: {shown}: '{name}' has no address"))?;
         let base = uri.path().trim_end_matches('/').to_owned();
-        let tls = match (tls, trusted) {
-            (false, _) => None,
-            (true, None) => bail!("URL: {shown}: wanted --tls-ca, to know which certificates are trusted"),
-            (true, Some(file)) => {
-                Some(Tls { config: client(file)?, name: ServerName::try_from(name.to_owned()).context("URL: the name of the host")? })
-            }
-        };
-        Ok(Endpoint { url: url.to_owned(), address, host: authority.to_string(), base, tls })
+        let tls = tls.then(|| {
+            let name = ServerName::try_from(name.to_owned()).context("URL: the name of the host")?;
+            anyhow::Ok(Tls { config: client(trusted)?, name })
+        });
+        Ok(Endpoint { url: url.to_owned(), address, addresses, host: authority.to_string(), base, tls: tls.transpose()? })
     }
 }
 
@@ -87,16 +90,7 @@ mod tests {
 
     #[test]
     fn other_urls_are_refused() {
-        for url in [
-            "127.0.0.1:80",
-            "ftp://x",
-            "/ocsp",
-            "",
-            "http://a@127.0.0.1",
-            "http://127.0.0.1/?x",
-            "http://127.0.0.1:99999",
-            "https://127.0.0.1",
-        ] {
+        for url in ["127.0.0.1:80", "ftp://x", "/ocsp", "", "http://a@127.0.0.1", "http://127.0.0.1/?x", "http://127.0.0.1:99999"] {
             let message = format!("{:#}", Endpoint::resolve(url, None).unwrap_err());
             assert!(message.starts_with("URL: "), "{message}");
         }

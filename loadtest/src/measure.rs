@@ -53,11 +53,12 @@ impl Measurement {
 
     /// The same, with something going on beside it.
     pub fn run_beside(&self, beside: Option<&Beside<'_>>, told: &mut dyn FnMut(&Second)) -> Result<Record> {
-        Client::new(&self.endpoint).knock(&self.targets)?;
+        let address = Client::new(&self.endpoint).knock(&self.targets)?;
+        let endpoint = Endpoint { address, ..self.endpoint.clone() };
         let (samples, to_check) = Samples::new(self.settings.check);
         let standard = Standard { endpoint: &self.endpoint, targets: &self.targets, issuer: self.issuer.as_ref(), headers: self.headers };
         let halt = AtomicBool::new(false);
-        let job = Job { endpoint: &self.endpoint, targets: &self.targets, settings: &self.settings, halt: &halt, clock: Clock::start() };
+        let job = Job { endpoint: &endpoint, targets: &self.targets, settings: &self.settings, halt: &halt, clock: Clock::start() };
         std::thread::scope(|scope| {
             let checks = scope.spawn(|| truth::check_all(&standard, to_check));
             let slow = (self.settings.slow_clients > 0).then(|| scope.spawn(|| slow::trickle(&job)));

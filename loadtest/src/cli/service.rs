@@ -31,7 +31,7 @@ pub(super) struct Service {
     /// Path of a CRL on the service, such as /crl/issuing.crl; may be given again
     #[arg(long, value_name = "PATH")]
     crl: Vec<String>,
-    /// Certificates that are trusted for https, in PEM
+    /// Certificates that are trusted for https, in PEM [default: those that the system trusts]
     #[arg(long, value_name = "FILE")]
     tls_ca: Option<PathBuf>,
 }
