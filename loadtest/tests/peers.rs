@@ -4,12 +4,14 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use common::{Guard, PATIENCE, free_port, loadtest, record, succeed, tool};
+use common::{Guard, PATIENCE, fail, free_port, loadtest, record, succeed, tool};
 use kakunin_loadtest::record::Record;
 
 /// A CA of `openssl ca`, with a certificate that is good and one that is revoked, and its CRL.
@@ -61,11 +63,15 @@ impl Authority {
     }
 
     fn load_at(&self, url: &str, options: &[&str]) -> Record {
-        let json = self.path("record.json");
+        succeed(&mut self.run(url, options));
+        record(&self.path("record.json"))
+    }
+
+    fn run(&self, url: &str, options: &[&str]) -> Command {
         let mut command = loadtest(["run", url, "--issuer"]);
-        command.arg(self.path("ca.pem")).arg("--json").arg(&json).args(["--check", "all", "--timeout", "60s"]).args(options);
-        succeed(&mut command);
-        record(&json)
+        command.arg(self.path("ca.pem")).arg("--json").arg(self.path("record.json"));
+        command.args(["--check", "all", "--timeout", "60s"]).args(options);
+        command
     }
 
     fn list(&self) -> String {
@@ -101,9 +107,8 @@ fn openssl_ocsp_is_loaded_and_its_answers_are_right() {
     assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["good", "revoked"]);
 }
 
-#[test]
-fn cfssl_is_loaded_and_its_answers_are_right() {
-    let (authority, port) = (Authority::new(), free_port());
+/// cfssl with the responses to both certificates, signed by OpenSSL.
+fn cfssl(authority: &Authority, port: u16) -> Guard {
     let signer =
         ["-index", "index.txt", "-CA", "ca.pem", "-issuer", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays", "1", "-no_nonce"];
     let sign = |serial: &str| {
@@ -112,64 +117,76 @@ fn cfssl_is_loaded_and_its_answers_are_right() {
     };
     std::fs::write(authority.path("responses"), format!("{}\n{}\n", sign("1"), sign("2"))).unwrap();
     let of = port.to_string();
-    let arguments = ["ocspserve", "-address", "127.0.0.1", "-port", &of, "-responses", "responses", "-loglevel", "4"];
-    let _process = authority.start("cfssl", &arguments, port);
-    // By POST alone: it answers 400 to some GETs.
+    authority.start("cfssl", &["ocspserve", "-address", "127.0.0.1", "-port", &of, "-responses", "responses", "-loglevel", "4"], port)
+}
+
+#[test]
+fn cfssl_is_loaded_and_its_answers_are_right() {
+    let (authority, port) = (Authority::new(), free_port());
+    let _process = cfssl(&authority, port);
     let options = ["--headers", "basic", "--mix", "post=1", "--requests", "300", "--pipeline", "2"];
     let record = authority.load(port, &[&["--serials", &authority.list()][..], &options].concat());
     all_is_well(&record, 300);
     assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["good", "revoked"]);
 }
 
+/// Where Debian's cfssl gets better, this fails, and GETs belong into the test above.
+#[test]
+fn cfssl_takes_the_slash_before_a_request_for_base64_so_that_every_get_fails() {
+    let (authority, port) = (Authority::new(), free_port());
+    let _process = cfssl(&authority, port);
+    let options = ["--serials", &authority.list(), "--headers", "basic", "--mix", "get=1", "--requests", "50"];
+    let said = fail(&mut authority.run(&format!("http://127.0.0.1:{port}"), &options));
+    assert!(said.contains("Nothing was answered.") && said.contains("50 of 50 requests failed"), "{said}");
+    let record = record(&authority.path("record.json"));
+    // 301 where the base64 has two slashes in a row, of which it takes one away.
+    assert!(record.errors.keys().all(|error| error == "http 400" || error == "http 301"), "{:?}", record.errors);
+    // Whole groups of base64 are none with the slash. Three letters are one with it: an OCSP error answers what they stand for.
+    let body = |path: &str| {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        answer.windows(4).position(|window| window == b"\r\n\r\n").map(|end| answer[end + 4..].to_vec()).unwrap()
+    };
+    assert_eq!(body("/AAAA"), b"");
+    assert_eq!(body("/AAA"), [0x30, 3, 0x0a, 1, 1]);
+}
+
 #[test]
 fn nginx_serves_crls_and_its_answers_are_right() {
     let (authority, port) = (Authority::new(), free_port());
-    nginx_configuration(authority.0.path(), &format!("listen 127.0.0.1:{port};"));
-    let directory = authority.0.path().display().to_string();
-    let _process = authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port);
-    let options = [
-        "--crl",
-        "/ca.crl",
-        "--mix",
-        "crl=1,crl-conditional=1,crl-range=1",
-        "--headers",
-        "basic",
-        "--requests",
-        "300",
-        "--connections",
-        "4",
-    ];
+    let _process = nginx(&authority, port, &format!("listen 127.0.0.1:{port};"));
+    let options = [&CRL[..], &["--requests", "300", "--connections", "4"]].concat();
     let record = authority.load(port, &options);
     all_is_well(&record, 300);
     assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["206", "304", "crl"]);
 }
 
-#[test]
-fn nginx_is_loaded_over_tls_by_http_1_and_http_2() {
-    let (authority, port) = (Authority::new(), free_port());
+/// What asks nginx for the CRL in each way.
+const CRL: [&str; 6] = ["--crl", "/ca.crl", "--mix", "crl=1,crl-conditional=1,crl-range=1", "--headers", "basic"];
+
+/// nginx with a certificate of the authority for 127.0.0.1.
+fn nginx_with_tls(authority: &Authority, port: u16) -> Guard {
     let request = ["req", "-subj", "/CN=server", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "tls.key"];
     authority.openssl(&[&request[..], &["-out", "tls.csr"]].concat());
     std::fs::write(authority.path("san"), "subjectAltName = IP:127.0.0.1\n").unwrap();
     let sign = ["x509", "-req", "-days", "1", "-in", "tls.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
     authority.openssl(&[&sign[..], &["-extfile", "san", "-out", "tls.pem"]].concat());
     let directory = authority.0.path().display().to_string();
-    let listen =
-        format!("listen 127.0.0.1:{port} ssl http2; ssl_certificate {directory}/tls.pem; ssl_certificate_key {directory}/tls.key;");
-    nginx_configuration(authority.0.path(), &listen);
-    let _process = authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port);
+    nginx(
+        authority,
+        port,
+        &format!("listen 127.0.0.1:{port} ssl http2; ssl_certificate {directory}/tls.pem; ssl_certificate_key {directory}/tls.key;"),
+    )
+}
+
+#[test]
+fn nginx_is_loaded_over_tls_by_http_1_and_http_2() {
+    let (authority, port) = (Authority::new(), free_port());
+    let _process = nginx_with_tls(&authority, port);
     let trusted = authority.path("ca.pem").display().to_string();
-    let crl = [
-        "--tls-ca",
-        &trusted,
-        "--crl",
-        "/ca.crl",
-        "--mix",
-        "crl=1,crl-conditional=1,crl-range=1",
-        "--headers",
-        "basic",
-        "--requests",
-        "200",
-    ];
+    let crl = [&CRL[..], &["--tls-ca", &trusted, "--requests", "200"]].concat();
     for (options, protocol) in [
         (&["--protocol", "http1"][..], "http/1.1 over TLS"),
         (&["--reuse", "new", "--rate", "500"], "http/1.1 new connections over TLS"),
@@ -180,6 +197,32 @@ fn nginx_is_loaded_over_tls_by_http_1_and_http_2() {
         assert_eq!(record.load.protocol, protocol);
         assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["206", "304", "crl"]);
     }
+}
+
+#[test]
+fn tls_trusts_what_the_system_does_and_says_what_it_does_not() {
+    let (authority, port) = (Authority::new(), free_port());
+    let _process = nginx_with_tls(&authority, port);
+    let url = format!("https://127.0.0.1:{port}");
+    let run = |system: &Path| {
+        let mut command = authority.run(&url, &[&CRL[..], &["--requests", "20"]].concat());
+        command.env("SSL_CERT_FILE", system).env_remove("SSL_CERT_DIR");
+        command
+    };
+    succeed(&mut run(&authority.path("ca.pem")));
+    let said = fail(&mut run(&Authority::new().path("ca.pem")));
+    assert!(said.contains(&format!("{url}: TLS with 127.0.0.1:{port}: invalid peer certificate")), "{said}");
+    let said = fail(&mut run(&authority.path("none.pem")));
+    assert!(said.contains("--tls-ca: not given, and the system trusts no certificate") && said.contains("none.pem"), "{said}");
+    std::fs::write(authority.path("empty.pem"), "").unwrap();
+    let said = fail(run(&authority.path("ca.pem")).arg("--tls-ca").arg(authority.path("empty.pem")));
+    assert!(said.contains("empty.pem: found no certificate, wanted some in PEM"), "{said}");
+}
+
+fn nginx(authority: &Authority, port: u16, listen: &str) -> Guard {
+    nginx_configuration(authority.0.path(), listen);
+    let directory = authority.0.path().display().to_string();
+    authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port)
 }
 
 fn nginx_configuration(directory: &Path, listen: &str) {

@@ -9,8 +9,8 @@ use hdrhistogram::Histogram;
 use super::answer::Said;
 use crate::targets::Kind;
 
-/// Microseconds that a histogram can hold: more than any time-out.
-const GREATEST_MICROSECONDS: u64 = 3_600_000_000;
+/// Microseconds that a histogram can hold: a day, which is the longest time-out.
+const GREATEST_MICROSECONDS: u64 = 24 * 3_600_000_000;
 /// Significant digits of a recorded time.
 const DIGITS: u8 = 3;
 
