@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::load::{Clock, Said};
+use crate::measure::Beside;
 use crate::record::Mark;
 use crate::scenario::Incident;
 use crate::targets::{Kind, RequestId, Targets};
@@ -32,38 +33,36 @@ pub struct Drill<'a> {
 }
 
 impl Drill<'_> {
-    /// Does it beside a load. Ends the load when every answer says revoked.
-    ///
-    /// # Errors
-    ///
-    /// A command that fails, and answers that do not say so before the load is over.
-    pub fn run(&self, clock: &Clock, halt: &AtomicBool) -> Result<Vec<Mark>> {
-        let outcome = self.revoke_and_watch(clock, halt);
-        if outcome.is_ok() {
-            sleep_until(clock, clock.seconds() + self.incident.calm.0.as_secs_f64(), halt);
+    /// Does it beside a load. Ends the load when every answer says revoked; and when it fails: by a command that does, or by answers that do not say so
+    /// before the load is over.
+    pub fn run(&self, clock: &Clock, halt: &AtomicBool) -> Beside {
+        let mut beside = Beside::default();
+        match self.revoke_and_watch(clock, halt, &mut beside.marks) {
+            Ok(()) => sleep_until(clock, clock.seconds() + self.incident.calm.0.as_secs_f64(), halt),
+            Err(e) => beside.failure = Some(format!("The incident did not come to its end: {e:#}.")),
         }
         halt.store(true, Ordering::Relaxed);
-        outcome
+        beside
     }
 
-    fn revoke_and_watch(&self, clock: &Clock, halt: &AtomicBool) -> Result<Vec<Mark>> {
+    fn revoke_and_watch(&self, clock: &Clock, halt: &AtomicBool, marks: &mut Vec<Mark>) -> Result<()> {
         let certificates: Vec<RequestId> = self.targets.issued().map(|index| RequestId { kind: Kind::OcspPost, index }).collect();
         ensure!(!certificates.is_empty(), "--serials: wanted the certificates that are revoked");
+        let count = certificates.len();
         sleep_until(clock, self.incident.revoke_after.0.as_secs_f64(), halt);
         let started = clock.seconds();
-        let mut marks = vec![Mark { at: started, what: "revoke command started".to_owned() }];
+        marks.push(Mark { at: started, what: "revoke command started".to_owned() });
         self.revoke(halt)?;
         let returned = clock.seconds();
         marks.push(Mark { at: returned, what: format!("revoke command returned after {:.2} s", returned - started) });
-        self.watch(certificates.clone(), halt)?;
+        self.watch(certificates, halt)?;
         let done = clock.seconds();
         let (since_start, since_return) = (done - started, done - returned);
         let what = format!(
-            "all answers for {} certificates revoked: {since_start:.2} s after the command started, {since_return:.2} s after it returned",
-            certificates.len()
+            "all answers for {count} certificates revoked: {since_start:.2} s after the command started, {since_return:.2} s after it returned"
         );
         marks.push(Mark { at: done, what });
-        Ok(marks)
+        Ok(())
     }
 
     fn revoke(&self, halt: &AtomicBool) -> Result<()> {

@@ -1,7 +1,8 @@
 //! A whole measurement: everything is there beforehand, the load runs with its checks beside it, and what came of it becomes a [`Record`].
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -40,10 +41,21 @@ pub struct Measurement {
     pub headers: HeaderRules,
     /// The process of the server.
     pub server: Option<u32>,
+    /// Set when the user wants it to end early: what was measured until then is told.
+    pub interrupted: Arc<AtomicBool>,
 }
 
-/// What goes on beside a load, on a thread of its own: it may end the load, and returns what happened when.
-pub type Beside<'a> = dyn Fn(&Clock, &AtomicBool) -> Result<Vec<Mark>> + Sync + 'a;
+/// What came of something that went on beside a load.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beside {
+    /// What happened when.
+    pub marks: Vec<Mark>,
+    /// Why it fails the run, as a sentence.
+    pub failure: Option<String>,
+}
+
+/// What goes on beside a load, on a thread of its own. It may end the load.
+pub type GoesOnBeside<'a> = dyn Fn(&Clock, &AtomicBool) -> Beside + Sync + 'a;
 
 impl Measurement {
     /// Makes the load once. `told` is called with each second that is over.
@@ -52,27 +64,34 @@ impl Measurement {
     }
 
     /// The same, with something going on beside it.
-    pub fn run_beside(&self, beside: Option<&Beside<'_>>, told: &mut dyn FnMut(&Second)) -> Result<Record> {
+    pub fn run_beside(&self, beside: Option<&GoesOnBeside<'_>>, told: &mut dyn FnMut(&Second)) -> Result<Record> {
         let address = Client::new(&self.endpoint).knock(&self.targets)?;
         let endpoint = Endpoint { address, ..self.endpoint.clone() };
         let (samples, to_check) = Samples::new(self.settings.check);
         let standard = Standard { endpoint: &self.endpoint, targets: &self.targets, issuer: self.issuer.as_ref(), headers: self.headers };
         let halt = AtomicBool::new(false);
-        let job = Job { endpoint: &endpoint, targets: &self.targets, settings: &self.settings, halt: &halt, clock: Clock::start() };
+        let job = Job {
+            endpoint: &endpoint,
+            targets: &self.targets,
+            settings: &self.settings,
+            halt: &halt,
+            interrupted: &self.interrupted,
+            clock: Clock::start(),
+        };
         std::thread::scope(|scope| {
             let checks = scope.spawn(|| truth::check_all(&standard, to_check));
             let slow = (self.settings.slow_clients > 0).then(|| scope.spawn(|| slow::trickle(&job)));
             let beside = beside.map(|beside| scope.spawn(|| beside(&job.clock, &halt)));
             let measured = load::run(&job, self.server, &samples, told);
-            halt.store(true, std::sync::atomic::Ordering::Relaxed);
+            halt.store(true, Ordering::Relaxed);
             drop(samples);
             let panicked = |_| anyhow!("a thread beside the load has panicked");
             let truth = checks.join().map_err(panicked)?;
-            let mut marks = beside.map_or(Ok(Vec::new()), |beside| beside.join().map_err(panicked)?)?;
+            let mut beside = beside.map_or(Ok(Beside::default()), |beside| beside.join().map_err(panicked))?;
             if let Some(slow) = slow {
-                marks.extend(slow.join().map_err(panicked)?);
+                beside.marks.extend(slow.join().map_err(panicked)?);
             }
-            Ok(self.record(measured?, truth, marks))
+            Ok(self.record(measured?, truth, beside))
         })
     }
 
@@ -86,6 +105,10 @@ impl Measurement {
         while let Some(rate) = search.next_rate().filter(|_| (search.steps().len() as f64) < steps_at_most) {
             self.settings.rate = Some(Rate::constant(rate));
             let record = self.run(&mut |second| told(rate, second))?;
+            if self.is_interrupted() {
+                last = Some(record);
+                break;
+            }
             let is_true = record.truth.wrong == 0;
             let met = is_true && objective.is_met(&record.total);
             let p99 = record.total.latency.percentiles.iter().find(|(percentile, _)| *percentile >= 99.0).map_or(0, |(_, at)| *at);
@@ -102,12 +125,21 @@ impl Measurement {
             }
         }
         let mut record = best.or(last).context("--find-max: no step was made")?;
+        record.failures = self.interruption();
         record.search =
             Some(SearchRecord { objective: objective.text().to_owned(), highest: search.highest(), steps: search.steps().to_vec() });
         Ok(record)
     }
 
-    fn record(&self, measured: Measured, truth: Truth, marks: Vec<Mark>) -> Record {
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::Relaxed)
+    }
+
+    fn interruption(&self) -> Vec<String> {
+        if self.is_interrupted() { vec!["Ended early, by a signal.".to_owned()] } else { Vec::new() }
+    }
+
+    fn record(&self, measured: Measured, truth: Truth, beside: Beside) -> Record {
         let Totals { kinds, errors } = &measured.totals;
         let mut all = Totals::new().kinds.into_iter().next().unwrap_or_else(|| unreachable!("there are kinds"));
         kinds.iter().for_each(|kind| all.add(kind));
@@ -136,7 +168,8 @@ impl Measurement {
             server: measured.server,
             generator: measured.generator,
             search: None,
-            marks,
+            marks: beside.marks,
+            failures: self.interruption().into_iter().chain(beside.failure).collect(),
         }
     }
 

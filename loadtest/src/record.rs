@@ -43,6 +43,9 @@ pub struct Record {
     pub search: Option<Search>,
     /// What happened when, to be marked on the charts (`revoked 100000`, `all answers revoked`).
     pub marks: Vec<Mark>,
+    /// What failed the run beside what its figures say, a sentence each: an incident that did not come to its end, a user who ended it early.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<String>,
 }
 
 /// What was asked of the server.

@@ -27,7 +27,7 @@ pub(crate) fn trickle(job: &Job<'_>) -> Vec<Mark> {
         Some(Client { stream, sent: 0 })
     };
     let wanted = job.settings.slow_clients;
-    let is_over = || job.halt.load(std::sync::atomic::Ordering::Relaxed) || job.clock.seconds() >= job.settings.duration.as_secs_f64();
+    let is_over = || job.is_halted() || job.clock.seconds() >= job.settings.duration.as_secs_f64();
     let mut clients: Vec<Client> = (0..wanted).take_while(|_| !is_over()).filter_map(connect).collect();
     let connected = clients.len();
     let mut marks = vec![Mark { at: job.clock.seconds(), what: format!("{connected} of {wanted} slow clients connected") }];

@@ -125,8 +125,11 @@ fn an_incident_ends_when_every_answer_says_revoked() {
 
     let said = fail(&mut demo.load(&["scenario", &format!("{SCENARIOS}/incident.toml"), "--small"], &[]).0);
     assert!(said.contains("wanted --revoke-command"), "{said}");
-    let (mut command, _) = demo.load(&["scenario", &format!("{SCENARIOS}/incident.toml"), "--small"], &["--revoke-command", "exit 7"]);
+    let (mut command, json) = demo.load(&["scenario", &format!("{SCENARIOS}/incident.toml"), "--small"], &["--revoke-command", "exit 7"]);
     assert!(fail(&mut command).contains("'exit 7' has failed"));
+    // What was measured until then is not lost.
+    let record = self::record(&json);
+    assert!(record.total.answered > 0 && record.failures[0].contains("'exit 7' has failed"), "{record:?}");
 }
 
 #[test]
@@ -141,6 +144,8 @@ fn what_makes_no_sense_is_refused_before_anything_is_sent() {
         (&["--reuse", "new", "--pipeline", "2"], "reuse: found new"),
         (&["--server-pid", "4294967295"], "--server-pid: no process 4294967295"),
         (&["--popularity", "zipf:9"], "found 'zipf:9'"),
+        (&["--html", "/nonexistent/report.html"], "--html: /nonexistent/report.html: No such file"),
+        (&["--html", "/"], "--html: /: is a directory"),
     ] {
         let said = fail(&mut demo.load(&["run"], options).0);
         assert!(said.contains(message), "{options:?}: {said}");

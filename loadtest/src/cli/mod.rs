@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Commands wire the parts together; what they do is done elsewhere.
 
 mod compare;
+mod interrupt;
 mod outcome;
 mod output;
 mod plan;

@@ -47,24 +47,40 @@ impl Outcome {
     pub(super) fn progress(&self, settings: &Settings) -> Progress {
         match self.progress {
             ProgressStyle::Plain => Progress::plain(),
-            ProgressStyle::Auto if io::stderr().is_terminal() => Progress::live(settings.duration),
+            ProgressStyle::Auto if io::stderr().is_terminal() => Progress::live(settings),
             _ => Progress::none(),
         }
     }
 
-    /// Prints a summary, and writes the record and the report.
+    /// Whether what comes of a run can be written, before there is one.
     ///
     /// # Errors
     ///
-    /// Besides a file that cannot be written: a run that failed, as the report says it. Record and report are written all the same.
+    /// A file that cannot be written.
+    pub(super) fn prepare(&self) -> Result<()> {
+        for (option, path) in [("--json", &self.json), ("--html", &self.html)] {
+            let Some(path) = path else { continue };
+            output::try_to_write(path).with_context(|| format!("{option}: {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Prints a summary, and writes the record and the report: each of them also where another one cannot be written.
+    ///
+    /// # Errors
+    ///
+    /// Besides a file that cannot be written: a run that failed, as the report says it.
     pub(super) fn tell(&self, record: &Record) -> Result<()> {
-        if let Some(path) = &self.json {
-            output::write_whole(path, &serde_json::to_vec_pretty(record)?).with_context(|| format!("--json: {}", path.display()))?;
-        }
-        if let Some(path) = &self.html {
-            output::write_whole(path, report::html(record).as_bytes()).with_context(|| format!("--html: {}", path.display()))?;
-        }
-        output::print(&summary::of(record))?;
+        let write = |option: &str, path: &Option<PathBuf>, octets: &dyn Fn() -> Result<Vec<u8>>| match path {
+            Some(path) => output::write_whole(path, &octets()?).with_context(|| format!("{option}: {}", path.display())),
+            None => Ok(()),
+        };
+        let written = [
+            write("--json", &self.json, &|| Ok(serde_json::to_vec_pretty(record)?)),
+            write("--html", &self.html, &|| Ok(report::html(record).into_bytes())),
+            output::print(&summary::of(record)),
+        ];
+        written.into_iter().collect::<Result<()>>()?;
         let verdict = Verdict::of(record);
         if !verdict.passed() {
             bail!("{}", verdict.failures.join(" "));

@@ -1,8 +1,8 @@
 //! Where commands write to: standard output, and files that are whole or not there.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
@@ -15,13 +15,65 @@ pub(super) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Writes a file beside the one with that name, which it then replaces: nobody finds half of it.
+/// Writes a file beside the one with that name, which it then replaces: nobody finds half of it. What is there and no file (a device, a pipe, a link) is
+/// written into instead, and never replaced.
 pub(super) fn write_whole(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("wanted the name of a file"))?;
-    let mut part = name.to_owned();
-    part.push(".part");
-    let beside = path.with_file_name(part);
+    if is_special(path) {
+        return OpenOptions::new().write(true).truncate(true).open(path)?.write_all(octets);
+    }
+    let beside = beside(path)?;
     fs::write(&beside, octets).and_then(|()| fs::rename(&beside, path)).inspect_err(|_| {
         let _ = fs::remove_file(&beside);
     })
+}
+
+/// Tries whether a file could be written there, before hours are spent on what would go into it. Leaves everything as it was.
+pub(super) fn try_to_write(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if is_special(path) {
+        return Ok(());
+    }
+    let beside = beside(path)?;
+    fs::write(&beside, b"").and_then(|()| fs::remove_file(&beside))
+}
+
+fn is_special(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| !found.is_file())
+}
+
+fn beside(path: &Path) -> io::Result<PathBuf> {
+    let mut part = path.file_name().ok_or_else(|| io::Error::other("wanted the name of a file"))?.to_owned();
+    part.push(".part");
+    Ok(path.with_file_name(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_what_is_none_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, link) = (directory.path().join("a"), directory.path().join("link"));
+        for octets in [&b"first"[..], b"second"] {
+            try_to_write(&file).unwrap();
+            write_whole(&file, octets).unwrap();
+            assert_eq!(fs::read(&file).unwrap(), octets);
+        }
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        try_to_write(&link).unwrap();
+        write_whole(&link, b"by the link").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"by the link");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_known_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(try_to_write(directory.path()).unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(try_to_write(&directory.path().join("none/a")).unwrap_err().kind(), ErrorKind::NotFound);
+    }
 }

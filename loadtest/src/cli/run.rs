@@ -27,13 +27,14 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn run(self) -> Result<()> {
+        self.outcome.prepare()?;
         let mut measurement = self.service.measurement(&self.shape, self.outcome.title.clone(), self.outcome.server_pid)?;
         let mut progress = self.outcome.progress(&measurement.settings);
         let record = match &self.find_max {
             None => measurement.run(&mut |second| progress.tell(second))?,
             Some(objective) => measurement.search(objective, &mut |rate, second| progress.tell_step(rate, second))?,
         };
-        progress.finish();
+        drop(progress);
         self.outcome.tell(&record)
     }
 }

@@ -37,6 +37,7 @@ pub(super) struct Scenario {
 
 impl Scenario {
     pub(super) fn run(self) -> Result<()> {
+        self.outcome.prepare()?;
         let file = File::read(&self.file)?;
         let form = if self.small { Form::Small } else { Form::Full };
         let shape = self.shape.over(file.shape(form));
@@ -56,7 +57,7 @@ impl Scenario {
                 measurement.run_beside(Some(&|clock, halt| drill.run(clock, halt)), told)?
             }
         };
-        progress.finish();
+        drop(progress);
         self.outcome.tell(&record)
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 
+use super::interrupt;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::measure::Measurement;
@@ -37,7 +38,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// Reads what is named, fetches the CRLs, and puts a measurement together.
+    /// Reads what is named, fetches the CRLs, and puts a measurement together, which signals end early from then on.
     pub(super) fn measurement(&self, shape: &Shape, title: Option<String>, server: Option<u32>) -> Result<Measurement> {
         let settings = shape.settle().map_err(anyhow::Error::msg)?;
         let endpoint = Endpoint::resolve(&self.url, self.tls_ca.as_deref())?;
@@ -56,7 +57,7 @@ impl Service {
         targets.expect_on_crls(statuses);
         let title = title.unwrap_or_else(|| self.url.clone());
         let headers = shape.headers.unwrap_or_default();
-        Ok(Measurement { title, endpoint, targets, settings, issuer, headers, server })
+        Ok(Measurement { title, endpoint, targets, settings, issuer, headers, server, interrupted: interrupt::catch()? })
     }
 
     fn questions(&self, shape: &Shape, issuer: Option<&Certificate>, listed: &[Listed]) -> Result<Questions> {

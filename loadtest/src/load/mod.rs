@@ -67,14 +67,17 @@ pub struct Job<'a> {
     pub settings: &'a Settings,
     /// Set by somebody who wants it to end early: nothing more falls due.
     pub halt: &'a AtomicBool,
+    /// The same, set by the user, and never taken back.
+    pub interrupted: &'a AtomicBool,
     /// The clock by which it runs.
     pub clock: Clock,
 }
 
 impl Job<'_> {
+    /// Whether nothing more falls due.
     #[inline]
-    fn is_halted(&self) -> bool {
-        self.halt.load(Ordering::Relaxed)
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halt.load(Ordering::Relaxed) || self.interrupted.load(Ordering::Relaxed)
     }
 }
 

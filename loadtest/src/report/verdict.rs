@@ -1,5 +1,5 @@
-//! Whether a run passed, and why. What fails it: wrong answers, requests that failed, an objective that nothing met, no answer at all. What only
-//! limits what it says is a note.
+//! Whether a run passed, and why. What fails it: wrong answers, requests that failed, an objective that nothing met, no answer at all, an end that was not
+//! its own. What only limits what it says is a note.
 
 use crate::figures::{count, micros, number};
 use crate::record::{Latency, Record};
@@ -43,6 +43,7 @@ fn failures(record: &Record) -> Vec<String> {
     if total.answered == 0 {
         failures.push("Nothing was answered.".to_owned());
     }
+    failures.extend_from_slice(&record.failures);
     failures
 }
 
@@ -114,6 +115,13 @@ mod tests {
             verdict.failures[1].starts_with("1,200 of ") && verdict.failures[1].ends_with(" requests failed (timeout: 1,200)."),
             "{verdict:?}"
         );
+    }
+
+    #[test]
+    fn a_run_that_was_ended_early_fails() {
+        let mut record = sample(20);
+        record.failures.push("Ended early, by a signal.".to_owned());
+        assert_eq!(Verdict::of(&record).failures, ["Ended early, by a signal."]);
     }
 
     #[test]

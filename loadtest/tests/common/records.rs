@@ -43,6 +43,7 @@ pub fn sample(seconds: usize) -> Record {
         generator: Process { user_seconds: 0.1, system_seconds: 0.2, resident: 20_000_000 },
         search: None,
         marks: vec![Mark { at: seconds as f64 * 0.4, what: "revoked 100".to_owned() }],
+        failures: vec![],
     }
 }
 
