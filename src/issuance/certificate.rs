@@ -7,7 +7,7 @@ use x509_cert::time::Time;
 
 use super::{IssuanceError, Validity};
 use crate::pki::certificate::key_algorithm_of_spki;
-use crate::pki::{Serial, Timestamp};
+use crate::pki::{Serial, SignatureAlgorithm, Timestamp};
 use crate::token::SigningKey;
 
 /// What is signed, in parts: DER where not said otherwise.
@@ -48,30 +48,44 @@ pub(super) fn sign(body: &Body<'_>, key: &dyn SigningKey) -> Result<Vec<u8>, Iss
     if key_algorithm_of_spki(body.spki).is_none() {
         return Err(IssuanceError::field("public key", "another kind or size of key", "RSA 2048/3072/4096, ECDSA P-256/P-384 or Ed25519"));
     }
-    sign_any(body, key)
+    Unsigned::new(body, key.signature_algorithm())?.sign(key)
 }
 
-/// The same for a key that was looked at before.
-pub(super) fn sign_any(body: &Body<'_>, key: &dyn SigningKey) -> Result<Vec<u8>, IssuanceError> {
-    if body.serial.as_der_content() == [0] {
-        return Err(IssuanceError::field("serial", "0", "a positive number (RFC 5280 4.1.2.2)"));
+/// Everything of a certificate but its signature, for a key that was looked at before.
+pub(super) struct Unsigned {
+    tbs: Vec<u8>,
+    signature: SignatureAlgorithm,
+}
+
+impl Unsigned {
+    /// For a key that signs in this way.
+    pub(super) fn new(body: &Body<'_>, signature: SignatureAlgorithm) -> Result<Unsigned, IssuanceError> {
+        if body.serial.as_der_content() == [0] {
+            return Err(IssuanceError::field("serial", "0", "a positive number (RFC 5280 4.1.2.2)"));
+        }
+        let tbs = TbsCertificate {
+            version: 2,
+            serial: UintRef::new(body.serial.as_der_content())?,
+            signature: AnyRef::from_der(signature.identifier())?,
+            issuer: AnyRef::from_der(body.issuer)?,
+            validity: x509_cert::time::Validity { not_before: time(body.validity.not_before)?, not_after: time(body.validity.not_after)? },
+            subject: AnyRef::from_der(body.subject)?,
+            spki: AnyRef::from_der(body.spki)?,
+            extensions: AnyRef::new(Tag::Sequence, body.extensions)?,
+        };
+        Ok(Unsigned { tbs: tbs.to_der()?, signature })
     }
-    let identifier = AnyRef::from_der(key.signature_algorithm().identifier())?;
-    let tbs = TbsCertificate {
-        version: 2,
-        serial: UintRef::new(body.serial.as_der_content())?,
-        signature: identifier,
-        issuer: AnyRef::from_der(body.issuer)?,
-        validity: x509_cert::time::Validity { not_before: time(body.validity.not_before)?, not_after: time(body.validity.not_after)? },
-        subject: AnyRef::from_der(body.subject)?,
-        spki: AnyRef::from_der(body.spki)?,
-        extensions: AnyRef::new(Tag::Sequence, body.extensions)?,
-    };
-    let tbs = tbs.to_der()?;
-    let signature = key.sign(&tbs)?;
-    let certificate =
-        Certificate { tbs: AnyRef::from_der(&tbs)?, signature_algorithm: identifier, signature: BitStringRef::from_bytes(&signature)? };
-    Ok(certificate.to_der()?)
+
+    /// The DER certificate.
+    pub(super) fn sign(&self, key: &dyn SigningKey) -> Result<Vec<u8>, IssuanceError> {
+        let signature = key.sign(&self.tbs)?;
+        let certificate = Certificate {
+            tbs: AnyRef::from_der(&self.tbs)?,
+            signature_algorithm: AnyRef::from_der(self.signature.identifier())?,
+            signature: BitStringRef::from_bytes(&signature)?,
+        };
+        Ok(certificate.to_der()?)
+    }
 }
 
 /// UTCTime to 2049, GeneralizedTime from 2050 on (RFC 5280 4.1.2.5).

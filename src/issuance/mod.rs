@@ -17,6 +17,7 @@ pub mod pkcs12;
 pub mod profile;
 pub mod renewal;
 pub mod requests;
+mod turns;
 pub mod vetting;
 
 use aws_lc_rs::rand::SecureRandom;

@@ -1,17 +1,20 @@
 //! Certificates for the inputs of an order: vetted, admitted, signed on all threads, and registered in one transaction a chunk.
 //!
+//! Whatever can be said against a request is said before anything is signed for it, and inputs are admitted in their order: which of them get a certificate is
+//! the same on any number of threads, and after any interruption.
+//!
 //! Nothing here hands a certificate out. What is registered is signed for by the signing worker, as the registry's feed tells it to, and handed out when its
 //! status is published (rule O16). A run that was interrupted anywhere goes on with what is missing: the registry knows which inputs have a certificate.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
 use super::order::{InputError, Inputs, Item, OnRejection};
-use super::profile::{Finding, Request, Template};
+use super::profile::{Finding, Prepared, Request, Template};
+use super::turns::Turns;
 use super::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, check_key};
 use super::{IssuanceError, Validity, pipeline};
 use crate::pki::{CertificateStatus, Fingerprint, Timestamp};
@@ -106,17 +109,33 @@ struct Chunk {
     reserved: Vec<Fingerprint>,
 }
 
-/// A request that may be signed for.
-struct Vetted {
+/// An input, and what vetting has made of it.
+struct Candidate {
     item: Item,
-    request: CertificationRequest,
-    /// The subject as the profile writes it.
-    subject: Vec<u8>,
+    found: Result<Vetted, Rejection>,
+}
+
+/// A request that nothing stands against by itself.
+struct Vetted {
+    public_key: Fingerprint,
+    /// Of the subject as the profile writes it.
+    subject: Fingerprint,
+    record: CertificateRecord,
+    prepared: Prepared,
+}
+
+/// What the threads of a run share.
+struct Run<'a> {
+    random: &'a (dyn SecureRandom + Sync),
+    clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// In which chunks are admitted.
+    turns: Turns,
+    reserved: Mutex<HashSet<Fingerprint>>,
 }
 
 impl Requests<'_> {
     /// Issues what is missing of up to `chunks` chunks of the inputs. `done` is told of each chunk that is registered. Returns whether the order is to be
-    /// stopped because of a rejection.
+    /// stopped because of a rejection: then exactly what comes before it in the inputs is issued.
     pub fn issue(
         &self,
         inputs: &mut Inputs,
@@ -125,67 +144,62 @@ impl Requests<'_> {
         clock: &(dyn Fn() -> Timestamp + Sync),
         done: &mut dyn FnMut(ChunkDone) -> Result<(), String>,
     ) -> Result<bool, RequestsError> {
-        let (stop, reserved) = (AtomicBool::new(false), Mutex::new(HashSet::new()));
-        let mut left = chunks;
+        let run = Run { random, clock, turns: Turns::default(), reserved: Mutex::default() };
+        let mut taken = 0;
         let mut next = || {
-            if left == 0 || stop.load(Ordering::Relaxed) {
+            if taken == chunks as u64 || run.turns.have_ended() {
                 return Ok(None);
             }
-            left -= 1;
-            Ok(inputs.next_chunk()?)
+            let chunk = inputs.next_chunk()?.map(|items| (taken, items));
+            taken += 1;
+            Ok(chunk)
         };
-        let work = |items| self.work(items, &stop, &reserved, random, clock());
+        let mut stopped = false;
         let mut register = |chunk: Chunk| {
             self.registry.add_issued(self.issuer, self.work, &chunk.issued, clock())?;
-            let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
             for name in &chunk.reserved {
                 reserved.remove(name);
             }
             drop(reserved);
+            stopped |= self.stops(&chunk);
             done(chunk.done).map_err(RequestsError::Told)
         };
-        pipeline::run(self.threads, &mut next, &work, &mut register)?;
-        Ok(stop.into_inner())
+        pipeline::run(self.threads, &mut next, &|chunk| self.finish(self.prepare(chunk, &run)?), &mut register)?;
+        Ok(stopped)
     }
 
-    fn work(
-        &self,
-        items: Vec<Item>,
-        stop: &AtomicBool,
-        reserved: &Mutex<HashSet<Fingerprint>>,
-        random: &(dyn SecureRandom + Sync),
-        now: Timestamp,
-    ) -> Result<Chunk, RequestsError> {
+    /// Vets and admits a chunk. Nothing of it is admitted where the order has stopped before it.
+    fn prepare(&self, (number, items): (u64, Vec<Item>), run: &Run<'_>) -> Result<(Chunk, Vec<(Item, Vetted)>), RequestsError> {
+        let turn = run.turns.turn(number);
         let mut chunk = Chunk::default();
-        let missing = self.missing(items, &mut chunk)?;
-        let mut vetted = Vec::with_capacity(missing.len());
-        for item in missing {
-            match self.vet(&item) {
-                Ok((request, subject)) => vetted.push(Vetted { item, request, subject }),
-                Err(rejection) => self.reject(item, rejection, &mut chunk, stop),
-            }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
+        let candidates = self.vet_all(self.missing(items, &mut chunk)?, run)?;
+        if !turn.comes() {
+            return Ok((Chunk::default(), Vec::new()));
         }
-        let admitted = self.admit(vetted, reserved, &mut chunk, stop, now)?;
-        let validity = (self.validity)(now)?;
-        for vetted in admitted {
-            match self.sign(&vetted, validity, random) {
-                Ok(issued) => {
-                    let told = self.signed.map_or(Ok(()), |signed| signed(&vetted.item, &issued.certificate));
-                    told.map_err(RequestsError::Told)?;
-                    chunk.issued.push(issued);
-                }
-                Err(IssuanceError::Profile(finding)) => self.reject(vetted.item, by_profile(finding), &mut chunk, stop),
-                Err(failure @ IssuanceError::Field { .. }) => {
-                    self.reject(vetted.item, Rejection::new("names", failure.to_string()), &mut chunk, stop)
-                }
-                Err(failure) => return Err(failure.into()),
-            }
+        let admitted = self.admit(candidates, run, &mut chunk)?;
+        if !self.stops(&chunk) {
+            turn.pass();
+        }
+        Ok((chunk, admitted))
+    }
+
+    /// Signs for what was admitted.
+    fn finish(&self, (mut chunk, admitted): (Chunk, Vec<(Item, Vetted)>)) -> Result<Chunk, RequestsError> {
+        for (item, vetted) in admitted {
+            let certificate = self.templates[0].sign(&vetted.prepared)?;
+            let told = self.signed.map_or(Ok(()), |signed| signed(&item, &certificate));
+            told.map_err(RequestsError::Told)?;
+            let Vetted { record, public_key, subject, .. } = vetted;
+            chunk.issued.push(IssuedRecord { item: item.number, record, public_key, subject, certificate });
         }
         chunk.done.issued = chunk.issued.len() as u64;
         Ok(chunk)
+    }
+
+    /// Whether nothing behind a chunk is issued any more.
+    fn stops(&self, chunk: &Chunk) -> bool {
+        self.on_rejection == OnRejection::Stop && !chunk.done.rejected.is_empty()
     }
 
     /// Those of a chunk that have no certificate yet.
@@ -196,11 +210,22 @@ impl Requests<'_> {
         Ok(items.into_iter().filter(|item| !there.contains(&item.number)).collect())
     }
 
-    fn reject(&self, item: Item, Rejection { rule, why }: Rejection, chunk: &mut Chunk, stop: &AtomicBool) {
-        chunk.done.rejected.push(Rejected { item: item.number, place: item.place, rule, why });
-        if self.on_rejection == OnRejection::Stop {
-            stop.store(true, Ordering::Relaxed);
+    /// Vets inputs, up to the first that is rejected where that is the end.
+    fn vet_all(&self, items: Vec<Item>, run: &Run<'_>) -> Result<Vec<Candidate>, RequestsError> {
+        let validity = (self.validity)((run.clock)())?;
+        let mut candidates = Vec::with_capacity(items.len());
+        for item in items {
+            let found = match self.vet(&item) {
+                Ok((request, subject)) => self.unsigned(&item, &request, &subject, validity, run.random)?,
+                Err(rejection) => Err(rejection),
+            };
+            let is_last = found.is_err() && self.on_rejection == OnRejection::Stop;
+            candidates.push(Candidate { item, found });
+            if is_last {
+                break;
+            }
         }
+        Ok(candidates)
     }
 
     /// Everything that can be said of a request by itself, and the subject as the profile writes it.
@@ -214,72 +239,78 @@ impl Requests<'_> {
         Ok((request, subject))
     }
 
-    /// Those whose keys, and subjects where these are to be unique, nobody else has: neither in the registry nor in a chunk that is on its way there.
-    fn admit(
-        &self,
-        vetted: Vec<Vetted>,
-        reserved: &Mutex<HashSet<Fingerprint>>,
-        chunk: &mut Chunk,
-        stop: &AtomicBool,
-        now: Timestamp,
-    ) -> Result<Vec<Vetted>, RequestsError> {
-        let keys: Vec<_> = vetted.iter().map(|one| one.request.key_fingerprint()).collect();
-        let subjects: Vec<_> = vetted.iter().map(|one| Fingerprint::of(&one.subject)).collect();
-        let unique_subjects = self.templates[0].profile().has_unique_subjects();
+    /// Those whose keys, and subjects where these are to be unique, nobody else has: neither in the registry nor in what was admitted and is on its way there.
+    fn admit(&self, candidates: Vec<Candidate>, run: &Run<'_>, chunk: &mut Chunk) -> Result<Vec<(Item, Vetted)>, RequestsError> {
+        let vetted = || candidates.iter().filter_map(|candidate| candidate.found.as_ref().ok());
+        let keys: Vec<_> = vetted().map(|vetted| vetted.public_key).collect();
+        let subjects: Vec<_> = vetted().map(|vetted| vetted.subject).collect();
+        let is_unique = self.templates[0].profile().has_unique_subjects();
         // From here on: whoever comes later finds these in the set, or, where they are registered meanwhile, in the registry.
-        let mut reserved = reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        let key_holders = self.registry.key_holders(&keys)?;
-        let subject_holders = if unique_subjects { self.registry.subject_holders(self.issuer, &subjects, now)? } else { Vec::new() };
-        let mut admitted = Vec::with_capacity(vetted.len());
-        for (index, one) in vetted.into_iter().enumerate() {
-            let subject_holder = subject_holders.get(index).copied().flatten();
-            let mut rejection = self.taken(&subjects[index], key_holders[index], subject_holder);
-            let names = [Some(keys[index]), unique_subjects.then_some(subjects[index])];
-            if names.iter().flatten().any(|name| reserved.contains(name)) {
-                rejection =
-                    rejection.or_else(|| Some(Rejection::new("shared-key", "another request of this order has the key, or the subject")));
-            }
-            match rejection {
-                Some(rejection) => self.reject(one.item, rejection, chunk, stop),
-                None => {
-                    reserved.extend(names.into_iter().flatten());
-                    chunk.reserved.extend(names.into_iter().flatten());
-                    admitted.push(one);
+        let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut key_holders = self.registry.key_holders(&keys)?.into_iter();
+        let subject_holders = if is_unique { self.registry.subject_holders(self.issuer, &subjects, (run.clock)())? } else { Vec::new() };
+        let mut subject_holders = subject_holders.into_iter();
+        let mut admitted = Vec::with_capacity(keys.len());
+        for Candidate { item, found } in candidates {
+            let admission = found.and_then(|vetted| {
+                self.check_holders(&vetted.subject, key_holders.next().flatten(), subject_holders.next().flatten())?;
+                let names = [Some(vetted.public_key), is_unique.then_some(vetted.subject)];
+                if names.iter().flatten().any(|name| reserved.contains(name)) {
+                    return Err(Rejection::new("shared-key", "another request of this order has the key, or the subject"));
                 }
+                reserved.extend(names.into_iter().flatten());
+                chunk.reserved.extend(names.into_iter().flatten());
+                Ok(vetted)
+            });
+            match admission {
+                Ok(vetted) => admitted.push((item, vetted)),
+                Err(Rejection { rule, why }) => chunk.done.rejected.push(Rejected { item: item.number, place: item.place, rule, why }),
+            }
+            if self.stops(chunk) {
+                break;
             }
         }
         Ok(admitted)
     }
 
-    fn taken(&self, subject: &Fingerprint, key: Option<Holder>, of_subject: Option<Holder>) -> Option<Rejection> {
+    fn check_holders(&self, subject: &Fingerprint, key: Option<Holder>, of_subject: Option<Holder>) -> Result<(), Rejection> {
         let serial = |holder: Holder| format!("certificate {}", holder.serial);
         match key {
             Some(holder) if holder.subject != *subject => {
-                return Some(Rejection::new("shared-key", format!("{} has the key, and another subject", serial(holder))));
+                return Err(Rejection::new("shared-key", format!("{} has the key, and another subject", serial(holder))));
             }
             Some(holder) if !self.renewal => {
-                return Some(Rejection::new("shared-key", format!("{} has the key already, and the order is no renewal", serial(holder))));
+                return Err(Rejection::new("shared-key", format!("{} has the key already, and the order is no renewal", serial(holder))));
             }
             _ => {}
         }
-        let other = of_subject.filter(|_| !self.renewal);
-        other.map(|holder| Rejection::new("unique-subject", format!("{} has the subject already (S3.1)", serial(holder))))
+        match of_subject.filter(|_| !self.renewal) {
+            Some(holder) => Err(Rejection::new("unique-subject", format!("{} has the subject already (S3.1)", serial(holder)))),
+            None => Ok(()),
+        }
     }
 
-    fn sign(&self, vetted: &Vetted, validity: Validity, random: &dyn SecureRandom) -> Result<IssuedRecord, IssuanceError> {
-        let Vetted { item, request, subject } = vetted;
+    /// The certificate but for its signature, or what the profile has against it.
+    fn unsigned(
+        &self,
+        item: &Item,
+        request: &CertificationRequest,
+        subject: &[u8],
+        validity: Validity,
+        random: &dyn SecureRandom,
+    ) -> Result<Result<Vetted, Rejection>, IssuanceError> {
         let partition = (item.number % self.templates.len() as u64) as u32;
         let template = &self.templates[partition as usize];
         let serial = template.profile().serial(random)?;
         let names: Vec<_> = request.alternative_names.iter().map(|name| name.as_name()).collect();
-        let certificate = template.certificate(&Request {
-            subject,
-            spki: &request.spki,
-            serial,
-            validity,
-            alternative_names: &names,
-            key_identifier: None,
-        })?;
+        let prepared =
+            template.prepare(&Request { subject, spki: &request.spki, serial, validity, alternative_names: &names, key_identifier: None });
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(IssuanceError::Profile(finding)) => return Ok(Err(by_profile(finding))),
+            Err(failure @ IssuanceError::Field { .. }) => return Ok(Err(Rejection::new("names", failure.to_string()))),
+            Err(failure) => return Err(failure),
+        };
         let record = CertificateRecord {
             serial,
             not_before: Some(validity.not_before),
@@ -289,8 +320,7 @@ impl Requests<'_> {
             status: CertificateStatus::Good,
             invalidity_date: None,
         };
-        let (public_key, subject) = (request.key_fingerprint(), Fingerprint::of(subject));
-        Ok(IssuedRecord { item: item.number, record, public_key, subject, certificate })
+        Ok(Ok(Vetted { public_key: request.key_fingerprint(), subject: Fingerprint::of(subject), record, prepared }))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::common::{fail, succeed};
+use crate::common::random::Random;
+use crate::common::{fail, list, succeed};
+use crate::orders::{Office, request_made_here};
 use crate::{approved, office};
 
 #[test]
@@ -39,4 +41,67 @@ fn s4_8_an_order_by_a_profile_that_its_issuer_does_not_have_is_refused() {
     assert!(office.refused(&order).contains("allowed.toml ("));
     fs::copy(office.path("profile.toml"), office.path("allowed.toml")).unwrap();
     succeed(&mut office.run_order(&order));
+}
+
+const REQUESTS: usize = 3000;
+
+/// Has an order's certificates made on so many threads.
+fn set_threads(office: &Office, config: &str, threads: usize) {
+    fs::write(office.config(), config.replace("[registry]", &format!("[signing]\nthreads = {threads}\n\n[registry]"))).unwrap();
+}
+
+/// The numbers of the lines that a file of output or of rejections is about.
+fn numbers(office: &Office, file: &str, of: impl Fn(&serde_json::Value) -> u64) -> Vec<u64> {
+    fs::read_to_string(office.path(file)).unwrap().lines().map(|line| of(&serde_json::from_str(line).unwrap())).collect()
+}
+
+#[test]
+fn s3_1_an_order_that_stops_issues_exactly_what_stands_before_the_first_rejected() {
+    let ((_directory, office), mut random) = (office(), Random::seeded("stop"));
+    let config = fs::read_to_string(office.config()).unwrap();
+    for (number, threads) in [1, 2, 3, 5, 8, 8, 8, 8].into_iter().enumerate() {
+        set_threads(&office, &config, threads);
+        let (id, file) = (format!("stop-{number}"), format!("stop-{number}.jsonl"));
+        office.write_requests(&file, (0..REQUESTS).map(|n| format!("host-{n}.{id}.example.com")));
+        let good: Vec<String> = fs::read_to_string(office.path(&file)).unwrap().lines().map(str::to_owned).collect();
+        // No request at all, a name that no profile has, a key that an earlier line has: found in three different places.
+        let mut lines = good.clone();
+        let places: Vec<usize> = (0..3).map(|_| 1 + random.below(REQUESTS - 1)).collect();
+        lines[places[0]] = "what?".to_owned();
+        lines[places[1]] = serde_json::json!({ "csr": request_made_here("not_a_host.example.com") }).to_string();
+        lines[places[2]] = good[0].clone();
+        fs::write(office.path(&file), lines.join("\n")).unwrap();
+        let (first, before) = (*places.iter().min().unwrap(), list(&office.config(), "issuing").len());
+        let order = office.write_issue(&id, &file, "on_rejection = \"stop\"\n");
+        office.approve(&order, &["baba"]);
+        let said = succeed(&mut office.run_order(&order));
+        let wanted = format!("issued {first} certificates, {first} are written, 1 requests were rejected (rejected.jsonl); stopped");
+        assert!(said.contains(&wanted), "{threads} threads, {places:?}: {said}");
+        assert_eq!(list(&office.config(), "issuing").len(), before + first, "{threads} threads");
+        let written = numbers(&office, &format!("out-{id}/certificates-000000001.jsonl"), |line| line["line"].as_u64().unwrap());
+        assert_eq!(written, (1..=first as u64).collect::<Vec<_>>());
+        let rejected = numbers(&office, &format!("out-{id}/rejected.jsonl"), |line| line["item"].as_u64().unwrap());
+        assert_eq!(rejected, [first as u64], "{threads} threads");
+        if number == 7 {
+            corrected(&office, &good, first);
+        }
+    }
+}
+
+/// What was rejected is mended: an order for all of it issues what is missing, and says of the rest that it has been issued.
+fn corrected(office: &Office, good: &[String], first: usize) {
+    let before = list(&office.config(), "issuing").len();
+    fs::write(office.path("mended.jsonl"), good.join("\n")).unwrap();
+    let order = office.write_issue("mended", "mended.jsonl", "");
+    office.approve(&order, &["baba"]);
+    let said = succeed(&mut office.run_order(&order));
+    let missing = REQUESTS - first;
+    assert!(said.contains(&format!("issued {missing} certificates, {missing} are written, {first} requests were rejected")), "{said}");
+    assert_eq!(list(&office.config(), "issuing").len(), before + missing);
+    let mut rejected = numbers(office, "out-mended/rejected.jsonl", |line| {
+        assert_eq!(line["rule"], "shared-key", "{line}");
+        line["item"].as_u64().unwrap()
+    });
+    rejected.sort_unstable();
+    assert_eq!(rejected, (0..first as u64).collect::<Vec<_>>());
 }

@@ -85,7 +85,7 @@ pub enum OnRejection {
     /// It is issued.
     #[default]
     GoOn,
-    /// The order ends. What is being signed at that moment is still issued.
+    /// The order ends: exactly what stands before it in the inputs is issued.
     Stop,
 }
 

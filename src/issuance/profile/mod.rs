@@ -30,7 +30,7 @@ use x509_cert::ext::pkix::KeyUsages;
 pub use finding::{Finding, Level};
 pub use keys::SubjectKey;
 pub use period::{Length, Period};
-pub use template::Template;
+pub use template::{Prepared, Template};
 
 use super::{AlternativeName, IssuanceError, Issuer, Links, Validity, random_serial_of};
 use crate::pki::{CertificateInfo, Fingerprint, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};

@@ -2,7 +2,7 @@
 
 use super::subject::EMPTY;
 use super::{Choices, Finding, Kind, Profile, Request};
-use crate::issuance::certificate::{Body, sign_any};
+use crate::issuance::certificate::{Body, Unsigned};
 use crate::issuance::{AlternativeName, IssuanceError, Issuer, Validity, extensions};
 use crate::pki::{CertificateInfo, Serial, SignatureAlgorithm};
 use crate::token::{SigningKey, verify_pair};
@@ -16,6 +16,9 @@ pub struct Template<'a> {
     shared: Vec<u8>,
 }
 
+/// A certificate that has been checked and wants its signature only.
+pub struct Prepared(Unsigned);
+
 impl<'a> Template<'a> {
     pub(super) fn new(profile: &'a Profile, issuer: &Issuer, choices: &Choices<'_>) -> Result<Template<'a>, IssuanceError> {
         if profile.kind() == Kind::SelfSigned || profile.kind().is_link() {
@@ -28,9 +31,20 @@ impl<'a> Template<'a> {
 
     /// The DER certificate: everything about the request is checked first, and nothing in it is changed.
     pub fn certificate(&self, request: &Request<'_>) -> Result<Vec<u8>, IssuanceError> {
+        self.sign(&self.prepare(request)?)
+    }
+
+    /// Checks everything about the request, and signs nothing yet: what is wrong with it is found here.
+    pub fn prepare(&self, request: &Request<'_>) -> Result<Prepared, IssuanceError> {
         self.issuer.check_validity(&request.validity)?;
         check(self.profile, request)?;
-        assemble(self.profile, &self.issuer.certificate.subject, &self.shared, &*self.issuer.key, request)
+        let signature = self.issuer.key.signature_algorithm();
+        assemble(self.profile, &self.issuer.certificate.subject, &self.shared, signature, request).map(Prepared)
+    }
+
+    /// The DER certificate of what this template, or another of the same issuer, has prepared. Fails where the key does not sign.
+    pub fn sign(&self, prepared: &Prepared) -> Result<Vec<u8>, IssuanceError> {
+        prepared.0.sign(&*self.issuer.key)
     }
 
     /// The profile.
@@ -59,7 +73,7 @@ pub(super) fn self_signed(
     check(profile, request)?;
     verify_pair(key, request.spki)?;
     let shared = profile.document.extensions.encode_shared(&extensions::key_identifier(key.public_key())?, choices)?;
-    assemble(profile, request.subject, &shared, key, request)
+    assemble(profile, request.subject, &shared, key.signature_algorithm(), request)?.sign(key)
 }
 
 /// See [`Profile::link`].
@@ -105,7 +119,7 @@ pub(super) fn link(
     };
     check(profile, &request)?;
     let shared = profile.document.extensions.encode_shared(&own.key_identifier, choices)?;
-    assemble(profile, &own.subject, &shared, &*signer.key, &request)
+    assemble(profile, &own.subject, &shared, signer.key.signature_algorithm(), &request)?.sign(&*signer.key)
 }
 
 /// Everything that the profile fixes about a request.
@@ -151,9 +165,9 @@ fn assemble(
     profile: &Profile,
     issuer: &[u8],
     shared: &[u8],
-    key: &dyn SigningKey,
+    signature: SignatureAlgorithm,
     request: &Request<'_>,
-) -> Result<Vec<u8>, IssuanceError> {
+) -> Result<Unsigned, IssuanceError> {
     let identifier = match request.key_identifier {
         Some(given) => given.to_vec(),
         None => extensions::key_identifier(request.spki)?,
@@ -169,5 +183,5 @@ fn assemble(
         validity: &request.validity,
         extensions: &extensions,
     };
-    sign_any(&body, key)
+    Unsigned::new(&body, signature)
 }
