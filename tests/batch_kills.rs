@@ -20,7 +20,8 @@ use kakunin::signing::coverage::uncovered;
 use orders::Office;
 
 const KILLS: usize = 50;
-const REQUESTS: usize = 700;
+/// Some transactions' worth.
+const REQUESTS: usize = 2000;
 
 /// What the output of an order holds: serial numbers by line.
 fn written(office: &Office, id: &str) -> BTreeMap<u64, String> {

@@ -73,6 +73,7 @@ pub fn bounds(config: &Config) -> Vec<Finding> {
         findings.unless(false, &format!("live.{field}"), found, wanted);
     }
     findings.unless(THREADS.contains(&config.signing.threads), "signing.threads", config.signing.threads, "1 to 256");
+    findings.unless(THREADS.contains(&config.issuing.threads), "issuing.threads", config.issuing.threads, "1 to 256");
     findings.unless(config.issuers.len() <= 10_000, "issuer", config.issuers.len(), "at most 10000 issuers");
     let mut names = BTreeSet::new();
     for token in &config.tokens {

@@ -133,11 +133,13 @@ pub struct IssuingConfig {
     pub operators: PathBuf,
     /// Public keys that get no certificate: the SHA-256 of a SubjectPublicKeyInfo a line. Default: none.
     pub blocked_keys: Option<PathBuf>,
+    /// Threads that vet requests, beside those that sign; 1 to 256. Default: two a core, of which one may wait until the chunk before its own is vetted.
+    pub threads: usize,
 }
 
 impl Default for IssuingConfig {
     fn default() -> Self {
-        Self { operators: "operators.toml".into(), blocked_keys: None }
+        Self { operators: "operators.toml".into(), blocked_keys: None, threads: (2 * cores()).min(256) }
     }
 }
 
@@ -401,6 +403,7 @@ mod tests {
         assert_eq!(config.admin.listen, AdminConfig::default().listen);
         assert_eq!(config.responder, ResponderConfig::default());
         assert!(config.issuing.operators.ends_with(IssuingConfig::default().operators) && config.issuing.blocked_keys.is_none());
+        assert_eq!(config.issuing.threads, IssuingConfig::default().threads);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Certificates for the inputs of an order: vetted, admitted, signed on all threads, and registered in one transaction a chunk.
+//! Certificates for the inputs of an order: vetted and admitted on some threads, signed on others, and registered some thousands in a transaction.
 //!
 //! Whatever can be said against a request is said before anything is signed for it, and inputs are admitted in their order: which of them get a certificate is
 //! the same on any number of threads, and after any interruption.
@@ -13,10 +13,11 @@ use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
 use super::order::{InputError, Inputs, Item, OnRejection};
+use super::pipeline::{self, Threads};
 use super::profile::{Finding, Prepared, Request, Template};
 use super::turns::Turns;
 use super::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, check_key};
-use super::{IssuanceError, Validity, pipeline};
+use super::{IssuanceError, Validity};
 use crate::pki::{CertificateStatus, Fingerprint, Timestamp};
 use crate::registry::work::{Holder, IssuedRecord, WorkId, WorkRegistry};
 use crate::registry::{CertificateRecord, IssuerId, RegistryError};
@@ -55,8 +56,10 @@ pub struct Requests<'a> {
     pub renewal: bool,
     /// What becomes of the rest when one is rejected.
     pub on_rejection: OnRejection,
-    /// Threads to vet and sign on.
-    pub threads: usize,
+    /// Threads to vet on.
+    pub vetters: usize,
+    /// Threads to sign on, each with a session of its own on a token.
+    pub signers: usize,
 }
 
 /// An input that gets no certificate.
@@ -155,17 +158,9 @@ impl Requests<'_> {
             Ok(chunk)
         };
         let mut stopped = false;
-        let mut register = |chunk: Chunk| {
-            self.registry.add_issued(self.issuer, self.work, &chunk.issued, clock())?;
-            let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-            for name in &chunk.reserved {
-                reserved.remove(name);
-            }
-            drop(reserved);
-            stopped |= self.stops(&chunk);
-            done(chunk.done).map_err(RequestsError::Told)
-        };
-        pipeline::run(self.threads, &mut next, &|chunk| self.finish(self.prepare(chunk, &run)?), &mut register)?;
+        let mut register = |chunks: Vec<Chunk>| self.register(chunks, &run, &mut stopped, done);
+        let threads = Threads { first: self.vetters, second: self.signers };
+        pipeline::run_staged(threads, &mut next, &|chunk| self.prepare(chunk, &run), &|chunk| self.finish(chunk), &mut register)?;
         Ok(stopped)
     }
 
@@ -195,6 +190,30 @@ impl Requests<'_> {
         }
         chunk.done.issued = chunk.issued.len() as u64;
         Ok(chunk)
+    }
+
+    /// Registers what was signed, in one transaction, and tells of it.
+    fn register(
+        &self,
+        chunks: Vec<Chunk>,
+        run: &Run<'_>,
+        stopped: &mut bool,
+        done: &mut dyn FnMut(ChunkDone) -> Result<(), String>,
+    ) -> Result<(), RequestsError> {
+        let (mut issued, mut names, mut told) = (Vec::new(), Vec::new(), Vec::with_capacity(chunks.len()));
+        for chunk in chunks {
+            *stopped |= self.stops(&chunk);
+            issued.extend(chunk.issued);
+            names.extend(chunk.reserved);
+            told.push(chunk.done);
+        }
+        self.registry.add_issued(self.issuer, self.work, &issued, (run.clock)())?;
+        let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in &names {
+            reserved.remove(name);
+        }
+        drop(reserved);
+        told.into_iter().try_for_each(|chunk| done(chunk).map_err(RequestsError::Told))
     }
 
     /// Whether nothing behind a chunk is issued any more.

@@ -233,7 +233,7 @@ fn p3_a_batch_whose_token_vanishes_says_so_and_goes_on_when_it_is_back() {
     fs::rename(world.path("demo/kakunin.toml"), world.path("demo/files.toml")).unwrap();
     fs::rename(world.config(), world.path("demo/kakunin.toml")).unwrap();
     let office = Office::new(&world.path("demo"));
-    let requests = 4000;
+    let requests = 12_000;
     office.write_requests("in.jsonl", (0..requests).map(|n| format!("host-{n}.example.com")));
     let order = office.write_issue("batch", "in.jsonl", "");
     office.approve(&order, &["baba"]);

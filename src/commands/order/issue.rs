@@ -86,7 +86,8 @@ pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
         signed: batch.signed,
         renewal: batch.renewal,
         on_rejection: batch.on_rejection,
-        threads: job.config.signing.threads,
+        vetters: job.config.issuing.threads,
+        signers: job.config.signing.threads,
     };
     let mut report = Report::create(batch.output)?;
     let stopped = rounds(job, batch, &signing, &requests, &mut inputs, &mut report)?;
