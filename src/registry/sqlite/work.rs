@@ -36,7 +36,7 @@ impl WorkRegistry for SqliteRegistry {
     }
 
     fn add_issued(&self, issuer: IssuerId, work: WorkId, certificates: &[IssuedRecord], now: Timestamp) -> Result<()> {
-        self.0.write(|c| add_issued(c, issuer, work, certificates, now))
+        self.0.write_batch(|c| add_issued(c, issuer, work, certificates, now))
     }
 
     fn issued_items(&self, work: WorkId, items: Range<u64>) -> Result<BTreeSet<u64>> {
