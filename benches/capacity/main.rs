@@ -14,6 +14,7 @@ mod machine;
 #[expect(dead_code, reason = "the peers need more of it")]
 mod processes;
 mod registry;
+#[path = "../common/report.rs"]
 mod report;
 mod revocation;
 #[path = "../common/serials.rs"]

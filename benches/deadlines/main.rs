@@ -14,7 +14,7 @@ mod machine;
 #[expect(dead_code, reason = "the peers need more of it")]
 mod processes;
 mod refreshing;
-#[path = "../capacity/report.rs"]
+#[path = "../common/report.rs"]
 mod report;
 mod revocations;
 mod throughput;

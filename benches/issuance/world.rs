@@ -12,13 +12,14 @@ use anyhow::{Context, Result, bail, ensure};
 use aws_lc_rs::rand::SystemRandom;
 use der::asn1::{BitString, SetOfVec};
 use der::{Decode, Encode};
+use kakunin::config::IssuingConfig;
 use kakunin::issuance::order::{Inputs, InputsConfig, Item, OnRejection, input_fingerprint};
 use kakunin::issuance::profile::{Choices, Profile};
 use kakunin::issuance::requests;
 use kakunin::issuance::vetting::{BlockedKeys, Constraints, read_csr_line};
 use kakunin::issuance::{Issuer, Links, RootOrder, Validity, random_serial, self_signed_root};
 use kakunin::pki::certificate::certificate_pem;
-use kakunin::pki::{CertificateInfo, HashAlgorithm, KeyAlgorithm, Timestamp};
+use kakunin::pki::{CertificateInfo, Fingerprint, HashAlgorithm, KeyAlgorithm, Timestamp};
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::work::{NewWork, WorkEvent, WorkId, WorkRegistry};
 use kakunin::registry::{IssuerMode, NewIssuer, Publication, Registry};
@@ -48,9 +49,10 @@ crl_distribution_points = { critical = false }
 authority_info_access = { critical = false, ca_issuers = {}, ocsp = {} }
 "#;
 
-/// A file of requests.
+/// A file of requests, and its hash as an order names it.
 pub(crate) struct Requests {
     path: PathBuf,
+    sha256: Fingerprint,
 }
 
 impl Requests {
@@ -67,7 +69,8 @@ impl Requests {
             writeln!(file, "{}", serde_json::json!({ "csr": pem }))?;
         }
         file.flush()?;
-        Ok(Requests { path })
+        let sha256 = input_fingerprint(&path)?;
+        Ok(Requests { path, sha256 })
     }
 }
 
@@ -90,15 +93,16 @@ pub(crate) struct World {
     registry: Arc<SqliteRegistry>,
     signing: IssuerSigning,
     key: Key,
-    threads: usize,
+    /// Threads that sign, with a session each.
+    signers: usize,
     start: Timestamp,
 }
 
 impl World {
-    pub(crate) fn new(directory: &Path, name: &str, key: &Key, threads: usize) -> Result<World> {
+    pub(crate) fn new(file: &Path, key: &Key, signers: usize) -> Result<World> {
         let start = Timestamp::now();
         let certificate = CertificateInfo::from_der(&root(key, start)?)?;
-        let registry = Arc::new(SqliteRegistry::create(&directory.join(format!("{name}.sqlite")))?);
+        let registry = Arc::new(SqliteRegistry::create(file)?);
         let publication = Publication {
             cert_id_hashes: [HashAlgorithm::Sha1, HashAlgorithm::Sha256].into(),
             crl_partitions: 0,
@@ -121,7 +125,7 @@ impl World {
             profile,
         };
         registry.append_work(&NewWork { order: "bench", event: WorkEvent::Begun, at: start, detail: "{}" })?;
-        Ok(World { registry, signing, key: key.clone(), threads, start })
+        Ok(World { registry, signing, key: key.clone(), signers, start })
     }
 
     /// Issues for all requests; how many.
@@ -134,8 +138,8 @@ impl World {
             crl: Some("http://va.example/crl/ca.crl"),
         };
         let templates = [profile.template(&issuer, &Choices { links, ..Choices::default() })?];
-        let sha256 = input_fingerprint(&requests.path)?;
-        let mut inputs = Inputs::open(&InputsConfig { directory: None, lines: Some(requests.path.clone()), sha256 })?;
+        let config = InputsConfig { directory: None, lines: Some(requests.path.clone()), sha256: requests.sha256 };
+        let mut inputs = Inputs::open(&config)?;
         let order = requests::Requests {
             registry: self.registry.as_ref(),
             issuer: self.signing.issuer.id,
@@ -149,7 +153,8 @@ impl World {
             signed: None,
             renewal: false,
             on_rejection: OnRejection::GoOn,
-            threads: self.threads,
+            vetters: IssuingConfig::default().threads,
+            signers: self.signers,
         };
         let (mut issued, mut rejected) = (0, None);
         order.issue(&mut inputs, usize::MAX, &SystemRandom::new(), &Timestamp::now, &mut |done| {
@@ -167,7 +172,7 @@ impl World {
     pub(crate) fn publish(&self) -> Result<u64> {
         let mut signing = self.signing.clone();
         signing.issuer = self.registry.issuers()?.remove(0);
-        let mut worker = Worker::new(self.registry.clone(), vec![signing], self.threads, Default::default())?;
+        let mut worker = Worker::new(self.registry.clone(), vec![signing], self.signers, Default::default())?;
         let report = worker.pass(&|| Timestamp::now().max(self.start));
         match report.failures.first() {
             Some(failure) => bail!("signing: {failure}"),
@@ -229,9 +234,32 @@ impl OpensslCa {
     }
 }
 
+/// Removes the file of a registry, with what is beside it.
+pub(crate) fn remove(file: &Path) -> Result<()> {
+    for suffix in ["", "-wal", "-shm"] {
+        let path = format!("{}{suffix}", file.display());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).context(path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Counts the peak of this process's memory from here on.
 pub(crate) fn forget_peak() -> Result<()> {
     Ok(fs::write("/proc/self/clear_refs", "5")?)
+}
+
+/// Seconds of processor time that this process, with all its threads, has taken so far.
+pub(crate) fn processor_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    // The name, which may hold anything, ends with the last parenthesis; utime and stime are the 12th and 13th field behind it.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|text| text.parse::<f64>().ok()).context("/proc/self/stat");
+    let output = Command::new("getconf").arg("CLK_TCK").output()?;
+    let ticks_per_second: f64 = String::from_utf8(output.stdout)?.trim().parse()?;
+    Ok((ticks(11)? + ticks(12)?) / ticks_per_second)
 }
 
 /// The most octets of memory that were resident since then.
