@@ -15,7 +15,7 @@ use cryptoki::object::{Attribute, ObjectClass};
 use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
-use kakunin::token::pkcs11::{KeyRequest, Pkcs11Token};
+use kakunin::token::pkcs11::{KeyRequest, Left, PairName, Pkcs11Token};
 use kakunin::token::software::SoftwareKey;
 use kakunin::token::{SigningKey, TokenError, verify_pair};
 use softhsm_token::{MODULE, PIN, TOKEN, import, labelled, open, pin, with_token};
@@ -280,22 +280,48 @@ fn s1_5_a_key_that_is_made_on_the_token_stays_there_until_it_is_destroyed() {
         let (_context, session) = administrator();
         for algorithm in KeyAlgorithm::ALL {
             let request = labelled(algorithm.name());
-            token.generate(&request, algorithm).unwrap();
+            let name = PairName { label: algorithm.name().to_owned(), id: vec![1, 2, 3] };
+            assert_eq!(token.left(&name).unwrap(), Left::Nothing);
+            token.generate(&name, algorithm).unwrap();
+            assert_eq!((token.left(&name).unwrap(), token.name_of(&request).unwrap()), (Left::Pair, name.clone()));
             let key = token.key(&request).unwrap();
             assert_eq!(key.key_algorithm(), algorithm);
             verify_pair(&key, key.public_key()).unwrap();
-            let again = token.generate(&request, algorithm).unwrap_err().to_string();
-            assert!(again.contains("objects with that label already"), "{again}");
+            for taken in [PairName { id: vec![4], ..name.clone() }, PairName { label: "other".to_owned(), ..name.clone() }] {
+                let again = token.generate(&taken, algorithm).unwrap_err().to_string();
+                assert!(again.contains("2 objects with that label or id already"), "{again}");
+            }
             let private = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(algorithm.name().into())];
             let [object] = session.find_objects(&private).unwrap()[..] else { panic!("{algorithm}: not one private key") };
             use cryptoki::object::AttributeType as T;
             let said = session.get_attributes(object, &[T::Extractable, T::Sensitive, T::Local]).unwrap();
             assert_eq!(said, [Attribute::Extractable(false), Attribute::Sensitive(true), Attribute::Local(true)]);
             assert_eq!(token.count_keys(&request).unwrap(), 1);
-            token.destroy(&request).unwrap();
+            token.destroy(&name).unwrap();
             let label = [Attribute::Label(algorithm.name().into())];
             assert_eq!((token.count_keys(&request).unwrap(), session.find_objects(&label).unwrap().len()), (0, 0), "both halves");
-            assert!(matches!(token.destroy(&request), Err(TokenError::KeyCount { count: 0, .. })));
+            assert!(matches!(token.name_of(&request), Err(TokenError::KeyCount { count: 0, .. })));
+        }
+    });
+}
+
+#[test]
+fn s1_5_half_a_key_pair_is_told_from_a_whole_one() {
+    with_token("s1_5_half_a_key_pair_is_told_from_a_whole_one", |directory| {
+        let token = open(directory, 1);
+        let (_context, session) = administrator();
+        for algorithm in KeyAlgorithm::ALL {
+            let [name, other] = ["one", "other"].map(|id| PairName { label: algorithm.name().to_owned(), id: id.into() });
+            for lost in [ObjectClass::PRIVATE_KEY, ObjectClass::PUBLIC_KEY] {
+                token.generate(&name, algorithm).unwrap();
+                let half = [Attribute::Class(lost), Attribute::Id(name.id.clone())];
+                session.destroy_object(session.find_objects(&half).unwrap()[0]).unwrap();
+                assert_eq!((token.left(&name).unwrap(), token.left(&other).unwrap()), (Left::Half, Left::Nothing), "{algorithm}");
+                token.destroy(&other).unwrap();
+                assert_eq!(token.count_named(&name).unwrap(), 1, "another's name leaves it alone");
+                token.destroy(&name).unwrap();
+                assert_eq!(token.count_named(&name).unwrap(), 0);
+            }
         }
     });
 }

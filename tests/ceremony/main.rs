@@ -1,10 +1,11 @@
 //! The worked ceremony in `config/ceremony.md`, command by command as it stands there: from an empty token to a CA that answers by OCSP. And the steps that end
 //! a CA, change its key and cross-certify it. Needs SoftHSM2.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 
 #[path = "../common/mod.rs"]
 mod common;
+mod kills;
 mod steps;
 
 use std::fs;

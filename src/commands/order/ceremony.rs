@@ -1,6 +1,8 @@
 //! Orders of kind `ceremony`: steps that concern a CA, one after the other. Each is noted in the log before it begins and when it is done, so that a ceremony
 //! that was interrupted goes on at the step where it was, and takes up what that step had made already.
 
+mod keys;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -30,18 +32,20 @@ const PER_STEP: u64 = 2;
 
 pub(super) fn run(job: &Job<'_>, steps: &[Step]) -> Result<Done> {
     let log: Vec<Value> = job.steps_done.iter().map(|detail| serde_json::from_str(detail)).collect::<Result<_, _>>()?;
-    let noted = |index: usize, what: &str| log.iter().any(|entry| entry["step"] == index + 1 && entry[what].is_string());
+    let noted = |index: usize, what: &str| log.iter().find(|entry| entry["step"] == index + 1 && entry[what].is_string());
     let mut ring = KeyRing::with_sessions(job.config, 1);
     for (index, step) in steps.iter().enumerate() {
-        if noted(index, "did") {
+        if noted(index, "did").is_some() {
             continue;
         }
         let text = step_text(step);
-        let begun_before = noted(index, "begins");
-        let mut one = OneStep { job, ring: &mut ring, item: index as u64 * PER_STEP, begun_before };
-        one.check(step).with_context(|| format!("step {}: {text}", index + 1))?;
-        if !begun_before {
-            job.note(WorkEvent::Step, &json!({ "step": index + 1, "begins": text }))?;
+        let begun = noted(index, "begins");
+        let mut one = OneStep { job, ring: &mut ring, item: index as u64 * PER_STEP, begun: begun.cloned().unwrap_or_default() };
+        if begun.is_none() {
+            one.begun = one.check(step).with_context(|| format!("step {}: {text}", index + 1))?;
+            one.begun["step"] = json!(index + 1);
+            one.begun["begins"] = json!(text);
+            job.note(WorkEvent::Step, &one.begun)?;
         }
         let made = one.carry_out(step).with_context(|| format!("step {}: {text}", index + 1))?;
         job.note(WorkEvent::Step, &json!({ "step": index + 1, "did": text, "made": made }))?;
@@ -55,47 +59,31 @@ struct OneStep<'a, 'c> {
     ring: &'a mut KeyRing<'c>,
     /// The number of its first certificate in the registry.
     item: u64,
-    /// Whether it was interrupted before: what it was to make may be there.
-    begun_before: bool,
+    /// What was noted when it began.
+    begun: Value,
 }
 
 /// A certificate that was made, and what is known of whom it is for.
-struct Made {
+struct Made<'a> {
     der: Vec<u8>,
     /// In whose name it is registered; `None`: a root's own, or that of a CA that is not in the registry.
-    issuer: Option<IssuerId>,
+    issuer: Option<&'a crate::registry::Issuer>,
     item: u64,
 }
 
-fn request_of(key: &TokenKey) -> Result<KeyRequest> {
-    let id = key.id.as_deref().map(setup::decode_id).transpose()?;
-    Ok(KeyRequest { label: Some(key.label.clone()), id, signature: None, certificate_spki: None })
-}
-
 impl OneStep<'_, '_> {
-    /// What must hold before a step is begun. Whatever is found here has left no trace.
-    fn check(&mut self, step: &Step) -> Result<()> {
+    /// What must hold before a step is begun for the first time; what is to be noted beside. Whatever is found here has left no trace.
+    fn check(&mut self, step: &Step) -> Result<Value> {
         for path in step.certificates() {
-            if path.exists() && !self.begun_before {
+            if path.exists() {
                 bail!("{}: exists already", path.display());
             }
         }
         match step {
-            Step::GenerateKey { key, .. } => {
-                let count = self.ring.token(&key.token)?.count_keys(&request_of(key)?)?;
-                if count > 0 && !self.begun_before {
-                    bail!("token '{}': found {count} keys '{}' already", key.token, key.label);
-                }
-            }
-            Step::DestroyKey { key } => {
-                let count = self.ring.token(&key.token)?.count_keys(&request_of(key)?)?;
-                if count != 1 && !self.begun_before {
-                    bail!("token '{}': found {count} keys '{}', wanted one", key.token, key.label);
-                }
-            }
-            _ => {}
+            Step::GenerateKey { key, .. } => self.may_generate(key),
+            Step::DestroyKey { key } => self.may_destroy(key),
+            _ => Ok(json!({})),
         }
-        Ok(())
     }
 
     /// Does it; what it made, for the log.
@@ -126,33 +114,9 @@ impl OneStep<'_, '_> {
         }
     }
 
-    fn generate(&mut self, key: &TokenKey, algorithm: crate::pki::KeyAlgorithm) -> Result<Value> {
-        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
-        // Interrupted between making it and noting it: there was none before this step.
-        if token.count_keys(&request)? == 0 {
-            token.generate(&request, algorithm)?;
-        }
-        let made = token.key(&request)?;
-        if made.key_algorithm() != algorithm {
-            bail!("token '{}', key '{}': found {}, wanted {algorithm}", key.token, key.label, made.key_algorithm());
-        }
-        crate::token::verify_pair(&made, made.public_key())?;
-        Ok(json!({ "public_key": Fingerprint::of(made.public_key()) }))
-    }
-
-    fn destroy(&mut self, key: &TokenKey) -> Result<Value> {
-        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
-        if token.count_keys(&request)? > 0 {
-            let public_key = Fingerprint::of(token.key(&request)?.public_key());
-            token.destroy(&request)?;
-            return Ok(json!({ "public_key": public_key }));
-        }
-        Ok(json!({}))
-    }
-
     /// A key on a token, signing as a profile wants it.
     fn key(&mut self, key: &TokenKey, profile: &Profile) -> Result<Pkcs11Key> {
-        let (request, token) = (request_of(key)?, self.ring.token(&key.token)?);
+        let (request, token) = (keys::request_of(key)?, self.ring.token(&key.token)?);
         let found = token.key(&request)?;
         let wanted: Option<SignatureAlgorithm> = profile.signature_for(found.key_algorithm());
         match wanted {
@@ -215,7 +179,7 @@ impl OneStep<'_, '_> {
     ) -> Result<Value> {
         let registered = self.registered(name)?;
         if let Some(der) = self.issued_before(self.item)? {
-            return self.keep(&Made { der, issuer: None, item: self.item }, certificate);
+            return self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate);
         }
         let issuer = self.issuer(name)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
@@ -230,7 +194,7 @@ impl OneStep<'_, '_> {
             key_identifier: None,
         };
         let der = profile.certificate(&issuer, &Choices { links: links.links(), ..*choices }, &request)?;
-        self.keep(&Made { der, issuer: Some(registered.id), item: self.item }, certificate)
+        self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate)
     }
 
     fn link(&mut self, signer: &Issuer, certified: &CertificateInfo, linked: &Linked, item: u64) -> Result<Value> {
@@ -239,7 +203,7 @@ impl OneStep<'_, '_> {
         }
         let known = self.known(signer.certificate())?;
         if let Some(der) = self.issued_before(item)? {
-            return self.keep(&Made { der, issuer: None, item }, &linked.certificate);
+            return self.keep(&Made { der, issuer: known.as_ref(), item }, &linked.certificate);
         }
         if let Some(issuer) = &known
             && let Some(objection) = allowed::profile_objection(self.job.config, &issuer.name, &linked.profile)?
@@ -251,7 +215,7 @@ impl OneStep<'_, '_> {
         let links = links.as_ref().map_or(Links::default(), IssuerLinks::links);
         let serial = profile.serial(&SystemRandom::new())?;
         let der = profile.link(signer, certified, &Choices { links, ..Choices::default() }, serial)?;
-        self.keep(&Made { der, issuer: known.map(|issuer| issuer.id), item }, &linked.certificate)
+        self.keep(&Made { der, issuer: known.as_ref(), item }, &linked.certificate)
     }
 
     /// A CA that may be in no configuration, signing as a profile wants it.
@@ -308,24 +272,31 @@ impl OneStep<'_, '_> {
     }
 
     /// Registers a certificate, where it is not registered already, and then writes it.
-    fn keep(&self, made: &Made, path: &Path) -> Result<Value> {
+    fn keep(&self, made: &Made<'_>, path: &Path) -> Result<Value> {
         let certificate = CertificateInfo::from_der(&made.der)?;
+        let described = described(&certificate);
         if let Some(issuer) = made.issuer {
-            let record = CertificateRecord {
-                serial: certificate.serial,
-                not_before: Some(certificate.not_before),
-                not_after: certificate.not_after,
-                is_ca: certificate.is_ca,
-                partition: None,
-                status: CertificateStatus::Good,
-                invalidity_date: None,
-            };
-            let (public_key, subject) = (Fingerprint::of(&certificate.spki), Fingerprint::of(&certificate.subject));
-            let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
-            self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?;
+            if self.issued_before(made.item)?.is_none() {
+                self.register(issuer.id, made, &certificate)?;
+            }
         }
         durable_file::write(path, certificate_pem(&made.der).as_bytes())?;
-        Ok(described(&certificate))
+        Ok(described)
+    }
+
+    fn register(&self, issuer: IssuerId, made: &Made<'_>, certificate: &CertificateInfo) -> Result<()> {
+        let record = CertificateRecord {
+            serial: certificate.serial,
+            not_before: Some(certificate.not_before),
+            not_after: certificate.not_after,
+            is_ca: certificate.is_ca,
+            partition: None,
+            status: CertificateStatus::Good,
+            invalidity_date: None,
+        };
+        let (public_key, subject) = (Fingerprint::of(&certificate.spki), Fingerprint::of(&certificate.subject));
+        let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
+        Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
     }
 
     fn advance(&self, name: &str, mode: IssuerMode) -> Result<Value> {

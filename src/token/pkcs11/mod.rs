@@ -19,6 +19,7 @@ use std::sync::Arc;
 use cryptoki::slot::Slot;
 
 pub use key::{KeyRequest, Pkcs11Key};
+pub use lifecycle::{Left, PairName};
 pub use pin::Pin;
 
 use super::TokenError;

@@ -1,0 +1,213 @@
+//! Ceremonies that are killed: at random moments, and exactly where a key pair is half made or half destroyed. What is on the token is told by `p11tool`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::common::random::Random;
+use crate::common::{Process, fail, list, run, succeed, text, tool};
+use crate::steps::{ROOT, begin, leaf, root};
+use crate::{ceremony, kakunin};
+
+const KILLS: usize = 30;
+/// Keys that a ceremony makes beside that of its certificate.
+const KEYS: usize = 8;
+
+pub(crate) fn generate(label: &str) -> String {
+    format!("[[step]]\ndo = \"generate-key\"\nkey = {{ token = \"hsm\", label = \"{label}\" }}\nalgorithm = \"ecdsa-p256\"\n")
+}
+
+/// The key objects of the token: how many of each label and kind, and their ids.
+pub(crate) fn objects(here: &Path) -> BTreeMap<(String, String), Vec<String>> {
+    let mut command = tool("p11tool");
+    command.args(["--provider", "/usr/lib/softhsm/libsofthsm2.so", "--login", "--set-pin=271828", "--list-all", "pkcs11:token=kakunin"]);
+    let output = run(command.env("SOFTHSM2_CONF", here.join("softhsm2.conf")));
+    let said = text(&output);
+    assert!(output.status.success() || said.contains("No matching objects found"), "{said}");
+    let mut objects: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for url in said.lines().filter_map(|line| line.trim().strip_prefix("URL: ")) {
+        let field = |name: &str| url.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned();
+        objects.entry((field("object"), field("type"))).or_default().push(field("id"));
+    }
+    objects
+}
+
+/// Whether there is one whole pair of this label, and nothing else of it.
+#[track_caller]
+pub(crate) fn assert_pair(objects: &BTreeMap<(String, String), Vec<String>>, label: &str) {
+    let [private, public] = ["private", "public"].map(|kind| objects.get(&(label.to_owned(), kind.to_owned())));
+    assert!(private.is_some_and(|ids| ids.len() == 1) && private == public, "{label}: {private:?} {public:?}");
+}
+
+/// A key that no ceremony has made.
+fn import(here: &Path, label: &str, id: &str) {
+    let script = format!(
+        "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out {label}.pem\n\
+         softhsm2-util --import {label}.pem --token kakunin --label {label} --id {id} --pin 271828\nrm {label}.pem\n"
+    );
+    crate::shell(here, &script);
+}
+
+/// The same order once more.
+pub(crate) fn again(here: &Path, id: &str) -> Command {
+    kakunin(here, &["order", "run", &format!("{id}.toml"), "--config", "kakunin.toml"])
+}
+
+fn serials(here: &Path) -> usize {
+    let all = list(&here.join("kakunin.toml"), "old");
+    let distinct: std::collections::BTreeSet<_> = all.iter().map(|one| &one.serial).collect();
+    assert_eq!(distinct.len(), all.len(), "P3: a serial repeats");
+    all.len()
+}
+
+/// Runs an order again and again, for a random time each; how often it was killed.
+fn kill_until_it_is_done(here: &Path, id: &str, mut moment: impl FnMut() -> Duration) -> usize {
+    let mut kills = 0;
+    loop {
+        let (mut process, moment) = (Process::start(&mut again(here, id)), moment());
+        let ended = process.wait(moment);
+        let running = process.kill();
+        assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
+        if !running {
+            let has_ended = kills > 0 && process.stderr().contains("was run before: it ended");
+            assert!(has_ended || ended.is_none_or(|status| status.success()), "{}", process.stderr());
+            return kills;
+        }
+        kills += 1;
+        let objects: usize = objects(here).values().map(Vec::len).sum();
+        println!("{id}, kill {kills} after {moment:?}: {objects} objects on the token");
+    }
+}
+
+#[test]
+fn s1_5_p3_thirty_kills_of_ceremonies_leave_whole_keys_and_one_certificate_each() {
+    let (directory, mut random) = (tempfile::tempdir().unwrap(), Random::seeded("ceremony-kills"));
+    let here = directory.path();
+    begin(here, &["old"]);
+    import(here, "foreign", "77");
+    succeed(&mut ceremony(here, "beginning", &root("old", ROOT)));
+    let (mut kills, mut number, mut span) = (0, 0, Duration::ZERO);
+    while kills < KILLS {
+        number += 1;
+        let id = format!("ceremony-{number}");
+        let label = |key: usize| format!("key-{number}-{key}");
+        let steps: String = (0..KEYS).map(|key| generate(&label(key))).collect::<String>() + &leaf("old", &format!("leaf-{number}"));
+        let mut command = ceremony(here, &id, &steps);
+        // The first one is let run, to see how long it takes.
+        if number == 1 {
+            let start = Instant::now();
+            succeed(&mut command);
+            span = start.elapsed();
+        } else {
+            kills += kill_until_it_is_done(here, &id, || span.mul_f64(random.below(10_000) as f64 / 10_000.0));
+        }
+        let found = objects(here);
+        (0..KEYS).for_each(|key| assert_pair(&found, &label(key)));
+        assert_pair(&found, &format!("leaf-{number}"));
+        assert_eq!(serials(here), number, "each certificate once");
+        let pem = fs::read_to_string(here.join(format!("leaf-{number}.pem"))).unwrap();
+        assert_eq!(pem.matches("-----END CERTIFICATE-----").count(), 1);
+    }
+    let found = objects(here);
+    assert_eq!(found.len(), 2 * (number * (KEYS + 1) + 2), "nothing else is on the token");
+    ["foreign", "old"].iter().for_each(|label| assert_pair(&found, label));
+    let left: Vec<PathBuf> = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let is_left = |path: &PathBuf| ["pending", "lock"].iter().any(|end| path.extension().is_some_and(|found| found == *end));
+    assert!(!left.iter().any(is_left), "{left:?}");
+    assert!(succeed(&mut kakunin(here, &["order", "log", "--config", "kakunin.toml"])).contains("unbroken"));
+}
+
+/// A token that kills whoever uses it: its configuration, and the file that says when.
+fn dying(here: &Path) -> PathBuf {
+    let module = here.join("dying.so");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/common/dying_module.c");
+    succeed(tool("cc").args(["-shared", "-fPIC", "-O1", "-o"]).arg(&module).arg(source).arg("-ldl"));
+    let config = fs::read_to_string(here.join("kakunin.toml")).unwrap();
+    fs::write(here.join("kakunin.toml"), config.replace("/usr/lib/softhsm/libsofthsm2.so", module.to_str().unwrap())).unwrap();
+    here.join("dies")
+}
+
+#[test]
+fn s1_5_a_key_pair_that_is_half_made_or_half_destroyed_blocks_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &[]);
+    let dies = dying(here);
+    import(here, "foreign", "77");
+    for (moment, left) in [("half", 1), ("pair", 2)] {
+        let label = format!("made-{moment}");
+        let mut command = ceremony(here, moment, &generate(&label));
+        fs::write(&dies, moment).unwrap();
+        let mut process = Process::start(command.env("DIES_FILE", &dies));
+        assert!(!process.wait(crate::common::PATIENCE).unwrap().success() && !dies.exists(), "it was killed");
+        let before = objects(here);
+        assert_eq!(before.keys().filter(|(found, _)| *found == label).count(), left, "{before:?}");
+        // Another order does not take up what is not its own.
+        let refused = fail(&mut ceremony(here, &format!("other-{moment}"), &generate(&label)));
+        assert!(refused.contains(&format!("found {left} objects with the label '{label}'")), "{refused}");
+        succeed(&mut again(here, moment));
+        let after = objects(here);
+        assert_pair(&after, &label);
+        let name = (label, "public".to_owned());
+        assert_eq!(before[&name], after[&name], "its id follows from the order");
+    }
+    // Half destroyed: the private key first, and the rest of it when it goes on. Another key of the same label is left alone.
+    let destroy = "[[step]]\ndo = \"destroy-key\"\nkey = { token = \"hsm\", label = \"made-pair\" }\n";
+    let mut command = ceremony(here, "destroy", destroy);
+    fs::write(&dies, "destroyed").unwrap();
+    let mut process = Process::start(command.env("DIES_FILE", &dies));
+    assert!(!process.wait(crate::common::PATIENCE).unwrap().success() && !dies.exists(), "it was killed");
+    assert_eq!(objects(here).keys().filter(|(found, _)| found == "made-pair").count(), 1, "the public half is left");
+    import(here, "made-pair", "88");
+    succeed(&mut again(here, "destroy"));
+    let left = objects(here);
+    assert_eq!(left[&("made-pair".to_owned(), "private".to_owned())], ["%88"], "{left:?}");
+    assert_eq!(left[&("made-pair".to_owned(), "public".to_owned())], ["%88"], "{left:?}");
+    ["foreign", "made-half"].iter().for_each(|label| assert_pair(&left, label));
+}
+
+#[test]
+fn s1_5_half_a_key_pair_under_an_id_that_others_may_have_given_is_not_touched() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &[]);
+    let dies = dying(here);
+    let mut command = ceremony(here, "named", &generate("named").replace("label = \"named\"", "label = \"named\", id = \"0a\""));
+    fs::write(&dies, "half").unwrap();
+    let mut process = Process::start(command.env("DIES_FILE", &dies));
+    assert!(!process.wait(crate::common::PATIENCE).unwrap().success());
+    let before = objects(here);
+    let said = fail(&mut again(here, "named"));
+    assert!(said.contains("found half a key pair with label 'named' and id 0a") && said.contains("by hand"), "{said}");
+    assert_eq!(objects(here), before);
+    crate::shell(
+        here,
+        "p11tool --provider /usr/lib/softhsm/libsofthsm2.so --login --set-pin=271828 --batch --delete 'pkcs11:token=kakunin;object=named'",
+    );
+    succeed(&mut again(here, "named"));
+    assert_pair(&objects(here), "named");
+}
+
+#[test]
+fn s1_4_a_ceremony_tries_a_pin_once_and_names_a_token_that_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &[]);
+    dying(here);
+    let (pin, config) = (fs::read_to_string(here.join("hsm.pin")).unwrap(), fs::read_to_string(here.join("kakunin.toml")).unwrap());
+    let logins = || fs::read_to_string(here.join("logins")).map_or(0, |text| text.lines().count());
+    let refused = |command: &mut Command| fail(command.env("LOGINS_FILE", here.join("logins")));
+    fs::write(here.join("kakunin.toml"), config.replace("label = \"kakunin\"", "label = \"absent\"")).unwrap();
+    let said = refused(&mut ceremony(here, "keys", &(generate("one") + &generate("two"))));
+    assert!(said.contains("step 1: makes an ecdsa-p256 key 'one'") && said.contains("absent") && said.contains("run it again"), "{said}");
+    fs::write(here.join("kakunin.toml"), config).unwrap();
+    fs::write(here.join("hsm.pin"), "000000\n").unwrap();
+    let said = refused(&mut again(here, "keys"));
+    assert!(said.contains("wrong PIN") && !said.contains("000000"), "{said}");
+    assert_eq!((logins(), objects(here).len()), (1, 0));
+    fs::write(here.join("hsm.pin"), pin).unwrap();
+    succeed(&mut again(here, "keys"));
+    assert_eq!(objects(here).len(), 4);
+}
