@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::random::Random;
-use crate::common::{fail, list, succeed};
+use crate::common::{PATIENCE, Process, fail, list, succeed, until};
 use crate::orders::{Office, request_made_here};
 use crate::{approved, office};
 
@@ -104,4 +104,20 @@ fn corrected(office: &Office, good: &[String], first: usize) {
     });
     rejected.sort_unstable();
     assert_eq!(rejected, (0..first as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn p3_an_order_is_run_by_one_process_at_a_time() {
+    let (_directory, office) = office();
+    office.write_requests("many.jsonl", (0..4000).map(|n| format!("host-{n}.example.com")));
+    let order = office.write_issue("twice", "many.jsonl", "");
+    office.approve(&order, &["baba"]);
+    let before = list(&office.config(), "issuing").len();
+    let mut first = Process::start(&mut office.run_order(&order));
+    until(PATIENCE, "the first one", || (list(&office.config(), "issuing").len() > before).then_some(()));
+    let said = fail(&mut office.run_order(&order));
+    assert!(said.contains("order twice: another process runs it"), "{said}");
+    assert!(first.wait(PATIENCE).unwrap().success(), "{}", first.stderr());
+    assert_eq!(list(&office.config(), "issuing").len(), before + 4000);
+    assert!(office.refused(&order).contains("run before"));
 }

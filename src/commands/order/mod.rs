@@ -12,6 +12,7 @@ mod operators;
 mod release;
 mod run;
 mod show;
+mod turn;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};

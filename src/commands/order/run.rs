@@ -9,6 +9,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::show::Standing;
+use super::turn::Turn;
 use super::{allowed, ceremony, files, issue, keys, operators};
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
@@ -50,6 +51,7 @@ impl Run {
         let config = self.config.load()?;
         let standing = Standing::read(&self.order, &config.issuing.operators, Timestamp::now())?;
         let registry = setup::open_work_registry(&config)?;
+        let _turn = Turn::take(&config.registry.sqlite, &standing.order.id)?;
         let state = begin(registry.as_ref(), &config, &standing)?;
         let job = Job { config: &config, registry: registry.clone(), order: &standing.order, work: state.id, steps_done: state.steps };
         let result = match &standing.order.task {
