@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod kills;
+mod status;
 mod steps;
 
 use std::fs;

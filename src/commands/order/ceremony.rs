@@ -13,7 +13,7 @@ use tracing::info;
 use super::issue::{IssuerLinks, profile, validity};
 use super::run::{Done, Job};
 use super::show::step_text;
-use super::{allowed, files, issue};
+use super::{allowed, files, issue, release};
 use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
@@ -271,14 +271,15 @@ impl OneStep<'_, '_> {
         Ok(Some(described(&there)))
     }
 
-    /// Registers a certificate, where it is not registered already, and then writes it.
+    /// Registers a certificate, where it is not registered already, has its status published, and then writes it (rule O16).
     fn keep(&self, made: &Made<'_>, path: &Path) -> Result<Value> {
         let certificate = CertificateInfo::from_der(&made.der)?;
-        let described = described(&certificate);
+        let mut described = described(&certificate);
         if let Some(issuer) = made.issuer {
             if self.issued_before(made.item)?.is_none() {
                 self.register(issuer.id, made, &certificate)?;
             }
+            described["status"] = json!(self.publish(issuer, made.item)?);
         }
         durable_file::write(path, certificate_pem(&made.der).as_bytes())?;
         Ok(described)
@@ -297,6 +298,20 @@ impl OneStep<'_, '_> {
         let (public_key, subject) = (Fingerprint::of(&certificate.spki), Fingerprint::of(&certificate.subject));
         let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
+    }
+
+    /// Has the status of a certificate published; in words, what came of it. Nobody can sign it before the CA's responder has its own certificate, which is one
+    /// of the CA's, or where the CA is not one of the configuration.
+    fn publish(&self, issuer: &crate::registry::Issuer, item: u64) -> Result<String> {
+        let name = &issuer.name;
+        let Some(config) = self.job.config.issuer(name) else {
+            return Ok(format!("left to the service that has the CA '{name}' in its configuration"));
+        };
+        if let Some(responder) = config.responder.as_ref().filter(|responder| !responder.certificate.exists()) {
+            return Ok(format!("left to the service: {} is not there yet", responder.certificate.display()));
+        }
+        release::publish(self.job, &issue::open_issuer(self.job, name)?, item..item + 1)?;
+        Ok("published".to_owned())
     }
 
     fn advance(&self, name: &str, mode: IssuerMode) -> Result<Value> {
