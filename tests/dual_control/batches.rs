@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use kakunin::pki::{CertificateInfo, Timestamp};
+
 use crate::common::random::Random;
 use crate::common::{PATIENCE, Process, fail, list, succeed, until};
 use crate::orders::{Office, request_made_here};
@@ -104,6 +106,30 @@ fn corrected(office: &Office, good: &[String], first: usize) {
     });
     rejected.sort_unstable();
     assert_eq!(rejected, (0..first as u64).collect::<Vec<_>>());
+}
+
+#[test]
+fn s3_1_an_order_may_ask_for_a_shorter_validity_and_for_no_other() {
+    let (_directory, office) = office();
+    let order = office.write_issue("short", "one.jsonl", "valid_for = \"10d\"\n");
+    let mut show = crate::common::kakunin(["order", "show", &order, "--operators", "operators.toml"]);
+    assert!(succeed(show.current_dir(&office.directory)).contains("; each is valid for 10d from its issuance"));
+    office.approve(&order, &["baba"]);
+    let before = Timestamp::from_unix(Timestamp::now().unix()).unwrap();
+    succeed(&mut office.run_order(&order));
+    let line = fs::read_to_string(office.path("out-short/certificates-000000001.jsonl")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let certificate = CertificateInfo::from_pem(line["certificate"].as_str().unwrap().as_bytes()).unwrap();
+    assert!(certificate.not_before >= before, "nothing is dated back");
+    assert_eq!(certificate.not_after.since(certificate.not_before).as_secs(), 10 * 86_400 - 1, "the last second counts");
+    for (id, period) in [("longer", "1y"), ("longest", "100y")] {
+        let order = office.write_issue(id, "one.jsonl", &format!("renewal = true\nvalid_for = \"{period}\"\n"));
+        office.approve(&order, &["baba"]);
+        let said = office.refused(&order);
+        assert!(said.contains("found ") && said.contains("wanted "), "{said}");
+        assert!(said.contains("at most") || said.contains("within the issuer's"), "{said}");
+        assert!(fail(&mut office.order("check", &[&order])).contains("wanted "));
+    }
 }
 
 #[test]

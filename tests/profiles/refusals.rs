@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use kakunin::issuance::profile::{Choices, Profile, Request, Usage};
+use kakunin::issuance::profile::{Choices, Period, Profile, Request, Usage};
 use kakunin::issuance::{AlternativeName, IssuanceError, Issuer, Links, Validity};
 use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
 use kakunin::token::SigningKey;
@@ -232,4 +232,17 @@ fn s5_7_links_are_between_two_keys_of_one_ca_the_older_one_first() {
     let no_link = profile("jpki-7.1-2-cross");
     refused(no_link.link(&old, new.certificate(), &Choices::default(), crate::support::serial()), "wanted old-with-new or new-with-old");
     assert!(forward.template(&old, &Choices::default()).is_err() && roots.template(&old, &Choices::default()).is_err());
+}
+
+#[test]
+fn s3_1_a_validity_that_an_order_asks_for_is_within_those_of_profile_and_issuer() {
+    let (now, end) = (at("2026-11-21T12:00:00Z"), at("2060-01-01T00:00:00Z"));
+    let (server, fixed) = (profile("br-7.1.2.7-tls-server"), profile("mphpt-7.1.2-server"));
+    let asked = server.limited_validity(Period::Days(30), end, now).unwrap();
+    assert_eq!((asked.not_before, asked.not_after), (now, at("2026-12-21T11:59:59Z")));
+    let said = |profile: &Profile, period, end| profile.limited_validity(period, end, now).unwrap_err().to_string();
+    assert!(said(&server, Period::Days(200), end).contains("at most 199d"));
+    assert!(said(&server, Period::Days(30), at("2026-12-21T11:59:58Z")).contains("within the issuer's"));
+    assert!(said(&fixed, Period::Years(2), end).contains("exactly 3y"));
+    assert_eq!(fixed.limited_validity(Period::Years(3), end, now).unwrap(), fixed.validity(now).unwrap());
 }

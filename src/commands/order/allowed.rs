@@ -2,15 +2,20 @@
 
 use anyhow::{Context, Result};
 
+use crate::commands::setup;
 use crate::config::Config;
 use crate::issuance::order::{Bound, WorkOrder};
-use crate::issuance::profile::Profile;
+use crate::issuance::profile::{Period, Profile};
+use crate::pki::Timestamp;
 
 /// Everything that stands against an order in the configuration.
 pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<String>> {
     let mut objections = Vec::new();
     for (issuer, profile) in order.task.issued_by() {
         objections.extend(profile_objection(config, issuer, profile)?);
+    }
+    if let Some((issuer, profile, period)) = order.task.limited() {
+        objections.extend(validity_objection(config, issuer, profile, period));
     }
     Ok(objections)
 }
@@ -30,4 +35,11 @@ pub(super) fn profile_objection(config: &Config, issuer: &str, profile: &Bound) 
     }
     let (file, found) = (profile.file.display(), profile.sha256);
     Ok(Some(format!("issuer '{issuer}': found the profile {file} ({found}), wanted one of its issuance.profiles: {}", wanted.join(", "))))
+}
+
+/// A validity that the profile does not allow, or that ends after the issuer. A profile or an issuer that cannot be read is objected to elsewhere.
+fn validity_objection(config: &Config, issuer: &str, bound: &Bound, period: Period) -> Option<String> {
+    let profile = super::issue::profile(bound).ok()?;
+    let end = setup::read_certificate(&config.issuer(issuer)?.certificate).ok()?.not_after;
+    profile.limited_validity(period, end, Timestamp::now()).err().map(|finding| finding.to_string())
 }

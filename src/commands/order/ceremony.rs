@@ -189,7 +189,7 @@ impl OneStep<'_, '_> {
             subject,
             spki,
             serial: profile.serial(&SystemRandom::new())?,
-            validity: validity(profile, &issuer, Timestamp::now())?,
+            validity: validity(profile, &issuer, None, Timestamp::now())?,
             alternative_names: &[],
             key_identifier: None,
         };

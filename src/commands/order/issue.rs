@@ -15,10 +15,10 @@ use super::run::{Done, Job};
 use crate::commands::output::progress;
 use crate::commands::setup;
 use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
-use crate::issuance::profile::{Choices, Profile, Template};
+use crate::issuance::profile::{Choices, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
 use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, read_csr_line};
-use crate::issuance::{Issuer, Links, Validity};
+use crate::issuance::{IssuanceError, Issuer, Links, Validity};
 use crate::pki::{CertificateStatus, SlotRange, Timestamp};
 use crate::registry::work::WorkEvent;
 use crate::registry::{CrlScope, IssuerId, IssuerMode, Registry};
@@ -36,6 +36,7 @@ pub(super) struct Batch<'a> {
     pub(super) inputs: &'a order::InputsConfig,
     pub(super) output: &'a Path,
     pub(super) on_rejection: OnRejection,
+    pub(super) valid_for: Option<Period>,
     pub(super) renewal: bool,
     pub(super) read: &'a ReadRequest<'a>,
     pub(super) signed: Option<&'a Signed<'a>>,
@@ -54,6 +55,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
         inputs: &task.inputs,
         output: &task.output,
         on_rejection: task.on_rejection,
+        valid_for: task.valid_for,
         renewal: task.renewal,
         read: &read,
         signed: None,
@@ -72,7 +74,8 @@ pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
     let blocked = blocked_keys(job)?;
     let mut inputs = Inputs::open(batch.inputs)?;
     fs::create_dir_all(batch.output).with_context(|| format!("output {}", batch.output.display()))?;
-    let validity = |now| validity(&profile, &issuer, now);
+    let valid_for = batch.valid_for;
+    let validity = |now| validity(&profile, &issuer, valid_for, now);
     let requests = Requests {
         registry: job.registry.as_ref(),
         issuer: signing.issuer.id,
@@ -217,11 +220,17 @@ fn templates<'p>(job: &Job<'_>, signing: &IssuerSigning, issuer: &Issuer, profil
     (0..partitions.max(1)).map(template).collect()
 }
 
-/// From now on, as long as the profile says, and not beyond the issuer's end where the profile allows less.
-pub(super) fn validity(profile: &Profile, issuer: &Issuer, now: Timestamp) -> Result<Validity, crate::issuance::IssuanceError> {
+/// From now on, as long as the order or else the profile says. What the order says must be within the profile and the issuer's own validity; what the profile
+/// says ends with the issuer where the profile allows less.
+pub(super) fn validity(profile: &Profile, issuer: &Issuer, valid_for: Option<Period>, now: Timestamp) -> Result<Validity, IssuanceError> {
     let end = issuer.certificate().not_after;
-    let longest = profile.validity(now).unwrap_or(Validity { not_before: now, not_after: end });
-    let validity = Validity { not_after: longest.not_after.min(end), ..longest };
+    let validity = match valid_for {
+        Some(period) => profile.limited_validity(period, end, now)?,
+        None => {
+            let longest = profile.validity(now).unwrap_or(Validity { not_before: now, not_after: end });
+            Validity { not_after: longest.not_after.min(end), ..longest }
+        }
+    };
     profile.check_validity(&validity)?;
     Ok(validity)
 }

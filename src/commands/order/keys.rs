@@ -50,6 +50,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
         inputs: &task.inputs,
         output: &task.output,
         on_rejection: task.on_rejection,
+        valid_for: task.valid_for,
         renewal: false,
         read: &|item| maker.request(item),
         signed: Some(&|item, der| maker.write(item, der).map_err(|e| format!("{e:#}"))),

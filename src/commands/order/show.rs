@@ -13,7 +13,7 @@ use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
 use crate::issuance::control::{Case, Judgement, Operators, judge};
 use crate::issuance::order::{Inputs, Step, Task, WorkOrder};
-use crate::issuance::profile::Profile;
+use crate::issuance::profile::{Period, Profile};
 use crate::pki::Timestamp;
 use crate::registry::work::WorkRegistry;
 
@@ -103,20 +103,26 @@ fn lines(task: &Task) -> Vec<String> {
             let inputs =
                 issue.inputs.directory.iter().chain(&issue.inputs.lines).map(|path| path.display().to_string()).collect::<String>();
             vec![format!(
-                "issues by '{}', as {}, for {inputs}, into {}",
+                "issues by '{}', as {}, for {inputs}, into {}{}",
                 issue.issuer,
                 issue.profile.file.display(),
-                issue.output.display()
+                issue.output.display(),
+                validity_text(issue.valid_for)
             )]
         }
         Task::IssueWithKeys(issue) => {
             let inputs = issue.inputs.lines.iter().map(|path| path.display().to_string()).collect::<String>();
             let (output, profile) = (issue.output.display(), issue.profile.file.display());
-            vec![format!("makes {} keys for {inputs}, certified by '{}', as {profile}, into {output}", issue.key_algorithm, issue.issuer)]
+            let (algorithm, issuer, validity) = (issue.key_algorithm, &issue.issuer, validity_text(issue.valid_for));
+            vec![format!("makes {algorithm} keys for {inputs}, certified by '{issuer}', as {profile}, into {output}{validity}")]
         }
         Task::Ceremony(steps) => steps.iter().enumerate().map(|(index, step)| format!("{}. {}", index + 1, step_text(step))).collect(),
         Task::Operators(operators) => vec![format!("puts {} in force ({})", operators.file.display(), operators.fingerprint)],
     }
+}
+
+fn validity_text(valid_for: Option<Period>) -> String {
+    valid_for.map(|period| format!("; each is valid for {period} from its issuance")).unwrap_or_default()
 }
 
 /// A step in words.

@@ -15,6 +15,7 @@ pub use inputs::{CHUNK, InputError, Inputs, Item, MAX_ITEMS, fingerprint as inpu
 pub use step::{CaSource, Linked, Named, NewCertificate, Step, TokenKey};
 
 use super::control::OrderClass;
+use super::profile::Period;
 use crate::pki::{Fingerprint, KeyAlgorithm, Timestamp};
 use crate::registry::work::MAX_ORDER_ID;
 
@@ -104,6 +105,9 @@ pub struct Issue {
     /// What becomes of the rest when a request is rejected.
     #[serde(default)]
     pub on_rejection: OnRejection,
+    /// For how long the certificates are valid, where that is less than the profile allows.
+    #[serde(default)]
+    pub valid_for: Option<Period>,
     /// Whether a key may be certified again for the same subject.
     #[serde(default)]
     pub renewal: bool,
@@ -126,6 +130,9 @@ pub struct IssueWithKeys {
     pub output: PathBuf,
     /// Where the passphrases go: to be handed over by another way than the keys.
     pub passphrases: PathBuf,
+    /// For how long the certificates are valid, where that is less than the profile allows.
+    #[serde(default)]
+    pub valid_for: Option<Period>,
     /// What becomes of the rest when an applicant is rejected.
     #[serde(default)]
     pub on_rejection: OnRejection,
@@ -236,6 +243,15 @@ fn check_header(id: &str, created: Timestamp, expires: Timestamp) -> Result<(), 
 }
 
 impl Task {
+    /// The CA, the profile and the validity of a batch that says for how long its certificates are valid.
+    pub fn limited(&self) -> Option<(&str, &Bound, Period)> {
+        match self {
+            Task::Issue(issue) => issue.valid_for.map(|period| (issue.issuer.as_str(), &issue.profile, period)),
+            Task::IssueWithKeys(issue) => issue.valid_for.map(|period| (issue.issuer.as_str(), &issue.profile, period)),
+            Task::Ceremony(_) | Task::Operators(_) => None,
+        }
+    }
+
     /// By which profiles which CAs of the configuration are to issue.
     pub fn issued_by(&self) -> Vec<(&str, &Bound)> {
         match self {
@@ -309,12 +325,16 @@ mod tests {
         let Task::Issue(task) = &order.task else { panic!("{order:?}") };
         assert_eq!(task.profile.file, Path::new("/orders/p.toml"));
         assert_eq!((order.class(), task.on_rejection, task.renewal), (OrderClass::Issue, OnRejection::GoOn, false));
+        assert_eq!(task.valid_for, None);
+        let Task::Issue(task) = parse(&issue("valid_for = '30d'")).unwrap().task else { panic!() };
+        assert_eq!(task.valid_for.map(|period| period.to_string()), Some("30d".to_owned()));
     }
 
     #[test]
     fn what_is_out_of_bounds_is_named() {
         let message = |text: &str| parse(text).unwrap_err().to_string();
         assert!(message(&issue("on_rejction = 'stop'")).contains("on_rejction"));
+        assert!(message(&issue("valid_for = '0d'")).contains("found '0d', wanted a period such as 3y, 200d or 12h"));
         assert!(message(&issue("").replace("'one'", "'a b'")).starts_with("id: found 'a b'"));
         assert!(message(&issue("").replace("2026-11-28", "2027-11-28")).contains("90 days"));
         assert!(message(&issue("").replace("2026-11-28", "2026-11-21")).starts_with("expires"));

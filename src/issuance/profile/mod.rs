@@ -314,6 +314,24 @@ impl Profile {
         self.document.validity.map(|length| length.from(not_before))
     }
 
+    /// The validity of a certificate that is issued at `now` for a `period`: no longer than the profile has it, and not beyond `end`, which is the issuer's.
+    pub fn limited_validity(&self, period: Period, end: Timestamp, now: Timestamp) -> Result<Validity, Finding> {
+        let validity = match self.document.validity {
+            Some(Length::Fixed(_)) => Length::Fixed(period).from(now),
+            _ => Length::Maximum(period).from(now),
+        };
+        if validity.not_after > end {
+            return Err(Finding::error(
+                "valid_for",
+                "valid_for",
+                format!("{period}, to {}", validity.not_after),
+                format!("an end within the issuer's, {end}"),
+            ));
+        }
+        self.check_validity(&validity)?;
+        Ok(validity)
+    }
+
     /// A serial number of the profile's length (rule P3).
     pub fn serial(&self, random: &dyn SecureRandom) -> Result<Serial, IssuanceError> {
         random_serial_of(random, self.document.serial_octets)
