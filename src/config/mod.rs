@@ -131,7 +131,8 @@ impl Default for SigningConfig {
 pub struct IssuingConfig {
     /// The file of operators. Default `operators.toml`.
     pub operators: PathBuf,
-    /// Public keys that get no certificate: the SHA-256 of a SubjectPublicKeyInfo a line. Default: none.
+    /// Public keys that get no certificate: the SHA-256 of a SubjectPublicKeyInfo a line, or a line of the lists of Debian's `openssl-blacklist` (the last 20
+    /// digits of a SHA-1). Default: none.
     pub blocked_keys: Option<PathBuf>,
     /// Threads that vet requests, beside those that sign; 1 to 256. Default: two a core, of which one may wait until the chunk before its own is vetted.
     pub threads: usize,

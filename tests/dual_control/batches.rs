@@ -5,7 +5,7 @@ use std::fs;
 use kakunin::pki::{CertificateInfo, Timestamp};
 
 use crate::common::random::Random;
-use crate::common::{PATIENCE, Process, fail, list, succeed, until};
+use crate::common::{PATIENCE, Process, fail, list, succeed, tool, until};
 use crate::orders::{Office, request_made_here};
 use crate::{approved, office};
 
@@ -130,6 +130,29 @@ fn s3_1_an_order_may_ask_for_a_shorter_validity_and_for_no_other() {
         assert!(said.contains("at most") || said.contains("within the issuer's"), "{said}");
         assert!(fail(&mut office.order("check", &[&order])).contains("wanted "));
     }
+}
+
+#[test]
+fn s3_1_a_key_on_one_of_debians_lists_is_rejected() {
+    let (_directory, office) = office();
+    // As openssl-vulnkey(1) and the package openssl-blacklist have it: half of the SHA-1 of what `openssl rsa -modulus` prints.
+    let script = "mkdir requests && openssl req -new -newkey rsa:2048 -nodes -keyout weak.pem -subj /CN=weak.example.com \
+                  -addext subjectAltName=DNS:weak.example.com -out requests/weak.csr 2>/dev/null\n\
+                  echo '# RSA 2048' > blacklist\n\
+                  openssl rsa -in weak.pem -noout -modulus | sha1sum | cut -c 21-40 >> blacklist\n";
+    succeed(tool("bash").args(["-euo", "pipefail", "-c", script]).current_dir(&office.directory));
+    let config = fs::read_to_string(office.config()).unwrap();
+    fs::write(office.config(), config.replace("[registry]", "[issuing]\nblocked_keys = \"blacklist\"\n\n[registry]")).unwrap();
+    let run = |id: &str| {
+        let order = office.write_issue(id, "requests", "");
+        office.approve(&order, &["baba"]);
+        succeed(&mut office.run_order(&order))
+    };
+    assert!(run("weak").contains("issued 0 certificates, 0 are written, 1 requests were rejected"));
+    let rejected = fs::read_to_string(office.path("out-weak/rejected.jsonl")).unwrap();
+    assert!(rejected.contains("known-weak-key") && rejected.contains("weak.csr"), "{rejected}");
+    fs::write(office.config(), config).unwrap();
+    assert!(run("without").contains("issued 1 certificates"), "nothing else stands against it");
 }
 
 #[test]

@@ -1,53 +1,15 @@
 //! Public keys that nobody should have: too weak, or known to somebody else.
 
-use std::collections::BTreeSet;
-
 use der::asn1::UintRef;
 use der::{Decode, Sequence};
 
-use super::Rejection;
-use crate::pki::{Fingerprint, KeyAlgorithm};
+use super::{BlockedKeys, Rejection, fermat};
+use crate::pki::KeyAlgorithm;
 
 /// The odd primes below 752: no modulus has one of them as a factor (BR 6.1.6).
 const SMALL_PRIMES: [u32; 132] = odd_primes();
 /// The primes whose residues give away a modulus made by the flawed library (CVE-2017-15361): 3 to 167.
 const ROCA_PRIMES: usize = 38;
-const MAX_BLOCKED: usize = 1_000_000;
-
-/// Keys that are known to be compromised, by the SHA-256 of their SubjectPublicKeyInfo.
-#[derive(Clone, Debug, Default)]
-pub struct BlockedKeys(BTreeSet<Fingerprint>);
-
-/// A list of blocked keys that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {why}")]
-pub struct BlockedKeysError {
-    /// Which.
-    pub line: usize,
-    /// Why.
-    pub why: String,
-}
-
-impl BlockedKeys {
-    /// Reads a list: a hash a line; what follows it, empty lines and lines that begin with `#` are for people.
-    pub fn parse(text: &str) -> Result<BlockedKeys, BlockedKeysError> {
-        let mut keys = BTreeSet::new();
-        for (index, line) in text.lines().enumerate() {
-            let Some(first) = line.split_whitespace().next().filter(|first| !first.starts_with('#')) else { continue };
-            let error = |why: String| BlockedKeysError { line: index + 1, why };
-            keys.insert(first.parse().map_err(|e: crate::pki::fingerprint::FingerprintError| error(e.to_string()))?);
-            if keys.len() > MAX_BLOCKED {
-                return Err(error(format!("more than {MAX_BLOCKED} keys")));
-            }
-        }
-        Ok(BlockedKeys(keys))
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
 
 /// RSAPublicKey (RFC 8017 A.1.1).
 #[derive(Sequence)]
@@ -58,16 +20,16 @@ struct RsaPublicKey<'a> {
 
 /// What stands against a public key by itself. That its point is on its curve, and its size one that is known here, was found when the request was read.
 pub fn check_key(spki: &[u8], algorithm: KeyAlgorithm, blocked: &BlockedKeys) -> Result<(), Rejection> {
-    if blocked.0.contains(&Fingerprint::of(spki)) {
+    if blocked.has_key(spki) {
         return Err(Rejection::new("known-weak-key", "the key is on the list of blocked keys"));
     }
     match algorithm {
-        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => check_rsa(spki),
+        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => check_rsa(spki, blocked),
         KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::Ed25519 => Ok(()),
     }
 }
 
-fn check_rsa(spki: &[u8]) -> Result<(), Rejection> {
+fn check_rsa(spki: &[u8], blocked: &BlockedKeys) -> Result<(), Rejection> {
     let malformed = |_| Rejection::new("key", "not an RSAPublicKey");
     let info = spki::SubjectPublicKeyInfoRef::from_der(spki).map_err(malformed)?;
     let key = RsaPublicKey::from_der(info.subject_public_key.raw_bytes()).map_err(malformed)?;
@@ -75,6 +37,9 @@ fn check_rsa(spki: &[u8]) -> Result<(), Rejection> {
     let modulus = key.modulus.as_bytes();
     if modulus.last().is_none_or(|last| last % 2 == 0) {
         return Err(Rejection::new("key", "an even RSA modulus"));
+    }
+    if blocked.has_modulus(modulus) {
+        return Err(Rejection::new("known-weak-key", "the key's modulus is on the list of blocked keys"));
     }
     let mut looks_like_roca = true;
     for (index, prime) in SMALL_PRIMES.into_iter().enumerate() {
@@ -86,6 +51,9 @@ fn check_rsa(spki: &[u8]) -> Result<(), Rejection> {
     }
     if looks_like_roca {
         return Err(Rejection::new("known-weak-key", "an RSA modulus with the fingerprint of ROCA (CVE-2017-15361)"));
+    }
+    if fermat::has_close_factors(modulus) {
+        return Err(Rejection::new("known-weak-key", "an RSA modulus whose factors Fermat's method finds (BR 6.1.1.3, CVE-2022-26320)"));
     }
     Ok(())
 }
@@ -136,7 +104,10 @@ const fn odd_primes() -> [u32; 132] {
 
 #[cfg(test)]
 mod tests {
+    use num_bigint::BigUint;
+
     use super::*;
+    use crate::pki::Fingerprint;
     use crate::pki::der_encoding::{constructed, tag, tlv};
     use crate::token::SigningKey;
     use crate::token::software::SoftwareKey;
@@ -226,6 +197,18 @@ mod tests {
     }
 
     #[test]
+    fn s3_1_a_modulus_of_two_close_factors_is_known_to_be_weak() {
+        // Neither has a factor below 752, and both end the search for one; whether they are primes makes no difference to it.
+        let factor = |from: u32| {
+            let mut candidates = (0u32..).map(|step| (BigUint::from(3u32) << 1022) + from + 2 * step);
+            let is_prime_to_all = |number: &BigUint| SMALL_PRIMES.iter().all(|prime| remainder(&number.to_bytes_be(), *prime) != 0);
+            candidates.find(is_prime_to_all).unwrap()
+        };
+        let modulus = (factor(1) * factor(1_000_001)).to_bytes_be();
+        assert_eq!((modulus.len(), check(&modulus, F4)), (256, Err("known-weak-key")));
+    }
+
+    #[test]
     fn s3_1_a_key_on_the_list_is_rejected() {
         let (known, other) =
             (SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap(), SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
@@ -234,7 +217,6 @@ mod tests {
         let check = |key: &SoftwareKey| check_key(key.public_key(), KeyAlgorithm::EcdsaP256, &blocked);
         assert_eq!(check(&known).unwrap_err().rule, "known-weak-key");
         assert_eq!(check(&other), Ok(()));
-        assert_eq!(BlockedKeys::parse("\nxyz").unwrap_err().line, 2);
     }
 
     #[test]
