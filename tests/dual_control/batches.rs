@@ -170,3 +170,50 @@ fn p3_an_order_is_run_by_one_process_at_a_time() {
     assert_eq!(list(&office.config(), "issuing").len(), before + 4000);
     assert!(office.refused(&order).contains("run before"));
 }
+
+#[test]
+fn what_is_no_order_is_said_to_be_none() {
+    let (_directory, office) = office();
+    let said = |text: &[u8]| {
+        fs::write(office.path("bad.toml"), text).unwrap();
+        let said = fail(&mut office.run_order("bad.toml"));
+        assert!(said.contains("bad.toml") && said.len() < 4000, "{said}");
+        said
+    };
+    assert!(said(&[0xff, 0xfe, 0]).contains("not UTF-8"));
+    assert!(said(&vec![b'#'; (1 << 20) + 1]).contains("more than 1048576 octets"));
+    said(format!("id = {}", "[".repeat(500_000)).as_bytes());
+    said(format!("{} = 1", "a.".repeat(200_000) + "a").as_bytes());
+    said(b"");
+    let order = office.write_issue("good", "one.jsonl", "");
+    let good = fs::read_to_string(office.path(&order)).unwrap();
+    said(good.replace("\"issuing\"", "[\"issuing\"]").as_bytes());
+    said(good.replace("created = \"20", "created = \"x").as_bytes());
+    said((good.clone() + "[step]\n").as_bytes());
+    assert!(said(good.replace("id = \"good\"", "id = \"../good\"").as_bytes()).contains("found '../good'"));
+    // An output that is no directory, and inputs that never end.
+    for (id, from, to, wanted) in [
+        ("output", "output = \"out-output\"", "output = \"one.jsonl\"", "one.jsonl"),
+        ("gone", "lines = \"one.jsonl\"", "lines = \"gone.jsonl\"", "gone.jsonl"),
+        (
+            "apart",
+            "kind = \"issue\"",
+            "passphrases = \"other/../out-apart/x\"\nkey_algorithm = \"ecdsa-p256\"\nkind = \"issue-with-keys\"",
+            "handed over apart",
+        ),
+    ] {
+        let order = office.write_issue(id, "one.jsonl", "");
+        crate::edit(&office, &order, from, to);
+        office.approve(&order, &["baba", "doi"]);
+        let said = fail(&mut office.run_order(&order));
+        assert!(said.contains(wanted) && said.contains("run it again"), "{said}");
+    }
+    let endless = fs::File::create(office.path("endless.jsonl")).unwrap();
+    endless.set_len(1 << 40).unwrap();
+    succeed(tool("mkfifo").arg(office.path("pipe")));
+    fs::create_dir(office.path("pipes")).unwrap();
+    fs::rename(office.path("pipe"), office.path("pipes/pipe")).unwrap();
+    let digest = |name: &str| fail(crate::common::kakunin(["order", "digest", name]).current_dir(&office.directory));
+    assert!(digest("endless.jsonl").contains("line 1: found more than 65536 octets"));
+    assert!(digest("pipes").contains("pipe: found something else, wanted a file"));
+}

@@ -9,7 +9,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
 use serde::Deserialize;
 
@@ -39,6 +39,13 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
     for directory in [&task.output, &task.passphrases] {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).with_context(|| directory.display().to_string())?;
+    }
+    let [output, passphrases] = [&task.output, &task.passphrases].map(fs::canonicalize);
+    if passphrases?.starts_with(output?) {
+        bail!(
+            "passphrases: found {}, wanted a directory outside of that of the keys: they are handed over apart (S4.9)",
+            task.passphrases.display()
+        );
     }
     let issuer = job.config.issuer(&task.issuer).with_context(|| format!("no [[issuer]] named '{}'", task.issuer))?;
     let ca = setup::read_certificate(&issuer.certificate)?;

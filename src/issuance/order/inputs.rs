@@ -236,6 +236,10 @@ fn names(directory: &Path) -> Result<Vec<String>, InputError> {
 fn read_file(directory: &Path, number: u64, name: &str) -> Result<Item, InputError> {
     let path = directory.join(name);
     let io = |error| InputError::Io { path: path.clone(), error };
+    // Whoever opens a pipe waits for somebody at its other end.
+    if !fs::metadata(&path).map_err(io)?.is_file() {
+        return Err(bound(path.display(), "something else".to_owned(), "a file".to_owned()));
+    }
     let mut content = Vec::new();
     File::open(&path).and_then(|file| file.take(MAX_ITEM_BYTES + 1).read_to_end(&mut content)).map_err(io)?;
     if content.len() as u64 > MAX_ITEM_BYTES {

@@ -24,6 +24,8 @@ pub const MAX_ORDER_BYTES: u64 = 1 << 20;
 /// No order may be run for longer.
 const MAX_VALIDITY: Duration = Duration::from_secs(90 * 86_400);
 const MAX_STEPS: usize = 100;
+/// The longest message about an order that is not TOML.
+const MAX_SHOWN: usize = 2000;
 
 /// An order.
 #[derive(Clone, Debug, PartialEq)]
@@ -188,13 +190,12 @@ pub(crate) fn key_algorithm<'de, D: serde::Deserializer<'de>>(deserializer: D) -
 impl WorkOrder {
     /// Reads an order. Paths in it are relative to `directory`, that of its file.
     pub fn parse(text: &str, directory: &Path) -> Result<WorkOrder, OrderError> {
-        let parse = |e: toml::de::Error| OrderError::Parse(e.to_string().trim_end().to_owned());
-        let mut table: toml::Table = toml::from_str(text).map_err(parse)?;
+        let mut table: toml::Table = toml::from_str(text).map_err(not_read)?;
         let mut head = toml::Table::new();
         for field in ["id", "kind", "requester", "created", "expires"] {
             head.extend(table.remove(field).map(|value| (field.to_owned(), value)));
         }
-        let Header { id, kind, requester, created, expires } = head.try_into().map_err(parse)?;
+        let Header { id, kind, requester, created, expires } = head.try_into().map_err(not_read)?;
         check_header(&id, created, expires)?;
         let mut task = task(&kind, table)?;
         task.resolve(directory);
@@ -215,7 +216,7 @@ impl WorkOrder {
 
 fn task(kind: &str, rest: toml::Table) -> Result<Task, OrderError> {
     fn read<T: DeserializeOwned>(rest: toml::Table) -> Result<T, OrderError> {
-        rest.try_into().map_err(|e: toml::de::Error| OrderError::Parse(e.to_string().trim_end().to_owned()))
+        rest.try_into().map_err(not_read)
     }
     match kind {
         "issue" => read(rest).map(Task::Issue),
@@ -224,6 +225,13 @@ fn task(kind: &str, rest: toml::Table) -> Result<Task, OrderError> {
         "operators" => read(rest).map(Task::Operators),
         _ => Err(field("kind", format!("'{kind}'"), "issue, issue-with-keys, ceremony or operators")),
     }
+}
+
+/// With the line that it is about, where that is of a length to be shown.
+fn not_read(error: toml::de::Error) -> OrderError {
+    let shown = error.to_string();
+    let text = if shown.len() <= MAX_SHOWN { shown.trim_end().to_owned() } else { error.message().chars().take(MAX_SHOWN).collect() };
+    OrderError::Parse(text)
 }
 
 fn field(field: &'static str, found: impl Into<String>, wanted: impl Into<String>) -> OrderError {
