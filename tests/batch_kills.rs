@@ -12,7 +12,7 @@ use std::fs;
 use std::time::Instant;
 
 use common::random::Random;
-use common::{Process, Service, list, succeed, with_config};
+use common::{Process, Service, list, succeed, tool, with_config};
 use kakunin::pki::{CertificateInfo, Serial, Timestamp};
 use kakunin::registry::Registry;
 use kakunin::registry::sqlite::SqliteRegistry;
@@ -102,4 +102,88 @@ fn p3_o16_fifty_kills_of_batches_lose_nothing_and_issue_nothing_twice() {
     let log = succeed(&mut office.order("log", &[]));
     assert!(log.contains("unbroken"), "{log}");
     println!("{kills} kills of {number} batches in {:?}", start.elapsed());
+}
+
+const KEY_KILLS: usize = 25;
+const APPLICANTS: usize = 20;
+
+fn order_with_keys(office: &Office, id: &str) -> String {
+    let line = |n: usize| format!("{{\"subject\":\"CN=host-{n}.{id}.example.com\",\"dns\":[\"host-{n}.{id}.example.com\"]}}\n");
+    fs::write(office.path("applicants.jsonl"), (0..APPLICANTS).map(line).collect::<String>()).unwrap();
+    let more = format!("key_algorithm = \"ecdsa-p256\"\npassphrases = \"phrases-{id}\"\n");
+    let order = office.write_issue(id, "applicants.jsonl", &more);
+    let text = fs::read_to_string(office.path(&order)).unwrap();
+    fs::write(office.path(&order), text.replace("kind = \"issue\"", "kind = \"issue-with-keys\"")).unwrap();
+    office.approve(&order, &["baba", "doi"]);
+    order
+}
+
+/// What is in a PKCS#12 file that was handed out, as OpenSSL reads it with its passphrase: the serial number of the certificate, whose key is in it too.
+fn opened(office: &Office, id: &str, line: usize) -> String {
+    let file = office.path(&format!("out-{id}/line-{line:09}.p12"));
+    let phrase = format!("file:{}", office.path(&format!("phrases-{id}/line-{line:09}.passphrase")).display());
+    let mut command = tool("openssl");
+    let content = succeed(command.args(["pkcs12", "-nodes", "-passin", &phrase, "-in"]).arg(&file));
+    fs::write(office.path("handed.pem"), &content).unwrap();
+    let public = |arguments: &[&str]| succeed(tool("openssl").args(arguments).arg("-in").arg(office.path("handed.pem")));
+    assert_eq!(public(&["x509", "-noout", "-pubkey"]), public(&["pkey", "-pubout"]), "{}", file.display());
+    let certificate = content.split_once("-----BEGIN CERTIFICATE-----").unwrap().1;
+    CertificateInfo::from_pem(format!("-----BEGIN CERTIFICATE-----{certificate}").as_bytes()).unwrap().serial.to_string()
+}
+
+fn names_in(office: &Office, directory: &str) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(office.path(directory)) else { return BTreeSet::new() };
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[test]
+fn s4_9_p3_kills_of_orders_with_keys_leave_whole_files_and_one_certificate_each() {
+    let (directory, mut random) = (tempfile::tempdir().unwrap(), Random::seeded("key-kills"));
+    Service::demo(directory.path(), &["--certificates", "10", "--revoked", "1"]).stop();
+    let office = Office::new(directory.path());
+    let order = order_with_keys(&office, "keys-0");
+    let start = Instant::now();
+    succeed(&mut office.run_order(&order));
+    let (mut span, mut kills, mut number) = (start.elapsed(), 0, 0);
+    while kills < KEY_KILLS {
+        number += 1;
+        let id = format!("keys-{number}");
+        let (order, before, mut interrupted) = (order_with_keys(&office, &id), list(&office.config(), "issuing").len(), false);
+        loop {
+            let (start, mut process) = (Instant::now(), Process::start(&mut office.run_order(&order)));
+            let moment = span.mul_f64(random.below(10_000) as f64 / 10_000.0);
+            let ended = process.wait(moment);
+            let running = process.kill();
+            assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
+            if !running {
+                // The machine may have been busy with something else when it was measured first.
+                span = span.min(start.elapsed());
+                let has_ended = interrupted && process.stderr().contains("was run before: it ended");
+                assert!(has_ended || ended.is_none_or(|status| status.success()), "{}", process.stderr());
+                break;
+            }
+            (kills, interrupted) = (kills + 1, true);
+            let registered: BTreeSet<String> = list(&office.config(), "issuing").into_iter().map(|one| one.serial).collect();
+            let handed_out: Vec<usize> =
+                (1..=APPLICANTS).filter(|line| office.path(&format!("out-{id}/line-{line:09}.p12")).exists()).collect();
+            assert!(
+                handed_out.iter().all(|line| registered.contains(&opened(&office, &id, *line))),
+                "what is handed out is whole, and registered"
+            );
+            println!(
+                "kill {kills} after {moment:?} of {span:?}: {} registered, {} handed out",
+                registered.len() - before,
+                handed_out.len()
+            );
+        }
+        let registered: BTreeSet<String> = list(&office.config(), "issuing").into_iter().map(|one| one.serial).collect();
+        assert_eq!(registered.len(), before + APPLICANTS, "each once");
+        let serials: BTreeSet<String> = (1..=APPLICANTS).map(|line| opened(&office, &id, line)).collect();
+        assert!(serials.len() == APPLICANTS && serials.is_subset(&registered));
+        let lines = |end: &str| (1..=APPLICANTS).map(|line| format!("line-{line:09}.{end}")).collect::<BTreeSet<_>>();
+        assert_eq!(names_in(&office, &format!("phrases-{id}")), lines("passphrase"));
+        let mut wanted = lines("p12");
+        wanted.insert("rejected.jsonl".to_owned());
+        assert_eq!(names_in(&office, &format!("out-{id}")), wanted, "nothing half-written is left");
+    }
 }
