@@ -8,40 +8,17 @@
 mod common;
 #[path = "common/orders.rs"]
 mod orders;
+#[path = "common/small_disk.rs"]
+mod small_disk;
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use common::ocsp::{Hash, serial_of};
 use common::peers::Expected;
-use common::{PATIENCE, Process, Service, World, counts, fail, http, succeed, tool, until, with_config};
+use common::{PATIENCE, Process, Service, World, counts, fail, http, succeed, until, with_config};
 use orders::Office;
-
-const DISK: &str = "KAKUNIN_TEST_SMALL_DISK";
-
-/// Runs `body` in a child process that has temporary files on a file system of 24 MB.
-fn on_a_small_disk(test: &str, body: impl Fn()) {
-    if std::env::var_os(DISK).is_some() {
-        return body();
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let script = r#"mount -t tmpfs -o size=24m none "$TMPDIR" && exec "$0" --exact "$1" --nocapture"#;
-    let mut command = tool("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script]).arg(std::env::current_exe().unwrap()).arg(test);
-    let said = succeed(command.env("TMPDIR", directory.path()).env(DISK, "1"));
-    assert!(said.contains("1 passed"), "{said}");
-    println!("{said}");
-}
-
-/// Takes all the room that is left on the disk.
-fn fill(directory: &Path) -> PathBuf {
-    let ballast = directory.join("ballast");
-    let full = File::create(&ballast).and_then(|mut file| io::copy(&mut io::repeat(7), &mut file)).unwrap_err();
-    assert_eq!(full.kind(), ErrorKind::StorageFull);
-    ballast
-}
+use small_disk::{fill, on_a_small_disk};
 
 #[test]
 fn s4_4_a_disk_that_fills_up_while_signing_is_waited_for() {

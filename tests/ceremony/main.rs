@@ -5,7 +5,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod full_disk;
 mod kills;
+#[path = "../common/small_disk.rs"]
+mod small_disk;
 mod status;
 mod steps;
 
