@@ -1,9 +1,11 @@
 //! The embedded registry: one SQLite file, no server.
 //!
 //! One connection writes (`synchronous=FULL` on a write-ahead log, so that what was acknowledged survives power loss); others read snapshots and never
-//! wait for it. Several processes may share the file on one host. This module never caches what is stored: every answer comes from the file.
+//! wait for it; a third copies the log back into the file. Several processes may share the file on one host. This module never caches what is stored: every
+//! answer comes from the file.
 
 mod certificates;
+mod checkpoint;
 mod connection;
 mod crls;
 mod fault;

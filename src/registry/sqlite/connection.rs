@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{FairMutex, FairMutexGuard};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::checkpoint::Checkpointer;
 use super::fault::{Fault, Outcome, explain_io, not_a_registry};
 use crate::registry::{RegistryError, Result};
 
@@ -24,6 +26,8 @@ mod embedded {
 pub(super) const APPLICATION_ID: i32 = 0x4b41_4b55;
 /// How long a writer waits for a writer in another process.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often it looks whether that one has finished. SQLite by itself looks up to 100 ms later: then a revocation waits where nobody writes.
+const BUSY_LOOK: Duration = Duration::from_millis(1);
 /// Page cache of the writer, which it keeps: more than a publication touches.
 const WRITER_CACHE_KIB: i32 = 32 * 1024;
 /// The same during bulk inserts, taken as needed: they hit pages at random, and a page that leaves the cache early is written twice.
@@ -49,8 +53,10 @@ const STATEMENT_CACHE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
-    /// `None`: opened without write access.
-    writer: Option<Mutex<Connection>>,
+    /// `None`: opened without write access. Everybody has it in turn: a revocation waits for the transaction under way, not for all that refresh writes.
+    writer: Option<FairMutex<Connection>>,
+    /// There is one where there is a writer.
+    checkpointer: Option<Checkpointer>,
     readers: Mutex<Vec<Connection>>,
 }
 
@@ -80,8 +86,10 @@ impl Database {
     /// Opens the file for reading and writing, and runs pending migrations.
     pub(super) fn open(path: &Path) -> Result<Database> {
         recognize(path)?;
-        let writer = open_writer(path).map_err(|f| f.explain(path))?;
-        Ok(Database { path: path.into(), writer: Some(Mutex::new(writer)), readers: Mutex::default() })
+        let opened = open_writer(path).and_then(|mut writer| Ok((Checkpointer::start(path, &mut writer)?, writer)));
+        let (checkpointer, writer) = opened.map_err(|f| f.explain(path))?;
+        let (writer, checkpointer) = (Some(FairMutex::new(writer)), Some(checkpointer));
+        Ok(Database { path: path.into(), writer, checkpointer, readers: Mutex::default() })
     }
 
     /// Opens the file for reading only.
@@ -96,7 +104,7 @@ impl Database {
             Ok(reader)
         });
         let first = first.map_err(|f| f.explain(path))?;
-        Ok(Database { path: path.into(), writer: None, readers: Mutex::new(vec![first]) })
+        Ok(Database { path: path.into(), writer: None, checkpointer: None, readers: Mutex::new(vec![first]) })
     }
 
     /// Runs `work` on one snapshot. Never waits for a writer.
@@ -159,14 +167,14 @@ impl Database {
         outcome.map_err(|f| f.explain(&self.path))
     }
 
-    fn locked_writer(&self) -> Result<MutexGuard<'_, Connection>> {
-        self.writer.as_ref().map(lock).ok_or_else(|| RegistryError::ReadOnly(self.path.clone()))
+    fn locked_writer(&self) -> Result<FairMutexGuard<'_, Connection>> {
+        self.writer.as_ref().map(FairMutex::lock).ok_or_else(|| RegistryError::ReadOnly(self.path.clone()))
     }
 
     /// The writer, for tests that make it fail.
     #[cfg(test)]
-    pub(super) fn writer(&self) -> MutexGuard<'_, Connection> {
-        lock(self.writer.as_ref().expect("the test opened it for writing"))
+    pub(super) fn writer(&self) -> FairMutexGuard<'_, Connection> {
+        self.writer.as_ref().expect("the test opened it for writing").lock()
     }
 }
 
@@ -174,7 +182,10 @@ impl Drop for Database {
     /// Leaves everything in the one file, so that a copy of it is complete; the emptied log stays for readers that may not create it.
     fn drop(&mut self) {
         if let Some(writer) = &self.writer {
-            let writer = lock(writer);
+            let mut writer = writer.lock();
+            if let Some(checkpointer) = self.checkpointer.take() {
+                checkpointer.stop(&mut writer);
+            }
             let _ = writer.busy_timeout(Duration::ZERO).and_then(|()| truncate_log(&writer));
         }
     }
@@ -187,7 +198,7 @@ fn transact<T>(writer: &mut Connection, work: impl FnOnce(&Connection) -> Outcom
     Ok(value)
 }
 
-/// What a panic in a caller's visitor or stream leaves behind is a rolled-back transaction: the connection is as good as before.
+/// What a panic in a caller's visitor leaves behind is a connection as good as before, and so it is with the writer, whose lock knows no poison.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -227,7 +238,7 @@ fn immutable_uri(path: &Path) -> Result<String> {
 
 fn initialize(path: &Path) -> Outcome<()> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    configure_writer(&connection)?;
+    configure_writer(&mut connection)?;
     embedded::migrations::runner().set_grouped(true).run(&mut connection)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     truncate_log(&connection)?;
@@ -238,7 +249,7 @@ fn initialize(path: &Path) -> Outcome<()> {
 #[cfg(test)]
 pub(super) fn create_version(path: &Path, version: i32) {
     let mut connection = Connection::open(path).expect("a new file");
-    configure_writer(&connection).expect("settings");
+    configure_writer(&mut connection).expect("settings");
     let runner = embedded::migrations::runner().set_grouped(true).set_target(refinery::Target::Version(version));
     runner.run(&mut connection).expect("migrations");
     connection.pragma_update(None, "application_id", APPLICATION_ID).expect("an id");
@@ -268,14 +279,14 @@ fn beside(path: &Path) -> [PathBuf; 2] {
 fn open_writer(path: &Path) -> Outcome<Connection> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    wait_when_busy(&mut connection)?;
     if connection.is_readonly("main")? {
         return Err(RegistryError::ReadOnly(path.into()).into());
     }
     if version(&connection, path)? < known_version() {
         migrate(&mut connection, path)?;
     }
-    configure_writer(&connection)?;
+    configure_writer(&mut connection)?;
     Ok(connection)
 }
 
@@ -287,10 +298,10 @@ fn migrate(connection: &mut Connection, path: &Path) -> Outcome<()> {
     }
 }
 
-fn configure_writer(connection: &Connection) -> Outcome<()> {
+fn configure_writer(connection: &mut Connection) -> Outcome<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    wait_when_busy(connection)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
@@ -303,14 +314,24 @@ fn configure_writer(connection: &Connection) -> Outcome<()> {
 }
 
 fn open_reader(path: &Path) -> Outcome<Connection> {
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    wait_when_busy(&mut connection)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     keep_plans(&connection)?;
     set_cache(&connection, READER_CACHE_KIB)?;
     Ok(connection)
+}
+
+fn wait_when_busy(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(|looks: i32| {
+        let is_early = BUSY_LOOK * looks.unsigned_abs() < BUSY_TIMEOUT;
+        if is_early {
+            std::thread::sleep(BUSY_LOOK);
+        }
+        is_early
+    }))
 }
 
 /// A statement is planned once, whatever values are bound to it: otherwise SQLite reads its text anew whenever a value is bound that its plan might depend on,
