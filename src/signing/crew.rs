@@ -1,6 +1,6 @@
 //! The threads that sign. Each token has a crew of its own, so that a token that is slow, or does not answer at all, holds up nothing that is signed with
-//! another one (S1.1). One thread of each crew takes urgent jobs only: a revocation waits for no refresh. What is not urgent is published by one thread for
-//! all crews, many packs in a transaction, so that no signing thread waits for the disk.
+//! another one (S1.1). One thread of each crew takes the responses of revoked certificates only: a revocation waits for no refresh, and for no CRL of the
+//! one before. What is not urgent is published by one thread for all crews, several packs in a transaction, so that no signing thread waits for the disk.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -18,8 +18,11 @@ use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
 
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
-/// Packs published in one transaction.
-const PACKS_AT_ONCE: usize = 64;
+/// Octets of packs that are published in one transaction, but for the last of them: a revocation waits for no more.
+const OCTETS_AT_ONCE: usize = 512 * 1024;
+
+/// What is signed because its time has come gives way on a busy processor to who answers, revokes and publishes: a third of their weight.
+const NICE: i32 = 5;
 
 /// Something to sign.
 pub(super) struct Job {
@@ -65,7 +68,7 @@ pub(super) struct Waiting {
     signed: SignedPack,
 }
 
-/// The jobs of one crew: urgent ones come first.
+/// The jobs of one crew: urgent ones come first, and responses before CRLs.
 #[derive(Default)]
 pub(super) struct Queue {
     jobs: Mutex<Jobs>,
@@ -75,6 +78,7 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Jobs {
     urgent: VecDeque<Job>,
+    urgent_crls: VecDeque<Job>,
     other: VecDeque<Job>,
     closed: bool,
 }
@@ -83,24 +87,28 @@ impl Queue {
     /// Adds a job. Who adds them bounds their number.
     pub(super) fn push(&self, job: Job) {
         let mut jobs = self.lock();
-        if job.urgent {
-            jobs.urgent.push_back(job)
-        } else {
-            jobs.other.push_back(job)
-        }
+        let queue = match (job.urgent, job.task) {
+            (true, Task::Slot(..)) => &mut jobs.urgent,
+            (true, Task::Crl(_)) => &mut jobs.urgent_crls,
+            (false, _) => &mut jobs.other,
+        };
+        queue.push_back(job);
         drop(jobs);
-        // Not one: it might be the thread that takes urgent jobs only.
+        // Not one: it might be the thread that takes few of them.
         self.changed.notify_all();
     }
 
     /// The next job; `None` when the queue is closed, whatever is left in it.
-    fn take(&self, urgent_only: bool) -> Option<Job> {
+    fn take(&self, duty: Duty) -> Option<Job> {
         let mut jobs = self.lock();
         loop {
             if jobs.closed {
                 return None;
             }
-            let other = |jobs: &mut Jobs| if urgent_only { None } else { jobs.other.pop_front() };
+            let other = |jobs: &mut Jobs| match duty {
+                Duty::Revocations => None,
+                Duty::Everything => jobs.urgent_crls.pop_front().or_else(|| jobs.other.pop_front()),
+            };
             match jobs.urgent.pop_front().or_else(|| other(&mut jobs)) {
                 Some(job) => return Some(job),
                 None => jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
@@ -119,6 +127,15 @@ impl Queue {
     }
 }
 
+/// What a thread of a crew takes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Duty {
+    /// The responses of certificates that were revoked, and nothing else.
+    Revocations,
+    /// Whatever there is, what is urgent first.
+    Everything,
+}
+
 /// What every thread works with.
 #[derive(Clone, Copy)]
 pub(super) struct Crew<'a> {
@@ -129,9 +146,13 @@ pub(super) struct Crew<'a> {
 }
 
 impl Crew<'_> {
-    /// Takes jobs until the queue is closed.
-    pub(super) fn sign(self, queue: &Queue, urgent_only: bool, packs: &SyncSender<Waiting>, outcomes: &Sender<Outcome>) {
-        while let Some(job) = queue.take(urgent_only) {
+    /// Takes jobs until the queue is closed, on a thread that does nothing else.
+    pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &SyncSender<Waiting>, outcomes: &Sender<Outcome>) {
+        if duty == Duty::Everything {
+            // Of this thread alone. Without it everything is done as well, and a revocation waits a few milliseconds longer.
+            let _ = rustix::process::nice(NICE);
+        }
+        while let Some(job) = queue.take(duty) {
             let result = match (job.urgent, job.task) {
                 (false, Task::Slot(..)) => match self.sign_slot(&job) {
                     // The other end of either channel is there for as long as the queue is open.
@@ -192,8 +213,14 @@ impl Crew<'_> {
     /// Publishes packs until all who sign have gone home, together what waits together.
     pub(super) fn publish(self, packs: &Receiver<Waiting>, outcomes: &Sender<Outcome>) {
         while let Ok(first) = packs.recv() {
+            let mut octets = first.signed.record.blob.len();
             let mut together = vec![first];
-            together.extend(packs.try_iter().take(PACKS_AT_ONCE - 1));
+            while octets < OCTETS_AT_ONCE
+                && let Ok(next) = packs.try_recv()
+            {
+                octets += next.signed.record.blob.len();
+                together.push(next);
+            }
             let place = |w: &Waiting| (w.job.signing.issuer.id, w.job.slot_bits, w.signed.record.head.cert_id_hash);
             together.sort_by_key(place);
             while !together.is_empty() {

@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod ocsp;
 pub mod schedule;
 pub mod verify;
+mod watermarks;
 pub mod worker;
 
 use std::time::Duration;

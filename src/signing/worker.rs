@@ -8,16 +8,17 @@ use std::time::Duration;
 use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
-use super::crew::{Crew, Job, Outcome, Published, Queue};
+use super::crew::{Crew, Duty, Job, Outcome, Published, Queue};
 use super::gate::Refusal;
 use super::lane::{self, Lane};
 use super::metrics::{RunningMark, SigningMetrics};
+use super::watermarks::{self, Clerk};
 use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
 /// How long the worker waits when nothing happens: the time that a revocation may wait to be seen.
-const POLL: Duration = Duration::from_millis(5);
+const POLL: Duration = Duration::from_millis(2);
 /// How long it waits when the registry cannot be read.
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long an issuer that could not be read is left alone: others do not wait for it.
@@ -115,6 +116,7 @@ struct Crews<'a> {
     outcomes: &'a Receiver<Outcome>,
     /// Jobs that each has: urgent ones, and others.
     busy: Vec<[usize; 2]>,
+    clerk: Clerk,
 }
 
 impl Worker {
@@ -197,17 +199,21 @@ impl Worker {
         let queues: Vec<Queue> = self.tokens.iter().map(|_| Queue::default()).collect();
         let (packs, waiting) = sync_channel(PACKS_WAITING);
         let (done, outcomes) = channel();
+        let ((wanted, to_store), (stored, noted)) = (channel(), channel());
         let result = std::thread::scope(|scope| {
             let _closing = Closing(&queues);
             for queue in &queues {
                 for thread in 0..=self.threads {
                     let (packs, done) = (packs.clone(), done.clone());
-                    scope.spawn(move || crew.sign(queue, thread == 0, &packs, &done));
+                    let duty = if thread == 0 { Duty::Revocations } else { Duty::Everything };
+                    scope.spawn(move || crew.sign(queue, duty, &packs, &done));
                 }
             }
             drop(packs);
             scope.spawn(move || crew.publish(&waiting, &done));
-            let mut crews = Crews { queues: &queues, outcomes: &outcomes, busy: vec![[0, 0]; queues.len()] };
+            scope.spawn(move || watermarks::serve(crew.registry, &to_store, &stored));
+            let clerk = Clerk::new(wanted, noted);
+            let mut crews = Crews { queues: &queues, outcomes: &outcomes, busy: vec![[0, 0]; queues.len()], clerk };
             coordinate(self, &mut crews)
         });
         // What was begun and not told of may be published or not: what is published tells.
@@ -235,10 +241,13 @@ impl Worker {
             let outcomes: Vec<Outcome> = first.into_iter().chain(crews.outcomes.try_iter()).collect();
             outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
         }
-        // Not after every revocation: who waits for the disk here sees no other one come. After a restart at most a second's work is done again.
-        if patience == Patience::OnePass || self.watermarks_at != now {
-            self.watermarks_at = now;
+        report.failures.extend(watermarks::note(&mut self.lanes, crews.clerk.stored(), now));
+        // Not after every revocation. After a restart at most a second's work is done again.
+        if patience == Patience::OnePass {
             self.store_watermarks(now, false, &mut report);
+        } else if self.watermarks_at != now {
+            self.watermarks_at = now;
+            crews.clerk.store(&self.lanes, now);
         }
         self.keep_house(now, working, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
@@ -448,19 +457,10 @@ impl Worker {
         }
     }
 
-    /// Notes how far each lane's part of the feed is reflected in what is published, so that a restart goes on from there.
+    /// See [`watermarks`]: now, on this thread.
     fn store_watermarks(&mut self, now: Timestamp, even_if_nothing_came: bool, report: &mut PassReport) {
-        for lane in &mut self.lanes {
-            let agenda = &mut lane.agenda;
-            let Some(watermark) = agenda.watermark_to_store(even_if_nothing_came).filter(|_| agenda.may_work(now)) else { continue };
-            match self.registry.set_watermark(&lane.consumer, watermark) {
-                Ok(()) => agenda.stored(watermark),
-                Err(failure) => {
-                    agenda.not_stored(now);
-                    report.failures.push(format!("{}: {failure}", lane.consumer));
-                }
-            }
-        }
+        let wanted = watermarks::collect(&self.lanes, now, even_if_nothing_came);
+        report.failures.extend(watermarks::note(&mut self.lanes, watermarks::store(self.registry.as_ref(), wanted), now));
     }
 
     /// Once an hour, when nobody is at work or all have been for another: forgets what everybody has read of the feed.
