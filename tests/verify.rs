@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use common::ocsp::serial_of;
 use common::openssl_ca::{OpensslCa, P256, RSA, TakeOver};
 use common::{Service, fail, list, run, succeed, text, with_config};
+use kakunin::pki::compact_crl::Restorer;
 use rusqlite::{Connection, params};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -111,18 +112,35 @@ fn c9_a_pack_that_is_replaced_by_an_older_one_is_found() {
 fn c1_c10_a_crl_with_a_flipped_octet_is_found_wherever_it_is() {
     let demo = Demo::small();
     let connection = demo.sql();
-    let (id, der): (i64, Vec<u8>) = connection
+    let (id, piece): (i64, Vec<u8>) = connection
         .query_row("SELECT rowid, der FROM crl_chunk ORDER BY length(der) DESC LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
         .unwrap();
-    // In a length, in the issuer's name, in an entry, in the signature.
-    for (at, rule) in [(2, "C10"), (60, "C1"), (der.len() / 2, "C1"), (der.len() - 1, "C1")] {
-        let mut flipped = der.clone();
+    let keep = |octets: &[u8]| connection.execute("UPDATE crl_chunk SET der = ?2 WHERE rowid = ?1", params![id, octets]).unwrap();
+    let found_when_flipped = |octets: &[u8], at: usize, rule: &str| {
+        let mut flipped = octets.to_vec();
         flipped[at] ^= 1;
-        connection.execute("UPDATE crl_chunk SET der = ?2 WHERE rowid = ?1", params![id, flipped]).unwrap();
+        keep(&flipped);
         let broken = demo.broken();
         assert!(broken.contains(&rule.to_owned()), "octet {at}: {broken:?}");
-    }
-    connection.execute("UPDATE crl_chunk SET der = ?2 WHERE rowid = ?1", params![id, der]).unwrap();
+    };
+    // Where it is kept in pieces: whatever is damaged, there is no CRL.
+    [2, 60, piece.len() / 2, piece.len() - 1].into_iter().for_each(|at| found_when_flipped(&piece, at, "C10"));
+    keep(&piece);
+    assert_eq!(demo.verify(&[]).1, 0);
+    // As an earlier version kept it, without a checksum: in a length, in the issuer's name, in an entry, in the signature.
+    let (crl, octets): (i64, i64) = connection
+        .query_row("SELECT crl.id, octets FROM crl JOIN crl_chunk ON crl = crl.id WHERE crl_chunk.rowid = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .unwrap();
+    let mut restorer = Restorer::new(octets as usize);
+    restorer.push(&piece).unwrap();
+    let der = restorer.finish().unwrap();
+    connection.execute("UPDATE crl SET layout = 0, checksum = NULL WHERE id = ?1", [crl]).unwrap();
+    [(2, "C10"), (60, "C1"), (der.len() / 2, "C1"), (der.len() - 1, "C1")]
+        .into_iter()
+        .for_each(|(at, rule)| found_when_flipped(&der, at, rule));
+    keep(&der);
     assert_eq!(demo.verify(&[]).1, 0);
 }
 

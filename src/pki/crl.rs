@@ -239,7 +239,7 @@ const MAX_TIME: usize = 17;
 
 /// Encodes times: the date of a day once, the time of day by table.
 #[derive(Clone, Debug)]
-struct Times {
+pub(super) struct Times {
     /// Days since 1970, and their `YYMMDD`.
     days: Box<[(u32, [u8; 6]); REMEMBERED_DAYS]>,
 }
@@ -253,7 +253,7 @@ impl Default for Times {
 impl Times {
     /// A `Time`, and how many octets it has: UTCTime to 2049, GeneralizedTime from 2050 (rule C1).
     #[inline]
-    fn encode(&mut self, t: Timestamp) -> ([u8; MAX_TIME], usize) {
+    pub(super) fn encode(&mut self, t: Timestamp) -> ([u8; MAX_TIME], usize) {
         if t >= Timestamp::GENERALIZED_FROM {
             let mut time = [tag::GENERALIZED_TIME, 15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
             time[2..].copy_from_slice(&t.generalized());

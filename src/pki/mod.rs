@@ -7,6 +7,7 @@
 pub mod algorithm;
 pub mod cert_id;
 pub mod certificate;
+pub mod compact_crl;
 pub mod crl;
 pub mod crl_reader;
 pub mod der_encoding;

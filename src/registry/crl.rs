@@ -163,7 +163,7 @@ pub struct CrlHead {
 pub struct CrlRecord {
     /// Its description.
     pub head: CrlHead,
-    /// The signed CRL.
+    /// The signed CRL; none of its octets where what is kept of it is damaged: the others of its issuer can be read all the same.
     pub der: Bytes,
 }
 

@@ -198,6 +198,10 @@ impl Loader<'_> {
                     self.content.feed.document_refused();
                     error!(path, "CRL number {number} is refused, number {served} is served already and stays");
                 }
+                _ if crl.der.is_empty() => {
+                    self.content.feed.document_refused();
+                    error!(path, "CRL number {number} is refused, its octets in the registry are damaged: what is served stays");
+                }
                 _ => {
                     let document = Document::crl(issuer.id, crl);
                     partitions_changed |= served.is_none_or(|served| served.distribution_point() != document.distribution_point());

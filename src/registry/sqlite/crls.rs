@@ -1,36 +1,42 @@
-//! CRLs: their numbers never go back (rule C2), whatever is forgotten of them.
+//! CRLs: their numbers never go back (rule C2), whatever is forgotten of them. Their octets are kept in pieces ([`compact_crl`]), each in a row: no value is as
+//! great as a CRL.
 
 use bytes::Bytes;
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, named_params, params};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::fault::{Fault, Outcome};
 use super::values::{Number, number};
 use super::{feed, issuers};
+use crate::pki::compact_crl::{self, Restorer};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::registry::{ChangeKind, CrlHead, CrlRecord, CrlScope, IssuerId, RegistryError};
 
-/// Octets of a chunk: a CRL is copied by so many at a time on its way to the disk.
-const CHUNK: usize = 1 << 20;
+/// How the chunks of a CRL are to be read: as they are, from an earlier version; as pieces of a compact CRL.
+const PLAIN: u8 = 0;
+const COMPACT: u8 = 1;
 
 const COLUMNS: &str = "scope, number, this_update, next_update, refresh_at, entries, scheduled, reflects, point, contents, has_delta,
-    base, crl.id, octets FROM crl";
+    base, crl.id, octets, layout, checksum FROM crl";
 const NEWEST: &str = "WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT ?3";
 const SCHEDULED: &str = "WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT ?3";
 const INSERT: &str = "INSERT INTO crl
     (issuer, scope, number, this_update, next_update, refresh_at, entries, octets, scheduled, reflects, point, contents,
-    has_delta, base)
+    has_delta, base, layout, checksum)
     VALUES (:issuer, :scope, :number, :this_update, :next_update, :refresh_at, :entries, :octets, :scheduled, :reflects, :point, :contents,
-    :has_delta, :base)";
+    :has_delta, :base, :layout, :checksum)";
 /// What [`prune`] forgets.
 const SUPERSEDED: &str = "FROM crl WHERE issuer = ?1 AND scope = ?2
     AND number < (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)
     AND number NOT IN (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT 2)";
 
-/// A CRL without its octets: where they are, and how many.
+/// A CRL without its octets: where they are, how many, and how they are kept.
 struct Stored {
     head: CrlHead,
     id: i64,
     octets: usize,
+    layout: u8,
+    checksum: Option<i64>,
 }
 
 /// The newest of each scope. Jumps from scope to scope through the index, instead of reading every CRL that is kept.
@@ -60,23 +66,50 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
         has_delta: row.get(10)?,
         base: row.get::<_, Option<Number>>(11)?.map(|Number(base)| base),
     };
-    Ok(Stored { head, id: row.get(12)?, octets: number(row, 13)? as usize })
+    Ok(Stored { head, id: row.get(12)?, octets: number(row, 13)? as usize, layout: row.get(14)?, checksum: row.get(15)? })
 }
 
-/// Reads the octets of a CRL into memory of exactly their size, once it is known that there are so many.
-fn with_octets(connection: &Connection, Stored { head, id, octets }: Stored) -> Outcome<CrlRecord> {
+/// Reads the octets of a CRL into memory of exactly their size, once it is known that there can be so many.
+fn with_octets(connection: &Connection, stored: Stored) -> Outcome<CrlRecord> {
+    let Stored { head, id, octets, layout, checksum } = stored;
     let mut lengths = connection.prepare_cached("SELECT coalesce(sum(length(der)), 0) FROM crl_chunk WHERE crl = ?1")?;
-    let found = lengths.query_row([id], |row| number(row, 0))?;
-    if found != octets as u64 {
-        return Err(Fault::Damaged(format!("CRL {} number {}: found {found} octets, wanted {octets}", head.scope, head.number)));
-    }
+    let kept = lengths.query_row([id], |row| number(row, 0))? as usize;
     let mut statement = connection.prepare_cached("SELECT der FROM crl_chunk WHERE crl = ?1 ORDER BY place")?;
-    let mut rows = statement.query([id])?;
+    let rows = statement.query([id])?;
+    let der = match layout {
+        PLAIN if kept == octets => joined(rows, octets)?,
+        COMPACT if octets / compact_crl::MOST_RESTORED > kept => Vec::new(),
+        COMPACT => {
+            let is_as_published = |der: &Vec<u8>| checksum == Some(xxh3_64(der).cast_signed());
+            restored(rows, octets)?.filter(is_as_published).unwrap_or_default()
+        }
+        _ => {
+            let found = format!("found {kept} octets, wanted {octets}");
+            return Err(Fault::Damaged(format!("CRL {} number {}: {found} (layout {layout})", head.scope, head.number)));
+        }
+    };
+    Ok(CrlRecord { head, der: Bytes::from(der) })
+}
+
+/// Octets that are kept as they are.
+fn joined(mut rows: Rows<'_>, octets: usize) -> Outcome<Vec<u8>> {
     let mut der = Vec::with_capacity(octets);
     while let Some(row) = rows.next()? {
         der.extend_from_slice(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?);
     }
-    Ok(CrlRecord { head, der: Bytes::from(der) })
+    Ok(der)
+}
+
+/// Octets that are kept in pieces; `None` where these are damaged.
+fn restored(mut rows: Rows<'_>, octets: usize) -> Outcome<Option<Vec<u8>>> {
+    let mut restorer = Restorer::new(octets);
+    while let Some(row) = rows.next()? {
+        let piece = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        if restorer.push(piece).is_err() {
+            return Ok(None);
+        }
+    }
+    Ok(restorer.finish().ok())
 }
 
 fn latest_stored(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<Stored>> {
@@ -186,11 +219,13 @@ fn insert(connection: &Connection, issuer: IssuerId, CrlRecord { head, der }: &C
         ":contents": point.map_or(Contents::All, |point| point.contents),
         ":has_delta": head.has_delta,
         ":base": head.base.map(Number),
+        ":layout": COMPACT,
+        ":checksum": xxh3_64(der).cast_signed(),
     })?;
     let id = connection.last_insert_rowid();
     let mut chunk = connection.prepare_cached("INSERT INTO crl_chunk (crl, place, der) VALUES (?1, ?2, ?3)")?;
-    for (place, octets) in der.chunks(CHUNK).enumerate() {
-        chunk.execute(params![id, place as i64, octets])?;
+    for (place, piece) in compact_crl::pieces(der).enumerate() {
+        chunk.execute(params![id, place as i64, piece])?;
     }
     feed::append(connection, issuer, &ChangeKind::Crl(head.scope))
 }

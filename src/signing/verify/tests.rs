@@ -135,10 +135,17 @@ fn c4_a_partition_lists_the_certificates_that_name_it() {
 fn t5_c1_c2_c10_a_crl_that_is_missing_damaged_or_renumbered_is_found() {
     assert_eq!(tampered("DELETE FROM crl WHERE scope = 1"), BTreeSet::from([("T5", "there is a CRL for every scope")]));
     let full = "WHERE crl = (SELECT id FROM crl WHERE scope = -1)";
-    let last = "UPDATE crl_chunk SET der = CAST(substr(der, 1, length(der) - 1) || x'";
+    let last = format!("UPDATE crl_chunk SET der = CAST(substr(der, 1, length(der) - 1) || x'00' AS BLOB) {full}");
+    assert_eq!(tampered(&last), BTreeSet::from([("C10", "one CRL in DER")]));
+    // As it was kept by an earlier version, without a checksum.
     for octet in ["00", "ff"] {
-        let found = tampered(&format!("{last}{octet}' AS BLOB) {full}"));
-        assert_eq!(found, BTreeSet::from([("C1", "the signature verifies with the CA's key")]));
+        let bench = published();
+        let issuer = bench.registry.issuers().unwrap()[0].id;
+        let der = bench.registry.latest_crl(issuer, CrlScope::Full).unwrap().unwrap().der;
+        let kept: String = der[..der.len() - 1].iter().map(|octet| format!("{octet:02x}")).collect();
+        let plain = format!("UPDATE crl SET layout = 0 WHERE scope = -1; UPDATE crl_chunk SET der = x'{kept}{octet}' {full}");
+        bench.sql().execute_batch(&plain).unwrap();
+        assert_eq!(found(&bench, bench.start), BTreeSet::from([("C1", "the signature verifies with the CA's key")]));
     }
     let cut =
         format!("UPDATE crl_chunk SET der = substr(der, 1, length(der) - 1) {full}; UPDATE crl SET octets = octets - 1 WHERE scope = -1");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_crl_that_is_not_as_long_as_it_is_said_to_be_is_reported_as_damage() {
+fn a_crl_that_is_not_what_was_published_is_not_given_out() {
     let store = TempStore::new();
     let registry = store.registry();
     let issuer = register(&registry);
@@ -22,6 +22,27 @@ fn a_crl_that_is_not_as_long_as_it_is_said_to_be_is_reported_as_damage() {
     };
     registry.publish_crls(issuer, &[CrlRecord { head, der: vec![0x30; 9].into() }]).unwrap();
     let spoil = |sql: &str| registry.0.writer().execute_batch(sql).unwrap();
+    let octets_read = || registry.latest_crls(issuer).unwrap().remove(0).der.len();
+    assert_eq!(octets_read(), 9);
+    for damage in [
+        "UPDATE crl SET octets = 8",
+        "UPDATE crl SET octets = 10",
+        "UPDATE crl SET octets = 9223372036854775807",
+        "UPDATE crl SET octets = 9, checksum = checksum + 1",
+        "UPDATE crl SET checksum = NULL",
+        "UPDATE crl_chunk SET der = x'0000000009303030303030303031'",
+        "UPDATE crl_chunk SET der = x'0700000000'",
+        "DELETE FROM crl_chunk",
+    ] {
+        spoil(&format!("SAVEPOINT whole; {damage}"));
+        let read = crls::latest(&registry.0.writer(), issuer).unwrap().remove(0).der;
+        assert!(read.is_empty(), "{damage}: {read:?}");
+        spoil("ROLLBACK TO whole; RELEASE whole");
+    }
+    assert_eq!(octets_read(), 9);
+    // As an earlier version kept it.
+    spoil("UPDATE crl SET layout = 0, checksum = NULL; UPDATE crl_chunk SET der = x'303030303030303030'");
+    assert_eq!(octets_read(), 9);
     for octets in ["8", "10", "9223372036854775807"] {
         spoil(&format!("UPDATE crl SET octets = {octets}"));
         let said = registry.latest_crls(issuer).unwrap_err().to_string();
