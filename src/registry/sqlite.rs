@@ -18,6 +18,7 @@ mod work;
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
 
 use connection::Database;
 
@@ -27,6 +28,12 @@ use super::{
 };
 use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
+
+/// From so many revoked certificates of an issuer on, a CRL's entries are read ahead of who encodes them.
+const READ_AHEAD_FROM: u64 = 20_000;
+/// Entries that are handed over together, and how many such batches may wait: half a megabyte.
+const BATCH: usize = 1024;
+const BATCHES_AHEAD: usize = 6;
 
 /// A registry in one SQLite file (with `-wal` and `-shm` beside it while in use).
 ///
@@ -100,7 +107,8 @@ impl Registry for SqliteRegistry {
     }
 
     fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<u64> {
-        self.0.read(|c| certificates::visit_revoked(c, issuer, selection, visit))
+        let read = |visit: &mut dyn FnMut(&CrlEntry)| self.0.read(|c| certificates::visit_revoked(c, issuer, selection, visit));
+        if self.counts(issuer)?.revoked < READ_AHEAD_FROM { read(visit) } else { read_ahead(read, visit) }
     }
 
     fn counts(&self, issuer: IssuerId) -> Result<Counts> {
@@ -220,6 +228,27 @@ impl Registry for SqliteRegistry {
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {
         self.0.write(|c| crls::raise_number(c, issuer, number))
     }
+}
+
+/// Reads on a thread of its own, while `visit` looks at what has been read.
+fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T> + Send, visit: &mut dyn FnMut(&CrlEntry)) -> Result<T> {
+    let (full, batches) = sync_channel::<Vec<CrlEntry>>(BATCHES_AHEAD);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let outcome = read(&mut |entry| {
+                batch.push(*entry);
+                if batch.len() == BATCH {
+                    // Nobody takes it where `visit` has panicked: that comes to light below.
+                    let _ = full.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
+                }
+            });
+            let _ = full.send(batch);
+            outcome
+        });
+        batches.iter().flatten().for_each(|entry| visit(&entry));
+        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 #[cfg(test)]

@@ -102,6 +102,28 @@ fn the_memory_of_bulk_work_is_given_back() {
 }
 
 #[test]
+fn what_is_read_ahead_comes_whole_in_order_and_with_its_outcome() {
+    let entry = |n: u64| CrlEntry {
+        serial: serial(n as u32),
+        revocation: Revocation { at: Timestamp::from_unix(n).unwrap(), reason: None },
+        invalidity_date: None,
+    };
+    for count in [0, 1, BATCH as u64, 20 * BATCH as u64 + 7] {
+        let read = |visit: &mut dyn FnMut(&CrlEntry)| {
+            (0..count).for_each(|n| visit(&entry(n)));
+            if count == 1 { Err(RegistryError::UnknownIssuer(7)) } else { Ok(count) }
+        };
+        let mut seen = Vec::new();
+        let outcome = read_ahead(read, &mut |entry| seen.push(entry.revocation.at.unix()));
+        assert!(seen.into_iter().eq(0..count));
+        match outcome {
+            Err(RegistryError::UnknownIssuer(7)) => assert_eq!(count, 1),
+            outcome => assert_eq!(outcome.unwrap(), count),
+        }
+    }
+}
+
+#[test]
 fn a_registry_is_created_once_for_its_owner_only() {
     let store = TempStore::new();
     assert_eq!(std::fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);

@@ -1,16 +1,19 @@
 //! Holding a CRL against the rules: as a whole, each of its entries, and what they say together. A great CRL is looked at by several threads, since whoever waits
 //! for a revocation waits for it.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 use super::crl::{Crl, CrlContext, Entry, Listed};
 use super::revoked_set::RevokedSet;
 use super::{Finding, crl_lints, entry_lints, hex, scope_lints};
 
-/// Octets of entries that are worth a thread.
+/// Octets of entries in a part, which one thread looks at.
 const PART_BYTES: usize = 1 << 20;
+/// The most parts: more than threads, so that one that has verified the signature meanwhile has less of them.
+const MAX_PARTS: usize = 64;
 /// The most threads.
-const MAX_PARTS: usize = 8;
+const MAX_THREADS: usize = 8;
 
 /// Reads a CRL again and holds it, each of its entries, and their whole against every rule for CRLs. Memory does not grow with the CRL. Of entries that
 /// break the same rule, the first is named and the others are counted.
@@ -19,16 +22,30 @@ pub fn check_crl(der: &[u8], context: &CrlContext<'_>) -> Vec<Finding> {
         Ok(crl) => crl,
         Err(finding) => return vec![finding],
     };
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let parts = crl.parts((crl.entry_bytes() / PART_BYTES).clamp(1, cores.min(MAX_PARTS)));
-    let Some((first, others)) = parts.split_first() else { return whole(&crl, context) };
-    let (mut findings, entries) = thread::scope(|scope| {
-        let others: Vec<_> = others.iter().map(|part| scope.spawn(|| Entries::of(part, context, &mut |_| {}))).collect();
-        let (findings, mut entries) = (whole(&crl, context), Entries::of(first, context, &mut |_| {}));
+    let parts = crl.parts((crl.entry_bytes() / PART_BYTES).clamp(1, MAX_PARTS));
+    let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(parts.len());
+    let next = AtomicUsize::new(0);
+    let look = || {
+        let take = || {
+            let place = next.fetch_add(1, Relaxed);
+            Some((place, *parts.get(place)?))
+        };
+        let mut seen = Vec::new();
+        while let Some((place, part)) = take() {
+            seen.push((place, Entries::of(part, context, &mut |_| {})));
+        }
+        seen
+    };
+    let (mut findings, mut seen) = thread::scope(|scope| {
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(look)).collect();
+        let (findings, mut seen) = (whole(&crl, context), look());
         // A lint that panics is a fault of this program: it goes on here.
-        others.into_iter().for_each(|part| entries.append(part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
-        (findings, entries)
+        others.into_iter().for_each(|other| seen.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))));
+        (findings, seen)
     });
+    seen.sort_by_key(|(place, _)| *place);
+    let mut entries = Entries::default();
+    seen.into_iter().for_each(|(_, part)| entries.append(part));
     findings.extend(entries.into_findings(context));
     findings
 }
