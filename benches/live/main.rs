@@ -1,10 +1,12 @@
 //! `cargo bench --bench live`: how near the live lane comes to what the token can do. Both are measured in one run, in turns, with the same key and as many
 //! threads: signatures a second of nothing but C_Sign, and answers with a nonce from request to response, where none is kept and each is signed.
 //!
-//! Requests are read, decided on and waited for on a thread of its own, as a listener does it; HTTP is left out. The ratio of rates means something where
-//! the signing threads and that thread have a core each. The ratio of what a signature costs the signing threads in CPU time, alone and with all that is done
-//! there for an answer, holds on a busy machine too. Keys: P-256 and RSA-2048 on a SoftHSM2 token of its own, and the same in files.
+//! Requests are made, read, decided on and waited for on a thread of its own, as a listener does it; HTTP is left out. A token that takes its time from the
+//! machine's cores, as these do, would have to share them with whoever asks: so the first core asks, and the same other cores sign in both measurements, one
+//! for each signing thread. The ratio of what a signature costs the signing threads in CPU time, alone and with all that is done there for an answer, holds on
+//! a busy machine too. Keys: P-256 and RSA-2048 on a SoftHSM2 token of its own, and the same in files.
 
+mod cores;
 #[path = "../common/softhsm.rs"]
 mod softhsm;
 mod world;
@@ -20,6 +22,7 @@ use clap::Parser;
 use kakunin::pki::KeyAlgorithm;
 use kakunin::token::{Key, signatures_per_second};
 
+use cores::Cores;
 use world::World;
 
 #[derive(Debug, Parser)]
@@ -83,16 +86,19 @@ fn main() -> Result<()> {
 
 fn measure_all(options: &Options, directory: &Path) -> Result<()> {
     let token = softhsm::open(directory, usize::from(options.threads) + 1)?;
+    let cores = Cores::of_this_process(usize::from(options.threads))?;
     let mut all = Vec::new();
     for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048] {
         for (place, key) in softhsm::keys(&token, directory, algorithm)? {
-            all.push(measure(options, directory, place, &key)?);
+            all.push(measure(options, &cores, directory, place, &key)?);
         }
     }
     print(options, &all)
 }
 
-fn measure(options: &Options, directory: &Path, place: &'static str, key: &Key) -> Result<Measured> {
+fn measure(options: &Options, cores: &Cores, directory: &Path, place: &'static str, key: &Key) -> Result<Measured> {
+    // Threads that are started here stay where this one is.
+    cores.sign()?;
     let algorithm = key.key_algorithm();
     let world = Arc::new(World::new(&directory.join(format!("{algorithm}-{place}.sqlite")), key, usize::from(options.threads))?);
     let duration = Duration::from_secs(options.seconds);
@@ -100,7 +106,9 @@ fn measure(options: &Options, directory: &Path, place: &'static str, key: &Key) 
     for round in 1..=options.rounds {
         eprintln!("live: round {round} of {}: {algorithm} in {place}", options.rounds);
         let threads = usize::from(options.threads);
+        cores.sign()?;
         measured.raw.push(Rate::of(process_cpu, || Ok(signatures_per_second(key, threads, duration)?))?);
+        cores.ask()?;
         measured.live.push(Rate::of(|| world.signing_cpu(), || world.answers_per_second(duration))?);
     }
     Ok(measured)

@@ -15,11 +15,13 @@ pub(super) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<T>,
     closed: bool,
+    /// Threads that sleep until something comes. To wake one is a call of the system, whether or not there is one.
+    sleeping: usize,
 }
 
 impl<T> Queue<T> {
     pub(super) fn new(limit: usize) -> Queue<T> {
-        Queue { limit, state: Mutex::new(State { waiting: VecDeque::new(), closed: false }), came: Condvar::new() }
+        Queue { limit, state: Mutex::new(State { waiting: VecDeque::new(), closed: false, sleeping: 0 }), came: Condvar::new() }
     }
 
     /// Puts something at the end, or gives it back: the queue is full, or closed.
@@ -29,8 +31,11 @@ impl<T> Queue<T> {
             return Err(thing);
         }
         state.waiting.push_back(thing);
+        let sleeping = state.sleeping;
         drop(state);
-        self.came.notify_one();
+        if sleeping > 0 {
+            self.came.notify_one();
+        }
         Ok(())
     }
 
@@ -41,7 +46,9 @@ impl<T> Queue<T> {
             if let Some(thing) = state.waiting.pop_front() {
                 return Some(thing);
             }
+            state.sleeping += 1;
             state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sleeping -= 1;
         }
         None
     }
