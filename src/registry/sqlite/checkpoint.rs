@@ -3,6 +3,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
@@ -14,6 +17,8 @@ use super::fault::{Outcome, explain_io};
 
 /// From so many pages on the log is copied: 4 MB.
 pub(super) const COPY_FROM: i32 = 1000;
+/// The same after a transaction of a batch of small rows: they hit pages at random, and one that is hit again and again is copied once.
+const COPY_BATCH_FROM: i32 = 8000;
 /// From so many on (64 MB) who commits copies it, after the commit: a bulk insert has made it grow, or the thread cannot keep up.
 const TOO_MANY: i32 = 16 * 1024;
 /// How often it begins again because somebody has written meanwhile: what is left is less each time, and the log begins anew only when nothing is.
@@ -21,7 +26,14 @@ const ATTEMPTS: u32 = 4;
 
 /// The thread.
 #[derive(Debug)]
-pub(super) struct Checkpointer(JoinHandle<()>);
+pub(super) struct Checkpointer {
+    thread: JoinHandle<()>,
+    /// [`COPY_FROM`], or for the time of a transaction [`COPY_BATCH_FROM`].
+    copy_from: Arc<AtomicI32>,
+}
+
+/// Lasts as long as a transaction of a batch.
+pub(super) struct InBatch<'a>(&'a AtomicI32);
 
 impl Checkpointer {
     /// Copies what `writer` commits to the database at `path`, until [`Checkpointer::stop`].
@@ -32,24 +44,38 @@ impl Checkpointer {
         let (bell, rung) = sync_channel(1);
         let thread = std::thread::Builder::new().name("checkpoint".into()).spawn(move || run(&connection, &rung));
         let thread = thread.map_err(|e: io::Error| explain_io(e, path))?;
+        let copy_from = Arc::new(AtomicI32::new(COPY_FROM));
+        let bound = Arc::clone(&copy_from);
         writer.wal_hook(Some(move |log: &mut Wal, pages| {
             if pages >= TOO_MANY {
                 // The commit is done, whatever becomes of this.
                 let _ = log.checkpoint();
-            } else if pages >= COPY_FROM {
+            } else if pages >= bound.load(Relaxed) {
                 // Where it does not fit, it was rung already.
                 let _ = bell.try_send(());
             }
             Ok(())
         }))?;
-        Ok(Checkpointer(thread))
+        Ok(Checkpointer { thread, copy_from })
+    }
+
+    /// Says that what the caller, who has the writer, is about to commit is one of many transactions that touch pages at random.
+    pub(super) fn batch(&self) -> InBatch<'_> {
+        self.copy_from.store(COPY_BATCH_FROM, Relaxed);
+        InBatch(&self.copy_from)
     }
 
     /// Ends the thread.
     pub(super) fn stop(self, writer: &mut Connection) {
         // With the hook goes the bell.
         let _ = writer.wal_hook(None::<fn(&mut Wal, i32) -> rusqlite::Result<()>>);
-        let _ = self.0.join();
+        let _ = self.thread.join();
+    }
+}
+
+impl Drop for InBatch<'_> {
+    fn drop(&mut self) {
+        self.0.store(COPY_FROM, Relaxed);
     }
 }
 

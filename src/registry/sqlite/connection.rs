@@ -40,10 +40,6 @@ const STREAM_FROM: usize = 16 << 20;
 const READER_CACHE_KIB: i32 = 8 * 1024;
 /// The write-ahead log is cut back to this after a bulk insert has made it grow.
 const WAL_KEEP_BYTES: i64 = 64 * 1024 * 1024;
-/// Pages in the write-ahead log from which on a commit moves them into the file: SQLite's own default, 4 MB, so that no commit takes long.
-const CHECKPOINT_PAGES: i32 = 1000;
-/// The same for a batch of small rows: they hit pages at random, and one that is hit again and again is moved once.
-const BATCH_CHECKPOINT_PAGES: i32 = 8000;
 /// Readers that are kept open; more are opened when more threads read at once, and closed afterwards.
 const IDLE_READERS: usize = 8;
 /// More than the distinct statements of this back end.
@@ -146,11 +142,8 @@ impl Database {
     /// The same for one of many pieces of work that touch pages at random, soon after each other.
     pub(super) fn write_batch<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let mut writer = self.locked_writer()?;
-        // Another bound than wanted is no reason to fail.
-        let _ = set_checkpoint(&writer, BATCH_CHECKPOINT_PAGES);
-        let outcome = transact(&mut writer, work);
-        let _ = set_checkpoint(&writer, CHECKPOINT_PAGES);
-        outcome.map_err(|f| f.explain(&self.path))
+        let _later = self.checkpointer.as_ref().map(Checkpointer::batch);
+        transact(&mut writer, work).map_err(|f| f.explain(&self.path))
     }
 
     /// The same for work that writes about so many octets once and in order.
@@ -308,7 +301,6 @@ fn configure_writer(connection: &mut Connection) -> Outcome<()> {
     connection.pragma_update(None, "cell_size_check", true)?;
     keep_plans(connection)?;
     set_cache(connection, WRITER_CACHE_KIB)?;
-    set_checkpoint(connection, CHECKPOINT_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", WAL_KEEP_BYTES)?;
     Ok(())
 }
@@ -343,11 +335,6 @@ fn keep_plans(connection: &Connection) -> Outcome<()> {
 
 fn set_cache(connection: &Connection, kib: i32) -> Outcome<()> {
     Ok(connection.pragma_update(None, "cache_size", -kib)?)
-}
-
-fn set_checkpoint(connection: &Connection, pages: i32) -> Outcome<()> {
-    connection.pragma_update(None, "wal_autocheckpoint", pages)?;
-    Ok(())
 }
 
 fn truncate_log(connection: &Connection) -> rusqlite::Result<()> {
