@@ -13,7 +13,7 @@ pub(super) fn sections(input: &Input) -> Vec<Section> {
         Section { title: "Memory", figures: memory(input, &all) },
         Section { title: "Signatures", figures: signatures(input) },
         Section { title: "CRLs", figures: crls },
-        Section { title: "Registry", figures: registry(input, &all) },
+        Section { title: "Registry", figures: registry(input) },
         Section { title: "Traffic", figures: traffic(input, &crl_size) },
     ]
 }
@@ -55,6 +55,27 @@ fn crl(algorithm: KeyAlgorithm, entries: Formula) -> Formula {
     term("rest of a CRL", Unit::Octets, CRL_REST)
         + term("signature in DER", Unit::Octets, algorithm.sent_signature())
         + term("entry", Unit::Octets, CRL_ENTRY) * entries
+}
+
+/// The same in the registry.
+fn kept_crl(algorithm: KeyAlgorithm, entries: Formula) -> Formula {
+    term("rest of a CRL", Unit::Octets, CRL_REST)
+        + term("signature in DER", Unit::Octets, algorithm.sent_signature())
+        + term("entry in the registry", Unit::Octets, CRL_ENTRY_KEPT) * entries
+}
+
+/// A full CRL, and those of the partitions.
+fn all_crls(input: &Input, entries: &Figure, size: fn(KeyAlgorithm, Formula) -> Formula) -> Formula {
+    let one = size(input.key_algorithm, entries.term());
+    if input.crl_partitions == 0.0 {
+        return one;
+    }
+    let partitions = || term("partitions", Unit::Count, input.crl_partitions);
+    one + partitions() * size(input.key_algorithm, entries.term() / partitions())
+}
+
+fn crl_entries(input: &Input) -> Figure {
+    (certificates(input) * term("revoked", Unit::Part, input.revoked)).figure("crl-entries", "entries on all CRLs", Unit::Count)
 }
 
 /// The mean number of certificates in a slot: the slots are doubled before it passes [`SLOT_CERTIFICATES`].
@@ -146,16 +167,13 @@ fn fullest(entries: Formula) -> Formula {
 
 fn crls(input: &Input) -> Vec<Figure> {
     let algorithm = input.key_algorithm;
-    let entries =
-        (certificates(input) * term("revoked", Unit::Part, input.revoked)).figure("crl-entries", "entries on all CRLs", Unit::Count);
+    let entries = crl_entries(input);
     let partitions = || term("partitions", Unit::Count, input.crl_partitions.max(1.0));
     let share = if input.crl_partitions > 0.0 { fullest(entries.term() / partitions()) } else { entries.term() };
     let fullest_entries = share.figure("crl-entries-each", "entries on the fullest one", Unit::Count);
     let size = crl(algorithm, fullest_entries.term()).figure("crl-octets", "the greatest CRL for clients", Unit::Octets);
     let one = crl(algorithm, entries.term()).figure("crl-octets-full", "one CRL of all", Unit::Octets);
-    let all =
-        if input.crl_partitions > 0.0 { one.term() + partitions() * crl(algorithm, entries.term() / partitions()) } else { one.term() };
-    let all = all.figure("crl-octets-all", "all CRLs", Unit::Octets);
+    let all = all_crls(input, &entries, crl).figure("crl-octets-all", "all CRLs", Unit::Octets);
     let needed =
         partitions_for(algorithm, entries.term()).figure("crl-partitions-needed", "partitions that stay below 10 MB (C8)", Unit::Count);
     let after = input.mass_revocation.max(entries.value);
@@ -177,7 +195,7 @@ fn partitions_for(algorithm: KeyAlgorithm, entries: Formula) -> Formula {
     if entries.value() <= most { entries.clone() / term("entries that fit", Unit::Count, most) } else { entries / mean }.rounded_up()
 }
 
-fn registry(input: &Input, crls: &Figure) -> Vec<Figure> {
+fn registry(input: &Input) -> Vec<Figure> {
     let packed = || term("a response in its pack", Unit::Octets, packed_at(input).value());
     let pages = || term("pages", Unit::Part, PAGE_OVERHEAD);
     let writes = || term("log and file", Unit::Count, WRITES);
@@ -186,7 +204,8 @@ fn registry(input: &Input, crls: &Figure) -> Vec<Figure> {
         * (term("row", Unit::Octets, CERTIFICATE_ROW)
             + term("revoked row", Unit::Octets, REVOKED_ROW) * term("revoked", Unit::Part, input.revoked)))
     .figure("registry-rows", "certificates", Unit::Octets);
-    let kept = (crls.term() * (constant(1.0) + term("superseded ones kept", Unit::Count, CRLS_KEPT)) * pages()).figure(
+    let newest = all_crls(input, &crl_entries(input), kept_crl).figure("registry-crls-newest", "the newest CRLs", Unit::Octets);
+    let kept = (newest.term() * (constant(1.0) + term("superseded ones kept", Unit::Count, CRLS_KEPT)) * pages()).figure(
         "registry-crls",
         "CRLs",
         Unit::Octets,
@@ -203,10 +222,10 @@ fn registry(input: &Input, crls: &Figure) -> Vec<Figure> {
     );
     let crl_writes = (crl_octets_a_day(input) * writes()).figure("registry-writes-crls", "written for CRLs", Unit::OctetsPerDay);
     let all = (refreshed.term() + changed.term() + crl_writes.term()).figure("registry-writes", "written in all", Unit::OctetsPerDay);
-    vec![packs, rows, kept, file, refreshed, changed, crl_writes, all]
+    vec![packs, rows, newest, kept, file, refreshed, changed, crl_writes, all]
 }
 
-/// Octets of CRLs that are issued in a day, by schedule and because of revocations.
+/// Octets that the registry keeps of the CRLs that are issued in a day, by schedule and because of revocations.
 fn crl_octets_a_day(input: &Input) -> Formula {
     let entries = input.certificates * input.revoked;
     let scheduled = 86_400.0 / input.crl_refresh;
@@ -215,14 +234,15 @@ fn crl_octets_a_day(input: &Input) -> Formula {
     let brought_forward =
         |entries: f64, crls: f64| if entries < AT_ONCE_BELOW { revocations } else { revocations.min(crls * 86_400.0 / COALESCE) };
     let issues = |name: &str, times: f64| term(name, Unit::PerDay, times);
-    let size = |entries: f64| crl(input.key_algorithm, constant(0.0)).value() + CRL_ENTRY * entries;
-    let full = issues("full CRLs", scheduled + brought_forward(entries, 1.0)) * term("a full CRL", Unit::Octets, size(entries));
+    let size = |entries: f64| kept_crl(input.key_algorithm, constant(0.0)).value() + CRL_ENTRY_KEPT * entries;
+    let full =
+        issues("full CRLs", scheduled + brought_forward(entries, 1.0)) * term("a full CRL in the registry", Unit::Octets, size(entries));
     if input.crl_partitions == 0.0 {
         return full;
     }
     let each = entries / input.crl_partitions;
     let times = input.crl_partitions * scheduled + brought_forward(each, input.crl_partitions);
-    full + issues("partitions' CRLs", times) * term("a partition's CRL", Unit::Octets, size(each))
+    full + issues("partitions' CRLs", times) * term("a partition's CRL in the registry", Unit::Octets, size(each))
 }
 
 fn traffic(input: &Input, crl: &Figure) -> Vec<Figure> {

@@ -92,6 +92,8 @@ pub const NOT_MODIFIED_HEAD: f64 = 254.0;
 
 /// Octets of a CRL entry with a serial of [`SERIAL`] octets, a UTCTime and a reason (`src/pki/crl.rs`).
 pub const CRL_ENTRY: f64 = 49.0;
+/// Octets of the same entry in the registry (`src/pki/compact_crl.rs`).
+pub const CRL_ENTRY_KEPT: f64 = 21.0;
 /// Octets of a partitioned CRL beside its entries and its signature (`src/pki/crl.rs`; the names of the CA and of the URL are the demo's).
 pub const CRL_REST: f64 = 258.0;
 /// The greatest CRL by rule C8, in octets.
