@@ -18,7 +18,7 @@ use super::load::Loader;
 use super::stop::Stop;
 
 /// How often the feed is read: a revocation is in effect this long after its pack was published, plus the time to load the pack.
-const POLL: Duration = Duration::from_millis(2);
+const POLL: Duration = Duration::from_millis(10);
 /// Changes taken at once: they are loaded together, each pack once.
 const BATCH: usize = 1000;
 /// How often everything is compared to the registry.

@@ -21,9 +21,6 @@ const ATTEMPTS: u32 = 5;
 /// Octets of packs that are published in one transaction, but for the last of them: a revocation waits for no more.
 const OCTETS_AT_ONCE: usize = 512 * 1024;
 
-/// What is signed because its time has come gives way on a busy processor to who answers, revokes and publishes: a third of their weight.
-const NICE: i32 = 5;
-
 /// Something to sign.
 pub(super) struct Job {
     /// The lane that it belongs to.
@@ -68,7 +65,7 @@ pub(super) struct Waiting {
     signed: SignedPack,
 }
 
-/// The jobs of one crew: urgent ones come first, and responses before CRLs.
+/// The jobs of one crew: urgent ones come first.
 #[derive(Default)]
 pub(super) struct Queue {
     jobs: Mutex<Jobs>,
@@ -105,11 +102,15 @@ impl Queue {
             if jobs.closed {
                 return None;
             }
-            let other = |jobs: &mut Jobs| match duty {
-                Duty::Revocations => None,
-                Duty::Everything => jobs.urgent_crls.pop_front().or_else(|| jobs.other.pop_front()),
+            let next = match duty {
+                Duty::Revocations => jobs.urgent.pop_front(),
+                // CRLs first: the other thread never takes one, and after a mass revocation there are responses for hours.
+                Duty::Everything => {
+                    let Jobs { urgent, urgent_crls, other, .. } = &mut *jobs;
+                    [urgent_crls, urgent, other].into_iter().find_map(VecDeque::pop_front)
+                }
             };
-            match jobs.urgent.pop_front().or_else(|| other(&mut jobs)) {
+            match next {
                 Some(job) => return Some(job),
                 None => jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
             }
@@ -146,12 +147,8 @@ pub(super) struct Crew<'a> {
 }
 
 impl Crew<'_> {
-    /// Takes jobs until the queue is closed, on a thread that does nothing else.
+    /// Takes jobs until the queue is closed.
     pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &SyncSender<Waiting>, outcomes: &Sender<Outcome>) {
-        if duty == Duty::Everything {
-            // Of this thread alone. Without it everything is done as well, and a revocation waits a few milliseconds longer.
-            let _ = rustix::process::nice(NICE);
-        }
         while let Some(job) = queue.take(duty) {
             let result = match (job.urgent, job.task) {
                 (false, Task::Slot(..)) => match self.sign_slot(&job) {

@@ -18,7 +18,7 @@ use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
 /// How long the worker waits when nothing happens: the time that a revocation may wait to be seen.
-const POLL: Duration = Duration::from_millis(2);
+const POLL: Duration = Duration::from_millis(5);
 /// How long it waits when the registry cannot be read.
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long an issuer that could not be read is left alone: others do not wait for it.
