@@ -239,14 +239,14 @@ fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T>
             let outcome = read(&mut |entry| {
                 batch.push(*entry);
                 if batch.len() == BATCH {
-                    // Nobody takes it where `visit` has panicked: that comes to light below.
+                    // Nobody takes it where `visit` has panicked: the receiver is gone then, and this thread must not wait for it.
                     let _ = full.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
                 }
             });
             let _ = full.send(batch);
             outcome
         });
-        batches.iter().flatten().for_each(|entry| visit(&entry));
+        batches.into_iter().flatten().for_each(|entry| visit(&entry));
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

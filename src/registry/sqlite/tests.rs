@@ -121,6 +121,12 @@ fn what_is_read_ahead_comes_whole_in_order_and_with_its_outcome() {
             outcome => assert_eq!(outcome.unwrap(), count),
         }
     }
+    let endless = |visit: &mut dyn FnMut(&CrlEntry)| -> crate::registry::Result<()> {
+        (0..100 * BATCH as u64).for_each(|n| visit(&entry(n)));
+        Ok(())
+    };
+    let visited = std::panic::catch_unwind(|| read_ahead(endless, &mut |_| panic!("a visitor's fault")));
+    assert!(visited.is_err(), "it comes to light, and nobody waits for ever");
 }
 
 #[test]
