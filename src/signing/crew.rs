@@ -254,3 +254,28 @@ impl Crew<'_> {
         Published::Pack { head, responses }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ocsp::Extent;
+    use super::super::tests::Bench;
+    use super::*;
+    use crate::pki::HashAlgorithm;
+
+    #[test]
+    fn s4_4_a_crl_does_not_wait_for_the_responses_of_a_mass_revocation() {
+        let (queue, signing) = (Queue::default(), Arc::new(Bench::new(365).signing()));
+        let slot = |n| Task::Slot(HashAlgorithm::Sha1, n, Extent::Changed);
+        let push = |task, urgent| queue.push(Job { lane: 0, task, slot_bits: 8, signing: signing.clone(), urgent });
+        let take = |duty| queue.take(duty).unwrap().task;
+        push(Task::Crl(CrlScope::Partition(0)), false);
+        (0..3).for_each(|n| push(slot(n), true));
+        push(Task::Crl(CrlScope::Full), true);
+        assert_eq!(take(Duty::Revocations), slot(0));
+        assert_eq!(take(Duty::Everything), Task::Crl(CrlScope::Full));
+        assert_eq!([take(Duty::Everything), take(Duty::Revocations)], [slot(1), slot(2)]);
+        assert_eq!(take(Duty::Everything), Task::Crl(CrlScope::Partition(0)), "what is not urgent is the last");
+        queue.close();
+        assert!(queue.take(Duty::Revocations).is_none());
+    }
+}
