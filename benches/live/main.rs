@@ -36,6 +36,9 @@ struct Options {
     /// Seconds of each measurement
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=600))]
     seconds: u64,
+    /// Only keys whose algorithm or place has this in its name
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
     /// Writes the figures to a file too
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -90,7 +93,9 @@ fn measure_all(options: &Options, directory: &Path) -> Result<()> {
     let mut all = Vec::new();
     for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::Rsa2048] {
         for (place, key) in softhsm::keys(&token, directory, algorithm)? {
-            all.push(measure(options, &cores, directory, place, &key)?);
+            if format!("{algorithm} {place}").contains(&options.only) {
+                all.push(measure(options, &cores, directory, place, &key)?);
+            }
         }
     }
     print(options, &all)

@@ -89,7 +89,7 @@ impl World {
         let mut total = 0;
         for task in fs::read_dir("/proc/self/task")? {
             let task = task?.path();
-            if fs::read_to_string(task.join("comm"))?.starts_with("live-") {
+            if is_signing_thread(&fs::read_to_string(task.join("comm"))?) {
                 let stat = fs::read_to_string(task.join("schedstat"))?;
                 total += stat.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()).unwrap_or_default();
             }
@@ -116,6 +116,11 @@ impl Drop for World {
         self.signer.stop();
         self.threads.drain(..).for_each(|thread| drop(thread.join()));
     }
+}
+
+/// By its name, `live-` and a number. (What cargo calls this program begins with `live-` too.)
+fn is_signing_thread(comm: &str) -> bool {
+    comm.trim_end().strip_prefix("live-").is_some_and(|number| number.parse::<u16>().is_ok())
 }
 
 /// Registers the CA with its certificates, and signs and publishes their status.
