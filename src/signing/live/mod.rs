@@ -36,7 +36,7 @@ const UNKNOWN_VALIDITY: Duration = Duration::from_secs(8 * 3600);
 /// How long such an answer may be given again.
 const UNKNOWN_KEPT: Duration = Duration::from_secs(3600);
 /// How long an answer may be held back while others are signed, but for the time of one signature.
-const HELD: Duration = Duration::from_micros(200);
+const HELD: Duration = Duration::from_millis(1);
 
 /// Who waits for an answer.
 pub trait Waiter: Send {
@@ -165,23 +165,21 @@ impl LiveSigner {
 }
 
 impl Shared {
-    /// Signs what comes, until the end. Answers are given a few at a time while more questions wait: to wake somebody takes a good part of what a signature does.
+    /// Signs what comes, until the end. Answers are given some at a time while at least as many questions wait: to wake somebody takes a good part of what a
+    /// signature does, and on a virtual machine what comes after it is slower for a while.
     fn work(&self, clock: fn() -> Timestamp) {
         let (mut held, mut held_since) = (Vec::new(), Instant::now());
         loop {
-            let job = match self.queue.pop_now() {
-                Some(job) => job,
-                None => {
-                    give(&mut held);
-                    let Some(job) = self.queue.pop() else { return };
-                    job
-                }
-            };
+            let next = self.queue.pop_now().or_else(|| {
+                give(&mut held);
+                self.queue.pop()
+            });
+            let Some((job, waiting)) = next else { return };
             if held.is_empty() {
                 held_since = Instant::now();
             }
             held.push(self.answer(job, clock()));
-            if held_since.elapsed() >= HELD {
+            if held.len() > waiting || held_since.elapsed() >= HELD {
                 give(&mut held);
             }
         }

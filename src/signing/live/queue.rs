@@ -39,12 +39,12 @@ impl<T> Queue<T> {
         Ok(())
     }
 
-    /// Takes what has waited longest; blocks until there is something. `None`: closed.
-    pub(super) fn pop(&self) -> Option<T> {
+    /// Takes what has waited longest, and tells how many things are left; blocks until there is something. `None`: closed.
+    pub(super) fn pop(&self) -> Option<(T, usize)> {
         let mut state = self.lock();
         while !state.closed {
             if let Some(thing) = state.waiting.pop_front() {
-                return Some(thing);
+                return Some((thing, state.waiting.len()));
             }
             state.sleeping += 1;
             state = self.came.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -54,8 +54,10 @@ impl<T> Queue<T> {
     }
 
     /// The same without blocking; `None` where there is nothing.
-    pub(super) fn pop_now(&self) -> Option<T> {
-        self.lock().waiting.pop_front()
+    pub(super) fn pop_now(&self) -> Option<(T, usize)> {
+        let mut state = self.lock();
+        let thing = state.waiting.pop_front()?;
+        Some((thing, state.waiting.len()))
     }
 
     /// Drops what waits, and takes nothing more.
@@ -83,9 +85,9 @@ mod tests {
     fn what_came_first_goes_first_and_what_does_not_fit_comes_back() {
         let queue = Queue::new(2);
         assert_eq!([1, 2, 3].map(|n| queue.push(n)), [Ok(()), Ok(()), Err(3)]);
-        assert_eq!(queue.pop_now(), Some(1));
+        assert_eq!(queue.pop_now(), Some((1, 1)));
         assert_eq!(queue.push(4), Ok(()));
-        assert_eq!((queue.pop(), queue.pop()), (Some(2), Some(4)));
+        assert_eq!((queue.pop(), queue.pop()), (Some((2, 1)), Some((4, 0))));
         assert_eq!(queue.pop_now(), None);
         queue.close();
         assert_eq!((queue.push(5), queue.pop()), (Err(5), None));
