@@ -1,5 +1,6 @@
 //! Reading an answer that another responder has signed, as far as somebody who passes it on must know it. By x509-ocsp's decoders; verifies no signature.
 
+use bytes::Bytes;
 use const_oid::db::rfc6960::{ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
 use der::asn1::OctetString;
 use der::{Decode, Encode};
@@ -29,7 +30,7 @@ pub enum NotAnAnswer {
 }
 
 /// Reads the answer to a question. Returns the question with the statuses that the answer tells, and the answer, which is due at once.
-pub fn read_answer(der: Vec<u8>, question: &Question) -> Result<(Question, SignedAnswer), NotAnAnswer> {
+pub fn read_answer(der: Bytes, question: &Question) -> Result<(Question, SignedAnswer), NotAnAnswer> {
     let bytes = OcspResponse::from_der(&der).ok().and_then(|response| response.response_bytes).ok_or(NotAnAnswer::Unreadable)?;
     let basic = BasicOcspResponse::from_der(bytes.response.as_bytes()).map_err(|_| NotAnAnswer::Unreadable)?;
     if bytes.response_type != ID_PKIX_OCSP_BASIC {
@@ -91,10 +92,10 @@ mod tests {
         Question { singles: serials.iter().map(single).collect(), nonce: nonce.map(|octet| [octet; 16].into()) }
     }
 
-    fn answer(question: &Question) -> Vec<u8> {
+    fn answer(question: &Question) -> Bytes {
         let template = LiveTemplate::new(&[3; 20], SignatureAlgorithm::EcdsaSha256, None, Some(Timestamp::default()));
         let [this_update, next_update] = [1000, 2000].map(|seconds| Timestamp::from_unix(seconds).unwrap());
-        template.response(&template.to_be_signed(question, this_update, next_update), &[7; 70])
+        template.response(template.unsigned(question, this_update, next_update), &[7; 70])
     }
 
     #[test]
@@ -118,7 +119,7 @@ mod tests {
             assert_eq!(read_answer(answer(&other), &asked).unwrap_err(), why);
         }
         for der in [vec![], vec![0x30, 3, 0x0a, 1, 6], answer(&asked)[..50].to_vec()] {
-            assert_eq!(read_answer(der, &asked).unwrap_err(), NotAnAnswer::Unreadable);
+            assert_eq!(read_answer(der.into(), &asked).unwrap_err(), NotAnAnswer::Unreadable);
         }
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! CertIDs are repeated as they were asked for, octet by octet (rule O5). What is signed is kept and sent, so it cannot differ from what was signed.
 
+use bytes::{Buf, Bytes};
+
 use super::der_encoding::{constructed, push_header, push_tlv, tag, tlv, tlv_length};
-use super::ocsp_response::{certs, push_envelope, push_status, responder_id, single_extensions};
+use super::ocsp_response::{ENVELOPE_ROOM, certs, push_envelope, push_status, responder_id, single_extensions};
 use super::{CertificateStatus, SignatureAlgorithm, Timestamp};
 
 /// id-pkix-ocsp-nonce (RFC 9654 2.1).
@@ -12,6 +14,10 @@ pub(super) const NONCE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01
 const EXTENDED_REVOKE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x01, 0x09];
 /// CertStatus of a certificate that was never issued (rule O10): revoked at 1970-01-01 for certificateHold(6).
 const NEVER_ISSUED: &[u8] = b"\xa1\x16\x18\x0f19700101000000Z\xa0\x03\x0a\x01\x06";
+
+/// Octets of the longest signatures: of P-384, and of RSA-4096.
+const MAX_ECDSA_BYTES: usize = 104;
+const MAX_RSA_BYTES: usize = 512;
 
 /// What is said of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +59,7 @@ pub struct Question {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedAnswer {
     /// The whole DER OCSPResponse.
-    pub der: Vec<u8>,
+    pub der: Bytes,
     /// thisUpdate of every certificate, and producedAt.
     pub this_update: Timestamp,
     /// nextUpdate of every certificate.
@@ -93,6 +99,10 @@ pub fn tag_of(signature: &[u8]) -> [u8; TAG_BYTES] {
     tag
 }
 
+/// An answer that lacks its signature: what is signed, with room before and behind it for the rest.
+#[derive(Clone, Debug)]
+pub struct UnsignedAnswer(Vec<u8>);
+
 /// What all such responses of one signer share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LiveTemplate {
@@ -120,8 +130,8 @@ impl LiveTemplate {
         }
     }
 
-    /// The DER ResponseData: what is signed.
-    pub fn to_be_signed(&self, question: &Question, this_update: Timestamp, next_update: Timestamp) -> Vec<u8> {
+    /// An answer that lacks its signature.
+    pub fn unsigned(&self, question: &Question, this_update: Timestamp, next_update: Timestamp) -> UnsignedAnswer {
         let produced_at = tlv(tag::GENERALIZED_TIME, &this_update.generalized());
         let next_update = constructed(tag::constructed(0), &[&tlv(tag::GENERALIZED_TIME, &next_update.generalized())]);
         let (mut singles, mut status) = (Vec::new(), Vec::new());
@@ -134,21 +144,42 @@ impl LiveTemplate {
             parts.iter().for_each(|part| singles.extend_from_slice(part));
         }
         let singles = tlv(tag::SEQUENCE, &singles);
-        constructed(tag::SEQUENCE, &[&self.responder_id, &produced_at, &singles, &extensions(question)])
+        let parts = [&self.responder_id, &produced_at, &singles, &extensions(question)];
+        let length = parts.iter().map(|part| part.len()).sum();
+        let mut buffer = Vec::with_capacity(ENVELOPE_ROOM + tlv_length(length) + self.room_behind());
+        buffer.resize(ENVELOPE_ROOM, 0);
+        push_header(&mut buffer, tag::SEQUENCE, length);
+        parts.iter().for_each(|part| buffer.extend_from_slice(part));
+        UnsignedAnswer(buffer)
     }
 
-    /// The whole DER OCSPResponse around what was signed; `signature` is the content of the BIT STRING, for ECDSA the DER of `SEQUENCE { r, s }`.
-    pub fn response(&self, to_be_signed: &[u8], signature: &[u8]) -> Vec<u8> {
-        let identifier = self.algorithm.identifier();
-        let mut out = Vec::new();
-        push_envelope(&mut out, to_be_signed.len() + identifier.len() + tlv_length(signature.len() + 1) + self.certs.len());
-        out.extend_from_slice(to_be_signed);
-        out.extend_from_slice(identifier);
-        push_header(&mut out, tag::BIT_STRING, signature.len() + 1);
-        out.push(0);
-        out.extend_from_slice(signature);
-        out.extend_from_slice(&self.certs);
-        out
+    /// The whole DER OCSPResponse, in the same memory; `signature` is the content of the BIT STRING, for ECDSA the DER of `SEQUENCE { r, s }`.
+    pub fn response(&self, UnsignedAnswer(mut buffer): UnsignedAnswer, signature: &[u8]) -> Bytes {
+        buffer.extend_from_slice(self.algorithm.identifier());
+        push_header(&mut buffer, tag::BIT_STRING, signature.len() + 1);
+        buffer.push(0);
+        buffer.extend_from_slice(signature);
+        buffer.extend_from_slice(&self.certs);
+        let mut envelope = Vec::with_capacity(ENVELOPE_ROOM);
+        push_envelope(&mut envelope, buffer.len() - ENVELOPE_ROOM);
+        let start = ENVELOPE_ROOM - envelope.len();
+        buffer[start..ENVELOPE_ROOM].copy_from_slice(&envelope);
+        let mut der = Bytes::from(buffer);
+        der.advance(start);
+        der
+    }
+
+    /// Octets behind what is signed, as far as they are known before.
+    fn room_behind(&self) -> usize {
+        let signature = if self.algorithm.is_ecdsa() { MAX_ECDSA_BYTES } else { MAX_RSA_BYTES };
+        self.algorithm.identifier().len() + tlv_length(signature + 1) + self.certs.len()
+    }
+}
+
+impl UnsignedAnswer {
+    /// The DER ResponseData: what is signed.
+    pub fn to_be_signed(&self) -> &[u8] {
+        &self.0[ENVELOPE_ROOM..]
     }
 }
 
@@ -295,9 +326,8 @@ mod tests {
             let times = (Timestamp::from_unix(times.0).unwrap(), Timestamp::from_unix(times.1).unwrap());
             let archive_cutoff = archive_cutoff.map(|unix| Timestamp::from_unix(unix).unwrap());
             let template = LiveTemplate::new(&key_hash, algorithm, with_certificate.then_some(CERTIFICATE), archive_cutoff);
-            let der = template.response(&template.to_be_signed(&question, times.0, times.1), &signature);
+            let der = template.response(template.unsigned(&question, times.0, times.1), &signature);
             prop_assert_eq!(&der, &oracle(key_hash, algorithm, with_certificate, archive_cutoff, &question, times, &signature));
-            prop_assert_eq!(der.len(), der.capacity());
             prop_assert_eq!(&tag_of(&signature)[..], &signature[signature.len() - TAG_BYTES..]);
             let request = question.to_request();
             let read = x509_ocsp::OcspRequest::from_der(&request).unwrap().tbs_request;

@@ -4,7 +4,7 @@
 //! [`ResponseTemplate::to_be_signed`] and [`ResponseTemplate::response`] write the same octets in the same way, so an assembled response is what was signed.
 
 use super::algorithm::HashAlgorithm;
-use super::der_encoding::{constructed, push_header, push_tlv, tag, tlv, tlv_length};
+use super::der_encoding::{constructed, header_length, push_header, push_tlv, tag, tlv, tlv_length};
 use super::{CertificateStatus, IssuerHashes, Revocation, SignatureAlgorithm, Timestamp, ecdsa, extension};
 
 /// id-pkix-ocsp-basic (RFC 6960 4.2.1).
@@ -132,6 +132,7 @@ impl ResponseTemplate {
         let identifier = self.algorithm.identifier();
         let basic_length = tlv_length(lengths.response_data) + identifier.len() + tlv_length(bit_string_length) + self.certs.len();
 
+        out.reserve_exact(tlv_length(outer_length(basic_length)));
         push_envelope(out, basic_length);
         self.push_response_data(out, single, &lengths);
         out.extend_from_slice(identifier);
@@ -188,21 +189,27 @@ pub(super) fn single_extensions(archive_cutoff: Option<Timestamp>) -> Vec<u8> {
     archive_cutoff.map_or(Vec::new(), |since| constructed(tag::constructed(1), &[&list(since)]))
 }
 
-/// Appends everything of a successful OCSPResponse that comes before the content of its BasicOCSPResponse, of `basic_length` octets. `out` is made large
-/// enough for all of it.
+/// The most octets that [`push_envelope`] appends.
+pub(super) const ENVELOPE_ROOM: usize = 6 * header_length(u32::MAX as usize) + 3 + BASIC_RESPONSE_OID.len();
+
+/// Appends everything of a successful OCSPResponse that comes before the content of its BasicOCSPResponse, of `basic_length` octets.
 #[inline]
 pub(super) fn push_envelope(out: &mut Vec<u8>, basic_length: usize) {
     let octets_length = tlv_length(basic_length);
     let bytes_length = tlv_length(BASIC_RESPONSE_OID.len()) + tlv_length(octets_length);
-    let outer_length = 3 + tlv_length(tlv_length(bytes_length));
-    out.reserve_exact(tlv_length(outer_length));
-    push_header(out, tag::SEQUENCE, outer_length);
+    push_header(out, tag::SEQUENCE, outer_length(basic_length));
     out.extend_from_slice(&[tag::ENUMERATED, 1, 0]);
     push_header(out, tag::constructed(0), tlv_length(bytes_length));
     push_header(out, tag::SEQUENCE, bytes_length);
     push_tlv(out, tag::OID, BASIC_RESPONSE_OID);
     push_header(out, tag::OCTET_STRING, octets_length);
     push_header(out, tag::SEQUENCE, basic_length);
+}
+
+/// Content octets of an OCSPResponse with a BasicOCSPResponse of `basic_length` content octets.
+fn outer_length(basic_length: usize) -> usize {
+    let bytes_length = tlv_length(BASIC_RESPONSE_OID.len()) + tlv_length(tlv_length(basic_length));
+    3 + tlv_length(tlv_length(bytes_length))
 }
 
 /// Octets of `[0] EXPLICIT CRLReason`.

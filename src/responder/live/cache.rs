@@ -80,7 +80,8 @@ mod tests {
     }
 
     fn answered(status: LiveStatus, due: u64) -> Arc<Answered> {
-        let answer = SignedAnswer { der: vec![], this_update: time(100), next_update: time(1000), due: time(due), tag: [0; 12] };
+        let answer =
+            SignedAnswer { der: Default::default(), this_update: time(100), next_update: time(1000), due: time(due), tag: [0; 12] };
         Arc::new(Answered { question: question(status), answer })
     }
 

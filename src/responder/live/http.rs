@@ -65,7 +65,7 @@ impl Service {
     /// Answers with a nonce are for one client, and those about certificates that may yet be issued for nobody to keep (rule O13).
     fn live_response(&self, answered: &Answered, now: Timestamp, conditional: Option<&HeaderMap>) -> Response<Full<Bytes>> {
         let Answered { question, answer } = answered;
-        let body = Bytes::copy_from_slice(&answer.der);
+        let body = answer.der.clone();
         if question.nonce.is_some() || !question.is_about_issued() {
             return service::not_stored(body);
         }

@@ -173,7 +173,7 @@ async fn read(response: hyper::Response<hyper::body::Incoming>, question: &Quest
         return Err(format!("HTTP status {}", head.status).into());
     }
     let now = Timestamp::now();
-    let (said, mut answer) = read_answer(der.into(), question)?;
+    let (said, mut answer) = read_answer(der, question)?;
     if answer.this_update > now || answer.next_update <= now {
         return Err("an answer that is not current".into());
     }

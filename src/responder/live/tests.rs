@@ -187,7 +187,7 @@ impl Pending {
         let answered = pending.len();
         for (question, reply) in pending {
             let next_update = time(NOW + 5000);
-            let answer = SignedAnswer { der: vec![1], this_update: time(NOW), next_update, due: time(NOW + 1000), tag: [0; 12] };
+            let answer = SignedAnswer { der: vec![1].into(), this_update: time(NOW), next_update, due: time(NOW + 1000), tag: [0; 12] };
             reply.give(Ok(Answered { question, answer }), time(NOW));
         }
         answered
@@ -349,8 +349,13 @@ fn o11_o13_headers_and_what_is_answered_instead() {
 
         fn ask(&self, _: &str, question: Arc<Question>, _: bool, reply: Reply) {
             let now = time(NOW);
-            let answer =
-                SignedAnswer { der: vec![0x30], this_update: now, next_update: time(NOW + 5000), due: time(NOW + 1000), tag: [1; 12] };
+            let answer = SignedAnswer {
+                der: vec![0x30].into(),
+                this_update: now,
+                next_update: time(NOW + 5000),
+                due: time(NOW + 1000),
+                tag: [1; 12],
+            };
             reply.give(self.0.map_or(Ok(Answered { question, answer }), Err), now);
         }
     }

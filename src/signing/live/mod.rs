@@ -24,7 +24,7 @@ use tracing::error;
 use super::gate::{Finding, Refusal};
 use super::{IssuerSigning, ResponseSigner, SigningError, Timing, schedule};
 use crate::pki::Timestamp;
-use crate::pki::ocsp_live::{LiveTemplate, Question, SignedAnswer, tag_of};
+use crate::pki::ocsp_live::{LiveTemplate, Question, SignedAnswer, UnsignedAnswer, tag_of};
 
 pub use budget::Budget;
 use queue::Queue;
@@ -113,7 +113,16 @@ fn give(held: &mut Vec<Given>) {
 struct Job {
     issuer: Arc<IssuerLane>,
     question: Arc<Question>,
+    draft: Draft,
     waiter: Box<dyn Waiter>,
+}
+
+/// All of an answer but its signature, if it is signed at the time for which it was written.
+struct Draft {
+    unsigned: UnsignedAnswer,
+    this_update: Timestamp,
+    next_update: Timestamp,
+    due: Timestamp,
 }
 
 impl LiveSigner {
@@ -153,7 +162,9 @@ impl LiveSigner {
         if !issuer.budget.take(self.0.started.elapsed()) {
             return waiter.done(Err(NotSigned::Budget), now);
         }
-        if let Err(job) = self.0.queue.push(Job { issuer, question, waiter }) {
+        // Whoever signs has nothing to do but that, as long as it comes to it within the second.
+        let draft = issuer.draft(&question, now);
+        if let Err(job) = self.0.queue.push(Job { issuer, question, draft, waiter }) {
             job.waiter.done(Err(NotSigned::Queue), now);
         }
     }
@@ -185,11 +196,11 @@ impl Shared {
         }
     }
 
-    fn answer(&self, Job { issuer, question, waiter }: Job, now: Timestamp) -> Given {
+    fn answer(&self, Job { issuer, question, draft, waiter }: Job, now: Timestamp) -> Given {
         if !waiter.is_waiting() {
             return Given { waiter, answer: Err(NotSigned::Abandoned), now };
         }
-        let answer = issuer.sign(&question, now).map_err(|failure| {
+        let answer = issuer.sign(&question, draft, now).map_err(|failure| {
             self.log(&issuer.signing.name, &failure, now);
             NotSigned::Failed
         });
@@ -211,17 +222,24 @@ impl IssuerLane {
         IssuerLane { signing, template, budget, signed: AtomicU64::new(0), passed: AtomicBool::new(false) }
     }
 
-    fn sign(&self, question: &Question, now: Timestamp) -> Result<SignedAnswer, SigningError> {
+    /// The answer as it is if it is signed at that time.
+    fn draft(&self, question: &Question, at: Timestamp) -> Draft {
         let LiveSigning { responder, timing, .. } = &self.signing;
-        let (next_update, due) = times(question.is_about_issued(), *timing, responder.not_after, now);
+        let (next_update, due) = times(question.is_about_issued(), *timing, responder.not_after, at);
+        Draft { unsigned: self.template.unsigned(question, at, next_update), this_update: at, next_update, due }
+    }
+
+    fn sign(&self, question: &Question, draft: Draft, now: Timestamp) -> Result<SignedAnswer, SigningError> {
+        let responder = &self.signing.responder;
+        let draft = if draft.this_update == now { draft } else { self.draft(question, now) };
+        let Draft { unsigned, this_update, next_update, due } = draft;
         if next_update <= now {
             let what = format!("the signer's certificate has ended at {}", responder.not_after);
             return Err(refused(check::finding("T3", what)));
         }
-        let to_be_signed = self.template.to_be_signed(question, now, next_update);
-        let signature = responder.key.sign(&to_be_signed)?;
-        let der = self.template.response(&to_be_signed, &signature);
-        let answer = SignedAnswer { der, this_update: now, next_update, due, tag: tag_of(&signature) };
+        let signature = responder.key.sign(unsigned.to_be_signed())?;
+        let der = self.template.response(unsigned, &signature);
+        let answer = SignedAnswer { der, this_update, next_update, due, tag: tag_of(&signature) };
         let sampled = self.signed.fetch_add(1, Relaxed).is_multiple_of(SAMPLE_ONE_IN);
         if sampled || !self.passed.load(Relaxed) {
             let checked = check::check(question, &answer, responder);

@@ -58,6 +58,11 @@ fn question(certificate: &CertificateInfo, statuses: &[LiveStatus], nonce: Optio
     Arc::new(Question { singles: statuses.iter().enumerate().map(single).collect(), nonce: nonce.map(|octet| [octet; 16].into()) })
 }
 
+/// Signs what has been written at the same time.
+fn sign(lane: &IssuerLane, question: &Question, now: Timestamp) -> Result<SignedAnswer, SigningError> {
+    lane.sign(question, lane.draft(question, now), now)
+}
+
 /// Tells what it was told.
 struct Note {
     sender: Sender<Result<SignedAnswer, NotSigned>>,
@@ -98,7 +103,7 @@ fn o4_o10_o11_o14_t1_t3_every_kind_of_answer_passes_its_check_with_every_key() {
             for nonce in [None, Some(7)] {
                 let question = question(&certificate, statuses, nonce);
                 lane.passed.store(false, Relaxed);
-                let answer = lane.sign(&question, now()).unwrap();
+                let answer = sign(&lane, &question, now()).unwrap();
                 let validity = if question.is_about_issued() { TIMING.validity } else { UNKNOWN_VALIDITY };
                 assert_eq!(answer.next_update.since(answer.this_update), validity - Duration::from_secs(1));
                 assert!(answer.due < answer.next_update);
@@ -112,7 +117,7 @@ fn a_wrong_answer_is_found() {
     let (key, certificate) = ca(KeyAlgorithm::EcdsaP256, 365 * DAY);
     let lane = IssuerLane::new(signing(key, &certificate, 100));
     let asked = question(&certificate, &STATUSES[..1], Some(7));
-    let answer = lane.sign(&asked, now()).unwrap();
+    let answer = sign(&lane, &asked, now()).unwrap();
     let rule = |question: &Question, answer: &SignedAnswer| check::check(question, answer, &lane.signing.responder).unwrap_err().rule;
     assert_eq!(rule(&question(&certificate, &STATUSES[..1], Some(8)), &answer), "O11");
     assert_eq!(rule(&question(&certificate, &STATUSES[..1], None), &answer), "O11");
@@ -124,11 +129,10 @@ fn a_wrong_answer_is_found() {
     assert_eq!(rule(&other, &answer), "O5");
     assert_eq!(rule(&asked, &SignedAnswer { next_update: now().saturating_add(DAY), ..answer.clone() }), "O6");
     assert_eq!(rule(&asked, &SignedAnswer { this_update: now().saturating_add(HOUR), ..answer.clone() }), "O13");
-    let mut forged = answer.clone();
-    *forged.der.last_mut().unwrap() ^= 1;
-    assert_eq!(rule(&asked, &forged), "O15");
-    forged.der.truncate(40);
-    assert_eq!(rule(&asked, &forged), "O1");
+    let (mut octets, forged) = (answer.der.to_vec(), |octets: &[u8]| SignedAnswer { der: octets.to_vec().into(), ..answer.clone() });
+    *octets.last_mut().unwrap() ^= 1;
+    assert_eq!(rule(&asked, &forged(&octets)), "O15");
+    assert_eq!(rule(&asked, &forged(&octets[..40])), "O1");
     let strangers = ca(KeyAlgorithm::EcdsaP256, 365 * DAY);
     let stranger = signing(strangers.0, &strangers.1, 1);
     assert_eq!(check::check(&asked, &answer, &stranger.responder).unwrap_err().rule, "O3");
@@ -137,7 +141,7 @@ fn a_wrong_answer_is_found() {
     assert_eq!(check::check(&asked, &answer, &ended.responder).unwrap_err().rule, "T3");
     let archiving = signing_of(lane.signing.responder.key.clone(), &certificate, 1, ExpiredEntries::ForEver);
     assert_eq!(check::check(&asked, &answer, &archiving.responder).unwrap_err().rule, "C6", "there is no ArchiveCutoff");
-    let answer = IssuerLane::new(archiving).sign(&asked, now()).unwrap();
+    let answer = sign(&IssuerLane::new(archiving), &asked, now()).unwrap();
     assert_eq!(rule(&asked, &answer), "C6", "there is an ArchiveCutoff");
 }
 
@@ -157,10 +161,23 @@ fn t3_a_signer_whose_certificate_has_ended_signs_nothing() {
     let (key, certificate) = ca(KeyAlgorithm::EcdsaP256, HOUR);
     let lane = IssuerLane::new(signing(key, &certificate, 100));
     let question = question(&certificate, &STATUSES[..1], None);
-    assert!(lane.sign(&question, now()).is_ok());
-    assert!(
-        matches!(lane.sign(&question, now().saturating_add(HOUR)), Err(SigningError::Gate(refusal)) if refusal.findings[0].rule == "T3")
-    );
+    assert!(sign(&lane, &question, now()).is_ok());
+    // Whether it had ended when the question came, or has since.
+    for drafted_at in [now().saturating_add(HOUR), now()] {
+        let signed = lane.sign(&question, lane.draft(&question, drafted_at), now().saturating_add(HOUR));
+        assert!(matches!(signed, Err(SigningError::Gate(refusal)) if refusal.findings[0].rule == "T3"));
+    }
+}
+
+#[test]
+fn o13_an_answer_has_the_time_at_which_it_is_signed() {
+    let (key, certificate) = ca(KeyAlgorithm::EcdsaP256, 365 * DAY);
+    let lane = IssuerLane::new(signing(key, &certificate, 100));
+    let question = question(&certificate, &STATUSES[..1], Some(7));
+    let later = now().saturating_add(Duration::from_secs(1));
+    let answer = lane.sign(&question, lane.draft(&question, now()), later).unwrap();
+    assert_eq!((answer.this_update, answer.next_update.since(later)), (later, TIMING.validity - Duration::from_secs(1)));
+    check::check(&question, &answer, &lane.signing.responder).unwrap();
 }
 
 #[test]
