@@ -10,7 +10,7 @@ use crate::pki::ocsp_live::{Question, SignedAnswer};
 
 use super::lane::Answered;
 
-/// What a question is known by: its CertIDs and its nonce.
+/// What a question is known by: its CertIDs.
 pub(super) type Key = Box<[u8]>;
 
 /// Seconds between two looks for answers that are due.

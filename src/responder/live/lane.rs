@@ -1,4 +1,4 @@
-//! Asking a source: each question once at a time, for no longer than a bound, and not at all where an answer is kept.
+//! Asking a source: each question without a nonce once at a time, for no longer than a bound, and not at all where an answer is kept.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::pki::ocsp_live::{LiveStatus, Question, SignedAnswer};
 use crate::pki::ocsp_request::OcspRequest;
@@ -93,7 +93,7 @@ pub struct Answered {
     pub answer: SignedAnswer,
 }
 
-type Flight = Option<Result<Arc<Answered>, Dropped>>;
+type Landed = Result<Arc<Answered>, Dropped>;
 
 /// The live lane of a node, for all its threads.
 pub struct Lane {
@@ -106,23 +106,34 @@ pub struct Lane {
     shared: Arc<Shared>,
 }
 
-/// What replies need.
+/// What answers without a nonce share.
 #[derive(Debug)]
 struct Shared {
     /// Questions that are being asked, as many as the source takes on; and whether they were passed on to this node, for these must not wait for one that is
     /// being passed on from here: it might be the same, come round.
-    flights: DashMap<(bool, Key), watch::Receiver<Flight>>,
+    flights: DashMap<(bool, Key), watch::Receiver<Option<Landed>>>,
     issued: Answers,
     unknown: Answers,
 }
 
 /// The duty to answer one question. Dropped without an answer, it answers [`Dropped::Failed`].
 #[derive(Debug)]
-pub struct Reply {
+pub struct Reply(Waiting);
+
+#[derive(Debug)]
+enum Waiting {
+    /// The one whose nonce it has.
+    One(oneshot::Sender<Landed>),
+    /// Everybody who asks the same meanwhile.
+    All(Flight),
+}
+
+#[derive(Debug)]
+struct Flight {
     shared: Arc<Shared>,
-    flight: (bool, Key),
-    waiting: watch::Sender<Flight>,
-    given: bool,
+    key: (bool, Key),
+    waiting: watch::Sender<Option<Landed>>,
+    has_landed: bool,
 }
 
 impl Lane {
@@ -170,27 +181,44 @@ impl Lane {
         if self.content.feed.caught_up_at().is_none_or(|at| now.since(at) > MAX_LAG) {
             return LiveOutcome::Dropped(Dropped::Behind);
         }
-        let key = key(&question);
-        if let Some(answered) = self.shared.kept(&question).and_then(|answers| answers.get(&key, &question, now)) {
-            return LiveOutcome::Answered(answered, Origin::Cached);
-        }
-        let (mut flight, reply) = self.shared.board((relayed, key));
-        let origin = if reply.is_some() { Origin::Signed } else { Origin::Shared };
-        if let Some(reply) = reply {
-            self.source.ask(&name, question, relayed, reply);
-        }
-        let landed = tokio::time::timeout(self.timeout, flight.wait_for(Option::is_some)).await;
-        let answered = match landed {
-            Ok(Ok(answered)) => answered.clone().unwrap_or(Err(Dropped::Failed)),
-            Ok(Err(_)) => Err(Dropped::Failed),
-            Err(_) => Err(Dropped::Late),
+        let (landed, origin) = if question.nonce.is_some() {
+            (self.ask_alone(&name, question, relayed).await, Origin::Signed)
+        } else {
+            let key = key(&question);
+            if let Some(answered) = self.shared.kept(&question).get(&key, &question, now) {
+                return LiveOutcome::Answered(answered, Origin::Cached);
+            }
+            self.ask_together(&name, question, relayed, key).await
         };
-        match answered {
+        match landed {
             // It may have come while this was signed.
             Ok(answered) if self.hides_revocation(&answered.question, request, issuer, clock()) => LiveOutcome::Dropped(Dropped::Late),
             Ok(answered) => LiveOutcome::Answered(answered, origin),
             Err(dropped) => LiveOutcome::Dropped(dropped),
         }
+    }
+
+    /// Asks what nobody else does: with a nonce.
+    async fn ask_alone(&self, issuer: &str, question: Arc<Question>, relayed: bool) -> Landed {
+        let (waiting, landing) = oneshot::channel();
+        self.source.ask(issuer, question, relayed, Reply(Waiting::One(waiting)));
+        let landed = tokio::time::timeout(self.timeout, landing).await;
+        landed.unwrap_or(Ok(Err(Dropped::Late))).unwrap_or(Err(Dropped::Failed))
+    }
+
+    /// Asks, or waits for the answer where the same is being asked.
+    async fn ask_together(&self, issuer: &str, question: Arc<Question>, relayed: bool, key: Key) -> (Landed, Origin) {
+        let (mut landing, flight) = self.shared.board((relayed, key));
+        let origin = if flight.is_some() { Origin::Signed } else { Origin::Shared };
+        if let Some(flight) = flight {
+            self.source.ask(issuer, question, relayed, Reply(Waiting::All(flight)));
+        }
+        let landed = match tokio::time::timeout(self.timeout, landing.wait_for(Option::is_some)).await {
+            Ok(Ok(landed)) => landed.clone().unwrap_or(Err(Dropped::Failed)),
+            Ok(Err(_)) => Err(Dropped::Failed),
+            Err(_) => Err(Dropped::Late),
+        };
+        (landed, origin)
     }
 
     fn decide(&self, request: &OcspRequest<'_>, issuer: Option<&str>, now: Timestamp) -> Decision {
@@ -222,24 +250,20 @@ impl fmt::Debug for Lane {
 }
 
 impl Shared {
-    /// Where answers to a question are kept; those with a nonce are not.
-    fn kept(&self, question: &Question) -> Option<&Answers> {
-        match question.nonce {
-            Some(_) => None,
-            None if question.is_about_issued() => Some(&self.issued),
-            None => Some(&self.unknown),
-        }
+    /// Where answers to a question are kept.
+    fn kept(&self, question: &Question) -> &Answers {
+        if question.is_about_issued() { &self.issued } else { &self.unknown }
     }
 
-    /// Waits with others who ask the same, or is the first of them: then the reply is to be given.
-    fn board(self: &Arc<Shared>, flight: (bool, Key)) -> (watch::Receiver<Flight>, Option<Reply>) {
-        match self.flights.entry(flight) {
+    /// Waits with others who ask the same, or is the first of them: then the flight is to land.
+    fn board(self: &Arc<Shared>, key: (bool, Key)) -> (watch::Receiver<Option<Landed>>, Option<Flight>) {
+        match self.flights.entry(key) {
             Entry::Occupied(present) => (present.get().clone(), None),
             Entry::Vacant(place) => {
                 let (waiting, landing) = watch::channel(None);
-                let flight = place.key().clone();
+                let key = place.key().clone();
                 place.insert(landing.clone());
-                (landing, Some(Reply { shared: self.clone(), flight, waiting, given: false }))
+                (landing, Some(Flight { shared: self.clone(), key, waiting, has_landed: false }))
             }
         }
     }
@@ -248,41 +272,46 @@ impl Shared {
 impl Reply {
     /// Whether anybody still waits for it.
     pub fn is_awaited(&self) -> bool {
-        // One receiver is kept for those who come to wait.
-        self.waiting.receiver_count() > 1
+        match &self.0 {
+            Waiting::One(waiting) => !waiting.is_closed(),
+            // One receiver is kept for those who come to wait.
+            Waiting::All(flight) => flight.waiting.receiver_count() > 1,
+        }
     }
 
     /// Gives the answer, or the reason why there is none, at `now`.
-    pub fn give(mut self, answered: Result<Answered, Dropped>, now: Timestamp) {
-        let answered = answered.map(Arc::new);
-        if let Ok(answered) = &answered
-            && let Some(answers) = self.shared.kept(&answered.question)
-        {
-            answers.insert(self.flight.1.clone(), answered.clone(), now);
+    pub fn give(self, answered: Result<Answered, Dropped>, now: Timestamp) {
+        let landed = answered.map(Arc::new);
+        match self.0 {
+            // Where nobody waits any more, nothing is lost.
+            Waiting::One(waiting) => drop(waiting.send(landed)),
+            Waiting::All(mut flight) => {
+                if let Ok(answered) = &landed {
+                    flight.shared.kept(&answered.question).insert(flight.key.1.clone(), answered.clone(), now);
+                }
+                flight.land(landed);
+            }
         }
-        self.land(answered);
-    }
-
-    fn land(&mut self, answer: Result<Arc<Answered>, Dropped>) {
-        self.given = true;
-        self.shared.flights.remove(&self.flight);
-        self.waiting.send_replace(Some(answer));
     }
 }
 
-impl Drop for Reply {
+impl Flight {
+    fn land(&mut self, landed: Landed) {
+        self.has_landed = true;
+        self.shared.flights.remove(&self.key);
+        self.waiting.send_replace(Some(landed));
+    }
+}
+
+impl Drop for Flight {
     fn drop(&mut self) {
-        if !self.given {
+        if !self.has_landed {
             self.land(Err(Dropped::Failed));
         }
     }
 }
 
-/// Nonce and CertIDs of a question: each CertID tells its own length, so no two questions have the same.
+/// The CertIDs of a question without a nonce: each tells its own length, so no two questions have the same.
 fn key(question: &Question) -> Key {
-    let nonce = question.nonce.as_deref().unwrap_or_default();
-    let mut key = vec![nonce.len() as u8];
-    key.extend_from_slice(nonce);
-    question.singles.iter().for_each(|single| key.extend_from_slice(&single.cert_id));
-    key.into()
+    question.singles.iter().flat_map(|single| single.cert_id.iter().copied()).collect()
 }

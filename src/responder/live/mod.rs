@@ -2,8 +2,7 @@
 //!
 //! [`question`] decides, as a pure function of the request and of what is in memory, whether a request is one of them, and what its answer is to say: the
 //! status comes from the pre-signed packs, so that both ways of answering agree (rule C9) and no database is asked. [`Lane`] asks a [`Source`], each question
-//! once at a time, and keeps answers without a nonce in [`cache`] until they are due. A [`relay`] is a source that
-//! asks another node by OCSP.
+//! without a nonce once at a time, and keeps the answers to these in [`cache`] until they are due. A [`relay`] is a source that asks another node by OCSP.
 //!
 //! Holds no key. A source never blocks; where none answers in time, the pre-signed response without the nonce is sent, or tryLater.
 //!
