@@ -19,19 +19,72 @@ pub(crate) fn generate(label: &str) -> String {
     format!("[[step]]\ndo = \"generate-key\"\nkey = {{ token = \"hsm\", label = \"{label}\" }}\nalgorithm = \"ecdsa-p256\"\n")
 }
 
-/// The key objects of the token: how many of each label and kind, and their ids.
-pub(crate) fn objects(here: &Path) -> BTreeMap<(String, String), Vec<String>> {
+/// A key object of the token.
+#[derive(Debug)]
+struct Object {
+    label: String,
+    id: String,
+    /// `private` or `public`.
+    kind: String,
+    /// The same in words, with the kind of key where the object has one.
+    key: String,
+}
+
+impl Object {
+    fn is_named(&self) -> bool {
+        !self.label.is_empty() || !self.id.is_empty()
+    }
+}
+
+fn listed(here: &Path) -> Vec<Object> {
     let mut command = tool("p11tool");
     command.args(["--provider", "/usr/lib/softhsm/libsofthsm2.so", "--login", "--set-pin=271828", "--list-all", "pkcs11:token=kakunin"]);
     let output = run(command.env("SOFTHSM2_CONF", here.join("softhsm2.conf")));
     let said = text(&output);
     assert!(output.status.success() || said.contains("No matching objects found"), "{said}");
-    let mut objects: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for url in said.lines().filter_map(|line| line.trim().strip_prefix("URL: ")) {
+    let of = |start: &str| said.lines().filter_map(|line| line.trim().strip_prefix(start)).collect::<Vec<_>>();
+    let (urls, keys) = (of("URL: "), of("Type: "));
+    assert_eq!(urls.len(), keys.len(), "{said}");
+    let object = |(url, key): (&str, &str)| {
         let field = |name: &str| url.split(';').find_map(|part| part.strip_prefix(name)?.strip_prefix('=')).unwrap_or_default().to_owned();
-        objects.entry((field("object"), field("type"))).or_default().push(field("id"));
+        Object { label: field("object"), id: field("id"), kind: field("type"), key: key.to_owned() }
+    };
+    urls.into_iter().zip(keys).map(object).collect()
+}
+
+/// The key objects of the token: how many of each label and kind, and their ids.
+pub(crate) fn objects(here: &Path) -> BTreeMap<(String, String), Vec<String>> {
+    let mut objects: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for Object { label, kind, id, .. } in listed(here) {
+        objects.entry((label, kind)).or_default().push(id);
     }
     objects
+}
+
+/// How many object files SoftHSM2 has, and how many of them have nothing in them but a counter of 8 octets.
+fn object_files(here: &Path) -> (usize, usize) {
+    let token = fs::read_dir(here.join("tokens")).unwrap().next().unwrap().unwrap().path();
+    let entries = fs::read_dir(token).unwrap().map(|entry| entry.unwrap());
+    let objects =
+        entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "object") && entry.file_name() != "token.object");
+    let lengths: Vec<u64> = objects.map(|entry| entry.metadata().unwrap().len()).collect();
+    (lengths.len(), lengths.iter().filter(|length| **length <= 8).count())
+}
+
+/// Everything on the token is a whole pair, but for what SoftHSM2 was writing when it was killed: of that, one object a kill at most, which is no key. It writes an
+/// object's file anew for each attribute: first some thirty that every object has, then label and id with the rest of what was asked for, then the key's numbers.
+/// What is killed before the name is written has none of the numbers, nothing that says whose it is, and is in nobody's way; between emptying the file and writing
+/// it, there is not even that.
+fn assert_nothing_but_pairs(here: &Path, pairs: usize, kills: usize) {
+    let all = listed(here);
+    let (named, unnamed): (Vec<_>, Vec<_>) = all.iter().partition(|object| object.is_named());
+    assert_eq!(named.len(), 2 * pairs, "{named:?}");
+    assert!(named.iter().all(|object| object.key.contains("(EC")), "{named:?}");
+    assert!(unnamed.iter().all(|object| ["Private key", "Public key"].contains(&object.key.as_str())), "a key without a name: {unnamed:?}");
+    let (files, empty) = object_files(here);
+    println!("{} whole pairs; after {kills} kills {} objects without a name and {empty} empty files", pairs, unnamed.len());
+    assert_eq!(files - empty, all.len(), "a file that is no object");
+    assert!(unnamed.len() + empty <= kills, "{kills} kills, {empty} empty files, {unnamed:?}");
 }
 
 /// Whether there is one whole pair of this label, and nothing else of it.
@@ -110,10 +163,8 @@ fn s1_5_p3_thirty_kills_of_ceremonies_leave_whole_keys_and_one_certificate_each(
         let pem = fs::read_to_string(here.join(format!("leaf-{number}.pem"))).unwrap();
         assert_eq!(pem.matches("-----END CERTIFICATE-----").count(), 1);
     }
+    assert_nothing_but_pairs(here, number * (KEYS + 1) + 2, kills);
     let found = objects(here);
-    // What SoftHSM2 was writing when it was killed may be left without a name: no key, and nothing that says whose it is.
-    let named = found.iter().filter(|((label, _), ids)| !label.is_empty() || ids.iter().any(|id| !id.is_empty()));
-    assert_eq!(named.count(), 2 * (number * (KEYS + 1) + 2), "nothing else is on the token: {found:?}");
     ["foreign", "old"].iter().for_each(|label| assert_pair(&found, label));
     let left: Vec<PathBuf> = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path()).collect();
     let is_left = |path: &PathBuf| ["pending", "lock"].iter().any(|end| path.extension().is_some_and(|found| found == *end));
