@@ -2,14 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+
+/// What the name of a file that is being written ends with.
+const PENDING: &str = ".pending";
 
 /// Writes a file durably: under another name first, so that nobody ever sees half of it.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
     let write = || {
-        let pending = path.with_extension("pending");
+        let pending = pending(path);
         let mut file = File::create(&pending)?;
         file.write_all(content)?;
         file.sync_all()?;
@@ -18,4 +21,23 @@ pub(super) fn write(path: &Path, content: &[u8]) -> Result<()> {
         File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
     };
     write().with_context(|| format!("{}", path.display()))
+}
+
+/// Writes files of one directory durably, each as [`write`] does. Together they take a fraction of the time: most of it goes into waiting for the disk, and it takes
+/// many at once.
+pub(super) fn write_together(directory: &Path, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+    let each = |what: &dyn Fn(&Path, &[u8]) -> std::io::Result<()>| {
+        files.iter().try_for_each(|(path, content)| what(path, content).with_context(|| path.display().to_string()))
+    };
+    each(&|path, content| fs::write(pending(path), content))?;
+    each(&|path, _| File::open(pending(path))?.sync_all())?;
+    each(&|path, _| fs::rename(pending(path), path))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).with_context(|| directory.display().to_string())
+}
+
+/// The name is longer than the file's, so that no two files, and nothing that is written beside them, have the same.
+fn pending(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(PENDING);
+    name.into()
 }

@@ -93,18 +93,19 @@ fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
 
 fn write_files(job: &Job<'_>, names: &[String], output: &Path, items: Range<u64>) -> Result<u64> {
     let mut written = 0;
+    let bar = progress(items.end - items.start, "writing");
     // In chunks: files take their time, and nobody is to wait for them.
     for first in items.clone().step_by(CHUNK) {
         let mut chunk: Vec<(PathBuf, Vec<u8>)> = Vec::new();
         job.registry.visit_issued(job.work, first..items.end.min(first + CHUNK as u64), &mut |item, _, der| {
             if let Some(name) = names.get(item as usize) {
-                chunk.push((output.join(format!("{name}.pem")), der));
+                chunk.push((output.join(format!("{name}.pem")), certificate_pem(&der).into_bytes()));
             }
         })?;
-        for (path, der) in chunk {
-            durable_file::write(&path, certificate_pem(&der).as_bytes())?;
-            written += 1;
-        }
+        durable_file::write_together(output, &chunk)?;
+        written += chunk.len() as u64;
+        bar.inc(chunk.len() as u64);
     }
+    bar.finish_and_clear();
     Ok(written)
 }
