@@ -24,6 +24,10 @@ pub(super) fn read_text(path: &Path, limit: u64) -> Result<String> {
 }
 
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    // Whoever opens a pipe waits for somebody at its other end.
+    if !fs::metadata(path).with_context(|| path.display().to_string())?.is_file() {
+        bail!("{}: found something else, wanted a file", path.display());
+    }
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut content));
     read.with_context(|| path.display().to_string())?;

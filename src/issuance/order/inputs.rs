@@ -14,6 +14,8 @@ pub const CHUNK: usize = 500;
 pub const MAX_ITEMS: u64 = 100_000_000;
 /// The most files of a directory: their names are held in memory.
 const MAX_FILES: usize = 1_000_000;
+/// The longest name of a file, in octets: room is left for what a certificate's file is called while it is written, `NAME.pem.pending`.
+const MAX_NAME: usize = 255 - ".pem.pending".len();
 /// The longest request, in octets.
 const MAX_ITEM_BYTES: u64 = 64 << 10;
 
@@ -169,7 +171,7 @@ impl Source {
             return Ok(Source::Directory(directory.clone(), names(directory)?));
         }
         let path = config.lines.clone().unwrap_or_default();
-        let file = File::open(&path).map_err(|error| InputError::Io { path: path.clone(), error })?;
+        let file = open(&path)?;
         Ok(Source::Lines(path, BufReader::with_capacity(256 << 10, file)))
     }
 
@@ -223,6 +225,14 @@ fn names(directory: &Path) -> Result<Vec<String>, InputError> {
         if name.chars().any(char::is_control) {
             return Err(bound(directory.display(), format!("the name {name:?}"), "names without control characters".to_owned()));
         }
+        if name.len() > MAX_NAME {
+            let found = format!("a name of {} octets", name.len());
+            return Err(bound(
+                directory.join(&name).display(),
+                found,
+                format!("at most {MAX_NAME}: the certificate's file is called after it"),
+            ));
+        }
         names.push(name);
         if names.len() > MAX_FILES {
             let found = format!("more than {MAX_FILES} files");
@@ -235,17 +245,22 @@ fn names(directory: &Path) -> Result<Vec<String>, InputError> {
 
 fn read_file(directory: &Path, number: u64, name: &str) -> Result<Item, InputError> {
     let path = directory.join(name);
-    let io = |error| InputError::Io { path: path.clone(), error };
-    // Whoever opens a pipe waits for somebody at its other end.
-    if !fs::metadata(&path).map_err(io)?.is_file() {
-        return Err(bound(path.display(), "something else".to_owned(), "a file".to_owned()));
-    }
     let mut content = Vec::new();
-    File::open(&path).and_then(|file| file.take(MAX_ITEM_BYTES + 1).read_to_end(&mut content)).map_err(io)?;
+    let read = open(&path)?.take(MAX_ITEM_BYTES + 1).read_to_end(&mut content);
+    read.map_err(|error| InputError::Io { path: path.clone(), error })?;
     if content.len() as u64 > MAX_ITEM_BYTES {
         return Err(bound(path.display(), format!("more than {MAX_ITEM_BYTES} octets"), format!("at most {MAX_ITEM_BYTES}")));
     }
     Ok(Item { number, place: name.to_owned(), content })
+}
+
+/// Opens a file, and nothing else: whoever opens a pipe waits for somebody at its other end.
+fn open(path: &Path) -> Result<File, InputError> {
+    let io = |error| InputError::Io { path: path.to_owned(), error };
+    if !fs::metadata(path).map_err(io)?.is_file() {
+        return Err(bound(path.display(), "something else".to_owned(), "a file".to_owned()));
+    }
+    File::open(path).map_err(io)
 }
 
 fn read_line(path: &Path, reader: &mut BufReader<File>, number: u64) -> Result<Option<Item>, InputError> {
