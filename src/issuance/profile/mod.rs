@@ -13,6 +13,7 @@ mod finding;
 mod keys;
 mod lint;
 mod period;
+mod public_names;
 mod shipped;
 mod subject;
 mod template;

@@ -1,7 +1,7 @@
 //! Making certificates by a profile. What certificates of one issuer share is encoded once.
 
 use super::subject::EMPTY;
-use super::{Choices, Finding, Kind, Profile, Request};
+use super::{Choices, Finding, Kind, Profile, Programme, Request, public_names};
 use crate::issuance::certificate::{Body, Unsigned};
 use crate::issuance::{AlternativeName, IssuanceError, Issuer, Validity, extensions};
 use crate::pki::{CertificateInfo, Serial, SignatureAlgorithm};
@@ -133,6 +133,9 @@ fn check(profile: &Profile, request: &Request<'_>) -> Result<(), IssuanceError> 
         return Err(
             Finding::error("serial_octets", "serial", format!("{octets} octets"), format!("{wanted}, from a random source (P3)")).into()
         );
+    }
+    if profile.has_programme(Programme::BaselineRequirements) {
+        public_names::check(request.alternative_names)?;
     }
     if request.subject == EMPTY && request.alternative_names.is_empty() {
         return Err(Finding::error("RFC 5280 4.1.2.6", "subject", "empty, without a subjectAltName", "one of them").into());
