@@ -24,6 +24,8 @@ use crate::token::{Key, TokenError};
 
 /// The greatest certificate file that is read.
 const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
+/// The most octets of a CKA_ID.
+const MAX_ID: usize = 64;
 
 /// Opens the registry that the configuration names; it must exist.
 pub(super) fn open_registry(config: &Config) -> Result<Arc<dyn Registry>> {
@@ -181,10 +183,14 @@ fn open_token(config: &TokenConfig, sessions: usize) -> Result<Pkcs11Token, Toke
     Pkcs11Token::open(&config.module, &config.label, pin, sessions)
 }
 
+/// The octets of a CKA_ID in hexadecimal digits, 1 to 64 of them.
 pub(super) fn decode_id(hex: &str) -> Result<Vec<u8>> {
     let octet = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok());
     let octets: Option<Vec<u8>> = hex.as_bytes().chunks(2).map(octet).collect();
-    octets.filter(|_| hex.len().is_multiple_of(2)).with_context(|| format!("key.id: found '{hex}', wanted pairs of hexadecimal digits"))
+    // A sign is no digit, whatever numbers may begin with.
+    let is_id = (2..=2 * MAX_ID).contains(&hex.len()) && hex.len().is_multiple_of(2) && hex.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let shown: String = hex.chars().take(200).collect();
+    octets.filter(|_| is_id).with_context(|| format!("key.id: found '{shown}', wanted 1 to {MAX_ID} pairs of hexadecimal digits"))
 }
 
 /// The keys and certificates of one issuer, opened and held against each other.

@@ -191,6 +191,7 @@ impl WorkOrder {
     /// Reads an order. Paths in it are relative to `directory`, that of its file.
     pub fn parse(text: &str, directory: &Path) -> Result<WorkOrder, OrderError> {
         let mut table: toml::Table = toml::from_str(text).map_err(not_read)?;
+        table.iter().try_for_each(|(name, value)| check_shown(name, value))?;
         let mut head = toml::Table::new();
         for field in ["id", "kind", "requester", "created", "expires"] {
             head.extend(table.remove(field).map(|value| (field.to_owned(), value)));
@@ -211,6 +212,25 @@ impl WorkOrder {
             Task::Ceremony(_) => OrderClass::Ceremony,
             Task::Operators(_) => OrderClass::Operators,
         }
+    }
+}
+
+/// Refuses text that cannot be seen, or that changes how other text is seen: an order is shown to those who approve it.
+fn check_shown(name: &str, value: &toml::Value) -> Result<(), OrderError> {
+    let is_hidden =
+        |c: &char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let check = |text: &str| match text.chars().find(is_hidden) {
+        Some(hidden) => {
+            Err(field("order", format!("the character U+{:04X} in '{}'", u32::from(hidden), text.escape_debug()), "text that can be seen"))
+        }
+        None => Ok(()),
+    };
+    check(name)?;
+    match value {
+        toml::Value::String(text) => check(text),
+        toml::Value::Array(values) => values.iter().try_for_each(|value| check_shown("", value)),
+        toml::Value::Table(table) => table.iter().try_for_each(|(name, value)| check_shown(name, value)),
+        _ => Ok(()),
     }
 }
 
@@ -346,6 +366,11 @@ mod tests {
         assert!(message(&issue("").replace("'one'", "'a b'")).starts_with("id: found 'a b'"));
         assert!(message(&issue("").replace("2026-11-28", "2027-11-28")).contains("90 days"));
         assert!(message(&issue("").replace("2026-11-28", "2026-11-21")).starts_with("expires"));
+        for hidden in ["\\n", "\\u001b[2K", "\\u202e", "\\u200b"] {
+            let said = message(&issue("").replace("'out'", &format!("\"out{hidden}\"")));
+            assert!(said.starts_with("order: found the character U+") && said.contains("text that can be seen"), "{said}");
+            assert!(!said.contains(['\n', '\u{1b}', '\u{202e}', '\u{200b}']), "{said:?}");
+        }
         assert!(message(&issue("").replace("'issue'", "'isue'")).contains("ceremony or operators"));
         assert!(message(&issue("").replace("lines = 'in.jsonl', ", "")).contains("one of them"));
         assert!(message(&issue("").replace("id = 'one'\n", "")).contains("id"));
@@ -359,6 +384,11 @@ mod tests {
         let order = parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{steps}")).unwrap();
         let Task::Ceremony(found) = &order.task else { panic!("{order:?}") };
         assert_eq!((found.len(), order.class()), (2, OrderClass::Ceremony));
-        assert!(parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{}", steps.replace("label", "lable"))).is_err());
+        let with = |from: &str, to: &str| parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{}", steps.replace(from, to)));
+        assert!(with("label", "lable").is_err());
+        for (label, count) in [("''".to_owned(), 0), (format!("'{}'", "x".repeat(129)), 129)] {
+            let said = with("label = 'root'", &format!("label = {label}")).unwrap_err().to_string();
+            assert!(said.contains(&format!("label: found {count} characters, wanted 1 to 128")), "{said}");
+        }
     }
 }

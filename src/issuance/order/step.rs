@@ -8,17 +8,29 @@ use super::{Bound, key_algorithm};
 use crate::issuance::profile::Usage;
 use crate::pki::{KeyAlgorithm, RevocationReason};
 
+/// The most characters of a key's label.
+const MAX_LABEL: usize = 128;
+
 /// A key on a token of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TokenKey {
     /// Name of a `[[token]]`.
     pub token: String,
-    /// CKA_LABEL.
+    /// CKA_LABEL: 1 to 128 characters.
+    #[serde(deserialize_with = "label")]
     pub label: String,
     /// CKA_ID in hexadecimal.
     #[serde(default)]
     pub id: Option<String>,
+}
+
+fn label<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let found = String::deserialize(deserializer)?;
+    match found.chars().count() {
+        1..=MAX_LABEL => Ok(found),
+        count => Err(serde::de::Error::custom(format!("label: found {count} characters, wanted 1 to {MAX_LABEL}"))),
+    }
 }
 
 /// A certificate to be made in a ceremony.
