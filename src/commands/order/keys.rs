@@ -19,7 +19,7 @@ use crate::commands::setup;
 use crate::issuance::order::{self, Item};
 use crate::issuance::pkcs12;
 use crate::issuance::profile::Profile;
-use crate::issuance::vetting::{CertificationRequest, Rejection, RequestedName};
+use crate::issuance::vetting::{CertificationRequest, Rejection, RequestedName, read_json_line};
 use crate::pki::{CertificateInfo, KeyAlgorithm};
 use crate::registry::work::WorkRegistry;
 use crate::token::SigningKey;
@@ -41,10 +41,12 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).with_context(|| directory.display().to_string())?;
     }
     let [output, passphrases] = [&task.output, &task.passphrases].map(fs::canonicalize);
-    if passphrases?.starts_with(output?) {
+    let (output, passphrases) = (output?, passphrases?);
+    if passphrases.starts_with(&output) || output.starts_with(&passphrases) {
         bail!(
-            "passphrases: found {}, wanted a directory outside of that of the keys: they are handed over apart (S4.9)",
-            task.passphrases.display()
+            "passphrases: found {}, wanted a directory outside of that of the keys ({}), and not around it: they are handed over apart (S4.9)",
+            task.passphrases.display(),
+            task.output.display()
         );
     }
     let issuer = job.config.issuer(&task.issuer).with_context(|| format!("no [[issuer]] named '{}'", task.issuer))?;
@@ -69,6 +71,8 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
                     named += 1;
                 }
             })?;
+            // Those of applicants who were rejected are for nobody.
+            maker.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
             failed.map(|()| named)
         },
     };
@@ -87,8 +91,7 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// A request for a new key, as the applicant would have made it.
     fn request(&self, item: &Item) -> Result<CertificationRequest, Rejection> {
-        let applicant: Applicant = serde_json::from_slice(&item.content)
-            .map_err(|e| Rejection::new("request", format!("not a JSON object with 'subject': {e}")))?;
+        let applicant: Applicant = read_json_line(&item.content, "a string 'subject'")?;
         let subject = self.profile.subject(&applicant.subject).map_err(|finding| Rejection::new("profile", finding.to_string()))?;
         let algorithm: KeyAlgorithm = self.task.key_algorithm;
         let key = SoftwareKey::generate(algorithm).map_err(|e| Rejection::new("key", e.to_string()))?;

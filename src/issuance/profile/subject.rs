@@ -11,7 +11,7 @@ use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 
 use super::Finding;
-use crate::issuance::names;
+use crate::issuance::{IssuanceError, names};
 
 /// organizationIdentifier (X.520).
 const ORGANIZATION_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.97");
@@ -178,7 +178,7 @@ impl SubjectRules {
         if text.is_empty() {
             return self.check(EMPTY).map(|()| EMPTY.to_vec());
         }
-        let der = names::subject(text).map_err(|e| Finding::error("subject", "subject", format!("'{text}'"), e.to_string()))?;
+        let der = names::subject(text).map_err(out_of_bounds)?;
         self.encode(&der)
     }
 
@@ -204,7 +204,7 @@ impl SubjectRules {
         if name.0.is_empty() {
             return self.check_empty();
         }
-        names::check(&name).map_err(|e| Finding::error("RFC 5280 4.1.2.6", "subject", name.to_string(), e.to_string()))?;
+        names::check(&name).map_err(out_of_bounds)?;
         let mut rules = self.attributes.iter();
         for rdn in &name.0 {
             let [attribute] = rdn.0.as_slice() else {
@@ -311,6 +311,14 @@ fn attribute_name(oid: ObjectIdentifier) -> String {
 
 fn read(name: &[u8]) -> Result<RdnSequence, Finding> {
     RdnSequence::from_der(name).map_err(|e| unreadable(&e))
+}
+
+/// A name that is out of the bounds of RFC 5280 A.1, or no name.
+fn out_of_bounds(error: IssuanceError) -> Finding {
+    match error {
+        IssuanceError::Field { field, found, wanted } => Finding::error("RFC 5280 4.1.2.6", field, found, wanted),
+        other => unreadable(&other),
+    }
 }
 
 fn unreadable(error: &dyn fmt::Display) -> Finding {

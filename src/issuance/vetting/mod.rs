@@ -12,7 +12,7 @@ mod request;
 pub use blocked::{BlockedKeys, BlockedKeysError};
 pub use constraints::Constraints;
 pub use key::check_key;
-pub use request::{CertificationRequest, RequestedName, read_csr_line};
+pub use request::{CertificationRequest, RequestedName, read_csr_line, read_json_line};
 
 /// Why a request is rejected: the rule by name, and what was found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]

@@ -22,7 +22,10 @@ use crate::pki::certificate::key_algorithm_of_spki;
 use crate::pki::{Fingerprint, KeyAlgorithm};
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
+const END: &str = "-----END CERTIFICATE REQUEST-----";
+/// As Microsoft and Java have it.
 const BEGIN_NEW: &str = "-----BEGIN NEW CERTIFICATE REQUEST-----";
+const END_NEW: &str = "-----END NEW CERTIFICATE REQUEST-----";
 
 /// A request whose signature verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +79,15 @@ impl CertificationRequest {
         alternative_names: Vec<RequestedName>,
     ) -> Result<CertificationRequest, Rejection> {
         let malformed = |e: der::Error| Rejection::new("names", format!("a name cannot be encoded: {e}"));
+        if let Some(RequestedName::Dns(name)) =
+            alternative_names.iter().find(|name| matches!(name, RequestedName::Dns(dns) if !dns.is_ascii()))
+        {
+            let shown: String = name.chars().take(100).collect();
+            return Err(Rejection::new(
+                "names",
+                format!("dNSName: found '{shown}', wanted ASCII: labels in other scripts begin with xn--"),
+            ));
+        }
         let general = |name: &RequestedName| match name {
             RequestedName::Dns(name) => Ia5String::new(name).map(GeneralName::DnsName),
             RequestedName::Ip(IpAddr::V4(address)) => OctetString::new(address.octets()).map(GeneralName::IpAddress),
@@ -92,7 +104,11 @@ impl CertificationRequest {
         let spki = request.info.public_key.to_der().map_err(malformed)?;
         let key_algorithm = key_algorithm_of_spki(&spki)
             .ok_or_else(|| Rejection::new("key", "another kind or size of key: wanted RSA 2048/3072/4096, ECDSA P-256/P-384 or Ed25519"))?;
-        // Whatever DER does not say in one way only would be signed in one form and read in another.
+        check_point(key_algorithm, request.info.public_key.subject_public_key.raw_bytes())?;
+        // What is not DER can be read in more than one way, and would be read in one and be signed in another.
+        if request.to_der().map_err(malformed)? != der {
+            return Err(Rejection::new("request", "its encoding is not DER: the same request in DER has other octets"));
+        }
         let info = request.info.to_der().map_err(malformed)?;
         verify(key_algorithm, &request.algorithm.oid, &spki, &info, request.signature.raw_bytes())?;
         let subject = request.info.subject.to_der().map_err(malformed)?;
@@ -110,11 +126,6 @@ impl CertificationRequest {
     pub fn key_fingerprint(&self) -> Fingerprint {
         Fingerprint::of(&self.spki)
     }
-
-    /// Names the subject.
-    pub fn subject_fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.subject)
-    }
 }
 
 #[derive(Deserialize)]
@@ -124,28 +135,70 @@ struct Line<'a> {
     csr: std::borrow::Cow<'a, str>,
 }
 
+/// A line of JSON with an object in it, `with` what.
+pub fn read_json_line<'a, T: Deserialize<'a>>(line: &'a [u8], with: &str) -> Result<T, Rejection> {
+    let wrong = |found: &str| Err(Rejection::new("request", format!("found {found}, wanted a JSON object with {with}")));
+    match line.trim_ascii() {
+        [] => wrong("an empty line"),
+        [b'{', ..] => serde_json::from_slice(line).or_else(|error| {
+            // Which line it is says the place of the input: the error knows of one line only.
+            let (column, text) = (error.column(), error.to_string());
+            wrong(&format!("in column {column}: {}", text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what)))
+        }),
+        [0xef, 0xbb, 0xbf, ..] => wrong("a byte order mark"),
+        _ => wrong("something else"),
+    }
+}
+
 /// The request in a line of JSON, `{"csr": "…"}`: PEM, or the base64 of DER.
 pub fn read_csr_line(line: &[u8]) -> Result<CertificationRequest, Rejection> {
-    let Line { csr } =
-        serde_json::from_slice(line).map_err(|e| Rejection::new("request", format!("not a JSON object with a string 'csr': {e}")))?;
+    let Line { csr } = read_json_line(line, "a string 'csr'")?;
     if csr.contains("-----BEGIN") {
         return CertificationRequest::read(csr.as_bytes());
     }
-    CertificationRequest::from_der(&from_pem(format!("{BEGIN}\n{}\n-----END CERTIFICATE REQUEST-----", lines_of(&csr)).as_bytes())?)
+    CertificationRequest::from_der(&from_base64(&csr)?)
 }
 
-/// PEM wants lines of at most 64 characters.
-fn lines_of(base64: &str) -> String {
-    let octets: Vec<u8> = base64.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
-    octets.chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n")
-}
-
+/// The one request in a text, with anything around it, and in lines of any length (RFC 7468 2: a parser is lax with white space).
 fn from_pem(content: &[u8]) -> Result<Vec<u8>, Rejection> {
-    let none = || Rejection::new("request", format!("neither DER nor '{BEGIN}'"));
-    let text = std::str::from_utf8(content).map_err(|_| none())?;
-    let start = text.find(BEGIN).or_else(|| text.find(BEGIN_NEW)).ok_or_else(none)?;
+    let wrong = |why: String| Rejection::new("request", why);
+    let text = std::str::from_utf8(content).map_err(|_| wrong(format!("neither DER nor text with '{BEGIN}'")))?;
+    let begun = [(BEGIN, END), (BEGIN_NEW, END_NEW)].into_iter().find_map(|(begin, end)| Some((text.split_once(begin)?.1, end)));
+    let (rest, end) = begun.ok_or_else(|| wrong(format!("neither DER nor text with '{BEGIN}'")))?;
+    let (base64, after) = rest.split_once(end).ok_or_else(|| wrong(format!("damaged PEM: no '{end}'")))?;
+    if [BEGIN, BEGIN_NEW].into_iter().any(|begin| after.contains(begin)) {
+        return Err(wrong("more than one request, wanted one".to_owned()));
+    }
+    from_base64(base64)
+}
+
+/// With any white space in it.
+fn from_base64(text: &str) -> Result<Vec<u8>, Rejection> {
+    let base64: Vec<u8> = text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect();
+    // Decoded as PEM, which has lines of 64 characters.
+    let mut pem = Vec::with_capacity(base64.len() + base64.len() / 64 + 2 * BEGIN.len());
+    pem.extend_from_slice(BEGIN.as_bytes());
+    for line in base64.chunks(64) {
+        pem.push(b'\n');
+        pem.extend_from_slice(line);
+    }
+    pem.push(b'\n');
+    pem.extend_from_slice(END.as_bytes());
     let damaged = |e| Rejection::new("request", format!("damaged PEM: {e}"));
-    der::pem::decode_vec(text[start..].trim_end().as_bytes()).map(|(_, der)| der).map_err(damaged)
+    der::pem::decode_vec(&pem).map(|(_, der)| der).map_err(damaged)
+}
+
+/// A point is written in one way only, uncompressed (RFC 5480 2.2): written in another, a key would be another one to whoever looks for it.
+fn check_point(key: KeyAlgorithm, point: &[u8]) -> Result<(), Rejection> {
+    let wanted = match key {
+        KeyAlgorithm::EcdsaP256 => 65,
+        KeyAlgorithm::EcdsaP384 => 97,
+        _ => return Ok(()),
+    };
+    if point.len() == wanted && point.first() == Some(&4) {
+        return Ok(());
+    }
+    Err(Rejection::new("key", format!("a point of {} octets: wanted an uncompressed one, of {wanted}", point.len())))
 }
 
 fn verify(key: KeyAlgorithm, signature_oid: &ObjectIdentifier, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Rejection> {
@@ -282,13 +335,68 @@ mod tests {
         let request = CertificationRequest::read(&der).unwrap();
         let pem = der::pem::encode_string("CERTIFICATE REQUEST", der::pem::LineEnding::LF, &der).unwrap();
         assert_eq!(CertificationRequest::read(format!("some text\n{pem}\n\n").as_bytes()), Ok(request.clone()));
+        let again = |text: &str| CertificationRequest::read(text.as_bytes());
+        let (newer, crlf) = (pem.replace("CERTIFICATE", "NEW CERTIFICATE"), pem.replace('\n', "\r\n"));
+        let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
+        let in_one_line = format!("{BEGIN}\n{body}\n{END}");
+        let in_long_lines = format!("{BEGIN}\n{} \n  {}\n{END}\n", &body[..76], &body[76..]);
+        for text in [&newer, &crlf, &format!("\u{feff}{pem}"), &format!("{pem}and more\n"), &in_one_line, &in_long_lines] {
+            assert_eq!(again(text), Ok(request.clone()), "{text}");
+        }
+        assert!(again(&format!("{pem}{pem}")).unwrap_err().why.contains("more than one request"));
+        assert!(again(&pem[..pem.len() - 10]).unwrap_err().why.contains("no '-----END"));
+        assert!(again(&in_one_line.replace("MI", "M!")).unwrap_err().why.contains("damaged PEM"));
         let base64: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
         for line in [serde_json::json!({ "csr": pem }), serde_json::json!({ "csr": base64 })] {
             assert_eq!(read_csr_line(format!("{line}\n").as_bytes()), Ok(request.clone()));
         }
-        for wrong in ["", "{}", "{\"csr\":\"\"}", "{\"csr\":\"QUJD\"}", "{\"csr\":7}"] {
+        let why = |line: &str| read_csr_line(line.as_bytes()).unwrap_err().why;
+        assert_eq!(why("\n"), "found an empty line, wanted a JSON object with a string 'csr'");
+        assert_eq!(
+            why("{\"csr\":7}\n"),
+            "found in column 8: invalid type: integer `7`, expected a string, wanted a JSON object with a string 'csr'"
+        );
+        for wrong in ["", "[\"QUJD\"]", "\u{feff}{}", "{}", "{\"csr\":\"\"}", "{\"csr\":\"QUJD\"}", "{\"csr\":7}"] {
             assert_eq!(read_csr_line(wrong.as_bytes()).unwrap_err().rule, "request", "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_request_in_another_encoding_than_der_is_said_to_be_in_one() {
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let der = signed(info(&key, &[dns("a.example")]), &key);
+        // The same with the length of the outermost SEQUENCE in two octets, where DER has one.
+        assert_eq!(der[1], 0x81);
+        let longer = [&[0x30, 0x82, 0], &der[2..]].concat();
+        assert_eq!(CertificationRequest::read(&longer).unwrap_err().rule, "request");
+        // And with the attributes of a SET in the other order: signed as it stands, and no DER.
+        let mut two = info(&key, &[dns("a.example")]);
+        let challenge = der::Any::new(der::Tag::Utf8String, b"secret".as_slice()).unwrap();
+        let challenge =
+            Attribute { oid: ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.7"), values: SetOfVec::try_from(vec![challenge]).unwrap() };
+        two.attributes.insert(challenge).unwrap();
+        let [first, second] = [0, 1].map(|n| two.attributes.get(n).unwrap().to_der().unwrap());
+        let (right, wrong) = ([first.clone(), second.clone()].concat(), [second, first].concat());
+        let info = two.to_der().unwrap();
+        let at = info.len() - right.len();
+        assert_eq!(info[at..], right);
+        let info = [&info[..at], &wrong].concat();
+        let signature = key.sign(&info).unwrap();
+        let bits = BitString::from_bytes(&signature).unwrap().to_der().unwrap();
+        let parts = [info.as_slice(), key.signature_algorithm().identifier(), &bits];
+        let der = crate::pki::der_encoding::constructed(crate::pki::der_encoding::tag::SEQUENCE, &parts);
+        let rejection = CertificationRequest::read(&der).unwrap_err();
+        assert!(rejection.rule == "request" && rejection.why.contains("not DER"), "{rejection:?}");
+    }
+
+    #[test]
+    fn s3_1_a_key_has_one_encoding_only() {
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let mut compressed = info(&key, &[dns("a.example")]);
+        let point = &key.public_key()[26..];
+        let point = [&[2 + (point[64] & 1)], &point[1..33]].concat();
+        compressed.public_key.subject_public_key = BitString::from_bytes(&point).unwrap();
+        assert_eq!(CertificationRequest::read(&signed(compressed, &key)).unwrap_err().rule, "key");
     }
 
     #[test]
