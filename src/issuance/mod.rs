@@ -10,7 +10,7 @@ mod end_entity;
 mod error;
 mod extensions;
 mod hierarchy;
-mod names;
+pub(crate) mod names;
 pub mod order;
 mod pipeline;
 pub mod pkcs12;

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc3280, rfc4519};
 use der::asn1::{Any, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, SetOfVec, Utf8StringRef};
-use der::{Encode, Tag, Tagged};
+use der::{Decode, Encode, Tag, Tagged};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
 
 use super::{AlternativeName, IssuanceError};
+use crate::pki::Fingerprint;
 
 /// The most characters of a commonName (RFC 5280 A.1, ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
@@ -50,6 +51,31 @@ pub(super) fn check(name: &RdnSequence) -> Result<(), IssuanceError> {
         return Err(IssuanceError::field("subject", format!("{} parts", name.0.len()), format!("1 to {MAX_RDNS}")));
     }
     name.0.iter().flat_map(|rdn| rdn.0.iter()).try_for_each(check_attribute)
+}
+
+/// Names a subject (DER) for comparisons: subjects that differ in case, in white space or in the string type only are the same (RFC 5280 7.1, S3.1).
+pub(crate) fn subject_identity(subject: &[u8]) -> Fingerprint {
+    let Ok(name) = RdnSequence::from_der(subject) else { return Fingerprint::of(subject) };
+    let mut octets = b"kakunin: identity of a subject".to_vec();
+    for rdn in &name.0 {
+        // Apart from those of other RDNs.
+        octets.extend_from_slice(&(rdn.0.len() as u64).to_be_bytes());
+        for attribute in rdn.0.iter() {
+            let text = text(attribute).map(folded).map(String::into_bytes);
+            let value = text.unwrap_or_else(|_| attribute.value.value().to_vec());
+            for part in [attribute.oid.as_bytes(), &value] {
+                octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
+                octets.extend_from_slice(part);
+            }
+        }
+    }
+    Fingerprint::of(&octets)
+}
+
+/// In lower case, with one space where there is white space between words.
+fn folded(text: &str) -> String {
+    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
+    words.join(" ")
 }
 
 /// The text of an attribute in one of the string types that RFC 5280 4.1.2.4 lets a CA write.
@@ -153,6 +179,21 @@ mod tests {
         for text in ["", "CN=a, O=b", "CN=a\\0a", "CN=\\ff", "C=\\c3\\a4", &vec!["OU=x"; 17].join(",")] {
             assert!(subject(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn s3_1_subjects_that_differ_in_case_and_white_space_only_are_the_same() {
+        let identity = |text: &str| subject_identity(&subject(text).unwrap());
+        let name = identity("CN=Example TSA 1,O=Example K.K.,C=JP");
+        for same in ["CN=EXAMPLE  tsa 1,O=Example K.K.,C=JP", "CN=\\ Example TSA 1\\ ,O=example k.k.,C=JP"] {
+            assert_eq!(identity(same), name, "{same}");
+        }
+        for other in
+            ["CN=Example TSA1,O=Example K.K.,C=JP", "O=Example K.K.,CN=Example TSA 1,C=JP", "CN=Example TSA 1,C=JP", "CN=Example TSA 1"]
+        {
+            assert_ne!(identity(other), name, "{other}");
+        }
+        assert_ne!(identity("CN=a,O=b"), identity("CN=a+O=b"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
+use super::names::subject_identity;
 use super::order::{InputError, Inputs, Item, OnRejection};
 use super::pipeline::{self, Threads};
 use super::profile::{Finding, Prepared, Request, Template};
@@ -121,8 +122,10 @@ struct Candidate {
 /// A request that nothing stands against by itself.
 struct Vetted {
     public_key: Fingerprint,
-    /// Of the subject as the profile writes it.
+    /// Who the subject is, however it is written.
     subject: Fingerprint,
+    /// The subject as the profile writes it. Older registries name subjects by this.
+    written: Fingerprint,
     record: CertificateRecord,
     prepared: Prepared,
 }
@@ -262,7 +265,7 @@ impl Requests<'_> {
     fn admit(&self, candidates: Vec<Candidate>, run: &Run<'_>, chunk: &mut Chunk) -> Result<Vec<(Item, Vetted)>, RequestsError> {
         let vetted = || candidates.iter().filter_map(|candidate| candidate.found.as_ref().ok());
         let keys: Vec<_> = vetted().map(|vetted| vetted.public_key).collect();
-        let subjects: Vec<_> = vetted().map(|vetted| vetted.subject).collect();
+        let subjects: Vec<_> = vetted().flat_map(|vetted| [vetted.subject, vetted.written]).collect();
         let is_unique = self.templates[0].profile().has_unique_subjects();
         // From here on: whoever comes later finds these in the set, or, where they are registered meanwhile, in the registry.
         let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
@@ -272,11 +275,16 @@ impl Requests<'_> {
         let mut admitted = Vec::with_capacity(keys.len());
         for Candidate { item, found } in candidates {
             let admission = found.and_then(|vetted| {
-                self.check_holders(&vetted.subject, key_holders.next().flatten(), subject_holders.next().flatten())?;
-                let names = [Some(vetted.public_key), is_unique.then_some(vetted.subject)];
-                if names.iter().flatten().any(|name| reserved.contains(name)) {
-                    return Err(Rejection::new("shared-key", "another request of this order has the key, or the subject"));
+                let of_subject = [subject_holders.next(), subject_holders.next()].into_iter().flatten().flatten().next();
+                self.check_holders(&vetted, key_holders.next().flatten(), of_subject)?;
+                let subject = is_unique.then_some(vetted.subject);
+                if reserved.contains(&vetted.public_key) {
+                    return Err(key_repeats());
                 }
+                if subject.is_some_and(|subject| reserved.contains(&subject)) {
+                    return Err(subject_repeats());
+                }
+                let names = [Some(vetted.public_key), subject];
                 reserved.extend(names.into_iter().flatten());
                 chunk.reserved.extend(names.into_iter().flatten());
                 Ok(vetted)
@@ -292,10 +300,12 @@ impl Requests<'_> {
         Ok(admitted)
     }
 
-    fn check_holders(&self, subject: &Fingerprint, key: Option<Holder>, of_subject: Option<Holder>) -> Result<(), Rejection> {
+    fn check_holders(&self, vetted: &Vetted, key: Option<Holder>, of_subject: Option<Holder>) -> Result<(), Rejection> {
         let serial = |holder: Holder| format!("certificate {}", holder.serial);
         match key {
-            Some(holder) if holder.subject != *subject => {
+            // Of a renewal, too: what is issued must not follow from how soon the first of them was registered.
+            Some(holder) if holder.work == self.work => return Err(key_repeats()),
+            Some(holder) if ![vetted.subject, vetted.written].contains(&holder.subject) => {
                 return Err(Rejection::new("shared-key", format!("{} has the key, and another subject", serial(holder))));
             }
             Some(holder) if !self.renewal => {
@@ -303,9 +313,12 @@ impl Requests<'_> {
             }
             _ => {}
         }
-        match of_subject.filter(|_| !self.renewal) {
-            Some(holder) => Err(Rejection::new("unique-subject", format!("{} has the subject already (S3.1)", serial(holder)))),
-            None => Ok(()),
+        match of_subject {
+            Some(holder) if holder.work == self.work => Err(subject_repeats()),
+            Some(holder) if !self.renewal => {
+                Err(Rejection::new("unique-subject", format!("{} has the subject already (S3.1)", serial(holder))))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -339,8 +352,22 @@ impl Requests<'_> {
             status: CertificateStatus::Good,
             invalidity_date: None,
         };
-        Ok(Ok(Vetted { public_key: request.key_fingerprint(), subject: Fingerprint::of(subject), record, prepared }))
+        Ok(Ok(Vetted {
+            public_key: request.key_fingerprint(),
+            subject: subject_identity(subject),
+            written: Fingerprint::of(subject),
+            record,
+            prepared,
+        }))
     }
+}
+
+fn key_repeats() -> Rejection {
+    Rejection::new("shared-key", "another request of this order has the key")
+}
+
+fn subject_repeats() -> Rejection {
+    Rejection::new("unique-subject", "another request of this order has the subject (S3.1)")
 }
 
 fn by_profile(finding: Finding) -> Rejection {

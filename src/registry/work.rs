@@ -186,7 +186,7 @@ pub struct IssuedRecord {
     pub record: CertificateRecord,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub public_key: Fingerprint,
-    /// SHA-256 of its subject.
+    /// Names its subject.
     pub subject: Fingerprint,
     /// The certificate in DER.
     pub certificate: Vec<u8>,
@@ -201,8 +201,10 @@ pub struct Holder {
     pub serial: Serial,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub public_key: Fingerprint,
-    /// SHA-256 of its subject.
+    /// Names its subject.
     pub subject: Fingerprint,
+    /// The order that had it issued.
+    pub work: WorkId,
 }
 
 /// The registry as issuance sees it. Each call is one durable transaction, as [`Registry`] promises.
@@ -231,10 +233,10 @@ pub trait WorkRegistry: Registry {
     /// The certificates of an order, by input: number, serial and DER. Streams. The visitor must not call the registry.
     fn visit_issued(&self, work: WorkId, items: Range<u64>, visit: &mut dyn FnMut(u64, Serial, Vec<u8>)) -> Result<()>;
 
-    /// A certificate with each of these public keys, whoever issued it.
+    /// The newest certificate with each of these public keys, whoever issued it.
     fn key_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>>;
 
-    /// A certificate of the issuer with each of these subjects that ends at `from` or later and is not revoked.
+    /// The newest certificate of the issuer with each of these subjects that ends at `from` or later and is not revoked.
     fn subject_holders(&self, issuer: IssuerId, subjects: &[Fingerprint], from: Timestamp) -> Result<Vec<Option<Holder>>>;
 
     /// Has an issuer issue nothing any more, or end: its mode is never earlier again, whatever is registered (S5.2).

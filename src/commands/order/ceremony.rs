@@ -19,7 +19,7 @@ use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
 use crate::issuance::profile::{Choices, Profile, Request};
 use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, check_key};
-use crate::issuance::{Issuer, Links};
+use crate::issuance::{Issuer, Links, names};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
@@ -295,7 +295,7 @@ impl OneStep<'_, '_> {
             status: CertificateStatus::Good,
             invalidity_date: None,
         };
-        let (public_key, subject) = (Fingerprint::of(&certificate.spki), Fingerprint::of(&certificate.subject));
+        let (public_key, subject) = (Fingerprint::of(&certificate.spki), names::subject_identity(&certificate.subject));
         let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
     }

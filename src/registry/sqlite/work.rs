@@ -62,7 +62,9 @@ impl WorkRegistry for SqliteRegistry {
 
     fn key_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>> {
         self.0.read(|c| {
-            let mut statement = c.prepare_cached("SELECT issuer, serial, public_key, subject FROM issued WHERE public_key = ?1 LIMIT 1")?;
+            let mut statement = c.prepare_cached(
+                "SELECT issuer, serial, public_key, subject, work FROM issued WHERE public_key = ?1 ORDER BY id DESC LIMIT 1",
+            )?;
             public_keys.iter().map(|key| holder_of(&mut statement, params![&key.0[..]])).collect()
         })
     }
@@ -70,7 +72,8 @@ impl WorkRegistry for SqliteRegistry {
     fn subject_holders(&self, issuer: IssuerId, subjects: &[Fingerprint], from: Timestamp) -> Result<Vec<Option<Holder>>> {
         self.0.read(|c| {
             let mut statement = c.prepare_cached(
-                "SELECT issuer, serial, public_key, subject FROM issued WHERE issuer = ?1 AND subject = ?2 AND not_after >= ?3",
+                "SELECT issuer, serial, public_key, subject, work FROM issued WHERE issuer = ?1 AND subject = ?2 AND not_after >= ?3
+                 ORDER BY id DESC",
             )?;
             let live = |subject: &Fingerprint| live_holder(c, &mut statement, issuer, subject, from);
             subjects.iter().map(live).collect()
@@ -208,7 +211,8 @@ fn holder_of(statement: &mut CachedStatement<'_>, parameters: &[&dyn rusqlite::T
 }
 
 fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
-    Ok(Holder { issuer: row.get(0)?, serial: row.get(1)?, public_key: fingerprint(row, 2)?, subject: fingerprint(row, 3)? })
+    let (public_key, subject) = (fingerprint(row, 2)?, fingerprint(row, 3)?);
+    Ok(Holder { issuer: row.get(0)?, serial: row.get(1)?, public_key, subject, work: WorkId(number(row, 4)?) })
 }
 
 fn live_holder(
