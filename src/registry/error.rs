@@ -36,7 +36,7 @@ pub enum RegistryError {
         known: i64,
     },
     /// The file or its directory cannot be written.
-    #[error("registry {0} is read-only: check the permissions of the file and of its directory")]
+    #[error("registry {0} is read-only: check the permissions of the file and of its directory, and how its file system is mounted")]
     ReadOnly(PathBuf),
     /// No room.
     #[error("no room on the disk of registry {0}: nothing was changed; free some space and repeat")]

@@ -1,7 +1,7 @@
-//! A disk that can be filled: a file system of 24 MB that a child process mounts for itself alone (`unshare`, of util-linux). Not a module of `common`: it is named
-//! where it is needed.
+//! A disk that can be filled, and whose directories can be made read-only: a file system of 24 MB that a child process mounts for itself alone (`unshare`, of
+//! util-linux). Not a module of `common`: it is named where it is needed.
 
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -31,4 +31,14 @@ pub fn fill(directory: &Path) -> PathBuf {
     let full = File::create(&ballast).and_then(|mut file| io::copy(&mut io::repeat(7), &mut file)).unwrap_err();
     assert_eq!(full.kind(), ErrorKind::StorageFull);
     ballast
+}
+
+/// Has a directory be read-only, for root too, until [`make_writable`]. Nothing in it may be open for writing.
+pub fn make_read_only(directory: &Path) {
+    succeed(tool("mount").arg("--bind").args([directory, directory]));
+    succeed(tool("mount").args(["-o", "remount,bind,ro"]).arg(directory));
+}
+
+pub fn make_writable(directory: &Path) {
+    succeed(tool("umount").arg(directory));
 }

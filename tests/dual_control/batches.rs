@@ -201,9 +201,18 @@ fn what_is_no_order_is_said_to_be_none() {
             "passphrases = \"other/../out-apart/x\"\nkey_algorithm = \"ecdsa-p256\"\nkind = \"issue-with-keys\"",
             "handed over apart",
         ),
+        (
+            "around",
+            "output = \"out-around\"\n",
+            "output = \"hand/keys\"\npassphrases = \"hand\"\nkey_algorithm = \"ecdsa-p256\"\n",
+            "handed over apart",
+        ),
     ] {
         let order = office.write_issue(id, "one.jsonl", "");
         crate::edit(&office, &order, from, to);
+        if id == "around" {
+            crate::edit(&office, &order, "kind = \"issue\"", "kind = \"issue-with-keys\"");
+        }
         office.approve(&order, &["baba", "doi"]);
         let said = fail(&mut office.run_order(&order));
         assert!(said.contains(wanted) && said.contains("run it again"), "{said}");
@@ -216,4 +225,92 @@ fn what_is_no_order_is_said_to_be_none() {
     let digest = |name: &str| fail(crate::common::kakunin(["order", "digest", name]).current_dir(&office.directory));
     assert!(digest("endless.jsonl").contains("line 1: found more than 65536 octets"));
     assert!(digest("pipes").contains("pipe: found something else, wanted a file"));
+    assert!(digest("pipes/pipe").contains("pipe: found something else, wanted a file"));
+    // Nobody waits at a pipe in the place of an order, an approval or an operator's key.
+    let pipe = office.path("pipes/pipe");
+    assert!(fail(&mut office.run_order("pipes/pipe")).contains("pipe: found something else, wanted a file"));
+    fs::rename(&pipe, office.path("good.toml.baba.approval")).unwrap();
+    assert!(fail(&mut office.run_order("good.toml")).contains("baba.approval: found something else, wanted a file"));
+    // A directory whose files have no end, or no name that a certificate's file can have.
+    let odd = office.path("odd");
+    fs::create_dir(&odd).unwrap();
+    std::os::unix::fs::symlink("loop", odd.join("loop")).unwrap();
+    assert!(digest("odd").contains("odd/loop"));
+    fs::rename(odd.join("loop"), office.path("loop")).unwrap();
+    fs::write(odd.join("x".repeat(244)), "").unwrap();
+    assert!(digest("odd").contains("a name of 244 octets, wanted at most 243"));
+}
+
+#[test]
+fn s2_2_s3_1_requests_that_are_written_oddly_are_read_and_odd_names_are_rejected() {
+    let (_directory, office) = office();
+    let directory = office.path("in");
+    fs::create_dir(&directory).unwrap();
+    let write = |name: &str, host: &str, change: &dyn Fn(String) -> String| {
+        fs::write(directory.join(name), change(request_made_here(host))).unwrap();
+    };
+    // Names of files that others here have, too, and text as other systems write it.
+    write("rejected", "a.example.com", &|pem| pem);
+    write("rejected.jsonl", "b.example.com", &|pem| pem.replace('\n', "\r\n"));
+    write("a.pem.pending", "c.example.com", &|pem| format!("\u{feff}{pem}and more\n"));
+    write(&"x".repeat(243), "xn--wgv71a119e.example.com", &|pem| pem.replace("CERTIFICATE", "NEW CERTIFICATE"));
+    for (name, host) in
+        [("label", "ab--cd.example.com"), ("punycode", "xn--0.example.com"), ("local", "server.local"), ("onion", "abc.onion")]
+    {
+        write(name, host, &|pem| pem);
+    }
+    write("two", "d.example.com", &|pem| format!("{pem}{pem}"));
+    fs::write(directory.join("empty"), "").unwrap();
+    let order = office.write_issue("odd", "in", "");
+    office.approve(&order, &["baba"]);
+    assert!(succeed(&mut office.run_order(&order)).contains("issued 4 certificates, 4 are written, 6 requests were rejected"));
+    for name in ["rejected", "rejected.jsonl", "a.pem.pending", &"x".repeat(243)] {
+        let pem = fs::read(office.path(&format!("out-odd/{name}.pem"))).unwrap();
+        CertificateInfo::from_pem(&pem).unwrap();
+    }
+    assert_eq!(fs::read_dir(office.path("out-odd")).unwrap().count(), 5, "four certificates, and the report");
+    let rejected = fs::read_to_string(office.path("out-odd/rejected.jsonl")).unwrap();
+    assert_eq!(rejected.matches("(BR 7.1.2.7.12)").count(), 4, "{rejected}");
+    assert!(rejected.contains("more than one request") && rejected.contains("neither DER nor text"), "{rejected}");
+}
+
+#[test]
+fn s3_1_a_key_gets_one_certificate_of_an_order_however_far_apart_its_requests_are() {
+    let (_directory, office) = office();
+    // So many that the first are registered before the last are looked at.
+    office.write_requests("twice.jsonl", (0..9000).map(|n| format!("host-{n}.example.com")));
+    let lines: Vec<String> = fs::read_to_string(office.path("twice.jsonl")).unwrap().lines().map(str::to_owned).collect();
+    let again = [&lines[..], &lines[..3]].concat();
+    fs::write(office.path("twice.jsonl"), again.join("\n")).unwrap();
+    for (id, more) in [("first", ""), ("second", "renewal = true\n")] {
+        let order = office.write_issue(id, "twice.jsonl", more);
+        office.approve(&order, &["baba"]);
+        let said = succeed(&mut office.run_order(&order));
+        assert!(said.contains("issued 9000 certificates, 9000 are written, 3 requests were rejected"), "{said}");
+        let mut rejected = numbers(&office, &format!("out-{id}/rejected.jsonl"), |line| {
+            assert!(line["rule"] == "shared-key" && line["why"].as_str().unwrap().contains("another request of this order"), "{line}");
+            line["item"].as_u64().unwrap()
+        });
+        rejected.sort_unstable();
+        assert_eq!(rejected, [9000, 9001, 9002]);
+    }
+}
+
+#[test]
+fn s3_1_a_subject_in_other_letters_is_the_same_subject() {
+    let (_directory, office) = office();
+    let profile = fs::read_to_string(office.path("profile.toml")).unwrap();
+    fs::write(office.path("profile.toml"), profile.replace("[subject]\n", "[subject]\nunique = true\n")).unwrap();
+    let run = |id: &str, hosts: &[&str]| {
+        office.write_requests(&format!("{id}.jsonl"), hosts.iter().map(|host| (*host).to_owned()));
+        let order = office.write_issue(id, &format!("{id}.jsonl"), "");
+        office.approve(&order, &["baba"]);
+        let said = succeed(&mut office.run_order(&order));
+        (said, fs::read_to_string(office.path(&format!("out-{id}/rejected.jsonl"))).unwrap())
+    };
+    let (said, rejected) = run("letters", &["www.example.com", "WWW.Example.com", "other.example.com"]);
+    assert!(said.contains("issued 2 certificates") && said.contains("1 requests were rejected"), "{said}");
+    assert!(rejected.contains("line 2") && rejected.contains("another request of this order has the subject"), "{rejected}");
+    let (said, rejected) = run("later", &["wwW.example.com"]);
+    assert!(said.contains("issued 0 certificates") && rejected.contains("has the subject already (S3.1)"), "{said} {rejected}");
 }
