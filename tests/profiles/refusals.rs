@@ -142,8 +142,8 @@ fn a_request_that_the_profile_does_not_allow_makes_no_certificate() {
         let address: IpAddr = text.parse().unwrap();
         template.certificate(&Request { alternative_names: &[names[0], AlternativeName::Ip(address)], ..right })
     };
-    with_address("9.9.9.9").unwrap();
-    refused(with_address("192.0.2.1"), "iPAddress: found 192.0.2.1, wanted an address of the public Internet (BR 7.1.2.7.12)");
+    with_address("192.0.2.1").unwrap();
+    refused(with_address("192.168.2.1"), "iPAddress: found 192.168.2.1, wanted an address of the public Internet (BR 7.1.2.7.12)");
     for serial in ["01", "0123456789abcdef", "0123456789abcdef0123456789abcdef01"] {
         refused(template.certificate(&Request { serial: serial.parse().unwrap(), ..right }), "wanted 16, from a random source (P3)");
     }

@@ -1,6 +1,7 @@
 //! Names that a publicly trusted certificate may have: such as mean the same host to everybody (BR 4.2.2, 7.1.2.7.12).
 //!
-//! Pure, and by rules that stand in RFCs. Whether a top-level domain is there today, and whether the applicant has the name, is for the RA to find out.
+//! Pure, and by rules that stand in RFCs. Whether a top-level domain is there today, and whether the applicant has the name, is for the RA to find out. What
+//! is kept for documentation and tests (RFC 2606, 5737, 3849, 9637) passes: it is nobody's, and whoever tries a profile needs names.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,8 +11,7 @@ use crate::issuance::AlternativeName;
 const NAMES: &str = "BR 7.1.2.7.12";
 
 /// Domains that are in nobody's public DNS, or are nobody's hosts: RFC 6761, 6762, 7686, 8375, 9476, ICANN's `internal`, and the zones of addresses (3172).
-const SPECIAL: [&str; 11] =
-    ["alt", "example", "home.arpa", "in-addr.arpa", "internal", "invalid", "ip6.arpa", "local", "localhost", "onion", "test"];
+const SPECIAL: [&str; 9] = ["alt", "home.arpa", "in-addr.arpa", "internal", "invalid", "ip6.arpa", "local", "localhost", "onion"];
 
 /// What stands against names in a certificate of a publicly trusted CA.
 pub(super) fn check(names: &[AlternativeName<'_>]) -> Result<(), Finding> {
@@ -56,7 +56,7 @@ fn is_special_v4(address: Ipv4Addr) -> bool {
     let shared = a == 100 && b & 0xc0 == 64;
     let assignments = (a, b, c) == (192, 0, 0) || (a, b, c) == (192, 88, 99);
     let benchmarks = a == 198 && b & 0xfe == 18;
-    let by_use = address.is_private() || address.is_loopback() || address.is_link_local() || address.is_documentation();
+    let by_use = address.is_private() || address.is_loopback() || address.is_link_local();
     // 0.0.0.0/8 is this network; multicast and everything behind it is nobody's host.
     by_use || shared || assignments || benchmarks || a == 0 || a >= 224
 }
@@ -65,8 +65,7 @@ fn is_special_v6(address: Ipv6Addr) -> bool {
     let [a, b, ..] = address.segments();
     let is_global_unicast = a & 0xe000 == 0x2000;
     let assignments = a == 0x2001 && b < 0x0200;
-    let documentation = (a, b) == (0x2001, 0x0db8) || (a == 0x3fff && b < 0x1000);
-    !is_global_unicast || assignments || documentation || a == 0x2002
+    !is_global_unicast || assignments || a == 0x2002
 }
 
 #[cfg(test)]
@@ -91,10 +90,10 @@ mod tests {
 
     #[test]
     fn s2_2_names_that_are_not_in_the_public_dns_are_no_names() {
-        for name in ["server.local", "a.b.INTERNAL", "x.onion", "1.0.0.127.in-addr.arpa", "*.test", "router.home.arpa"] {
+        for name in ["server.local", "a.b.INTERNAL", "x.onion", "1.0.0.127.in-addr.arpa", "router.home.arpa"] {
             assert!(!dns(name), "{name}");
         }
-        for name in ["local.example.com", "mylocal.jp", "test.jp", "as112.arpa"] {
+        for name in ["local.example.com", "mylocal.jp", "as112.arpa", "*.test", "www.example"] {
             assert!(dns(name), "{name}");
         }
     }
@@ -102,7 +101,18 @@ mod tests {
     #[test]
     fn s2_2_addresses_are_those_of_the_public_internet() {
         let ip = |text: &str| check(&[AlternativeName::Ip(text.parse().unwrap())]).is_ok();
-        for text in ["8.8.8.8", "100.63.0.1", "100.128.0.1", "172.32.0.1", "198.20.0.1", "223.255.255.255", "2001:200::1", "2400:cb00::1"] {
+        for text in [
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.32.0.1",
+            "198.20.0.1",
+            "223.255.255.255",
+            "192.0.2.1",
+            "2001:200::1",
+            "2400:cb00::1",
+            "2001:db8::1",
+        ] {
             assert!(ip(text), "{text}");
         }
         let special = [
@@ -113,12 +123,9 @@ mod tests {
             "169.254.1.1",
             "172.16.0.1",
             "192.0.0.8",
-            "192.0.2.1",
             "192.88.99.1",
             "192.168.0.1",
             "198.19.0.1",
-            "198.51.100.1",
-            "203.0.113.1",
             "224.0.0.1",
             "240.0.0.1",
             "255.255.255.255",
@@ -128,9 +135,7 @@ mod tests {
             "64:ff9b::1",
             "100::1",
             "2001:1ff::1",
-            "2001:db8::1",
             "2002::1",
-            "3fff:fff::1",
             "fc00::1",
             "fe80::1",
             "ff02::1",
