@@ -21,10 +21,12 @@ mod contract;
 mod crl;
 mod error;
 pub mod sqlite;
+mod watch;
 pub mod work;
 
 pub use crl::{ChangeRange, CrlExtras, CrlHead, CrlRecord, CrlScope, CrlSelection, crl_path, partition_list_path};
 pub use error::{BoxError, RegistryError};
+pub use watch::{Polling, Watch};
 
 /// Result of a registry call.
 pub type Result<T> = std::result::Result<T, RegistryError>;
@@ -314,6 +316,11 @@ pub trait Registry: Send + Sync {
     /// Up to `limit` changes after `sequence`, in order. Fails with [`RegistryError::FeedPruned`] where some of them have been forgotten: the state is to be
     /// read anew.
     fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>>;
+
+    /// Tells of what is committed from now on. Who has a watch looks, waits, looks again, and so on, and then learns soon of everything.
+    fn watch(&self) -> Box<dyn Watch> {
+        Box::new(Polling)
+    }
 
     /// How far `consumer` has come in the feed; 0 at first.
     fn watermark(&self, consumer: &str) -> Result<u64>;

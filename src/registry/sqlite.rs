@@ -4,6 +4,7 @@
 //! wait for it; a third copies the log back into the file. Several processes may share the file on one host. This module never caches what is stored: every
 //! answer comes from the file.
 
+mod bell;
 mod certificates;
 mod checkpoint;
 mod connection;
@@ -24,7 +25,7 @@ use connection::Database;
 
 use super::{
     AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
-    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId,
+    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId, Watch,
 };
 use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
@@ -121,6 +122,10 @@ impl Registry for SqliteRegistry {
 
     fn changes_after(&self, sequence: u64, limit: usize) -> Result<Vec<Change>> {
         self.0.read_once(|c| feed::after(c, sequence, limit))
+    }
+
+    fn watch(&self) -> Box<dyn Watch> {
+        self.0.watch()
     }
 
     fn watermark(&self, consumer: &str) -> Result<u64> {

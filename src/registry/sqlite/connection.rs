@@ -14,9 +14,10 @@ use parking_lot::{FairMutex, FairMutexGuard};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
+use super::bell;
 use super::checkpoint::Checkpointer;
 use super::fault::{Fault, Outcome, explain_io, not_a_registry};
-use crate::registry::{RegistryError, Result};
+use crate::registry::{RegistryError, Result, Watch};
 
 mod embedded {
     refinery::embed_migrations!("src/registry/migrations/sqlite");
@@ -131,7 +132,7 @@ impl Database {
     /// Runs `work` in one transaction that is committed, durably, when it returns `Ok`, and undone otherwise.
     pub(super) fn write<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let mut writer = self.locked_writer()?;
-        transact(&mut writer, work).map_err(|f| f.explain(&self.path))
+        self.transact(&mut writer, work)
     }
 
     /// The same for work that touches many pages: it has more of them in memory, for as long as it takes.
@@ -143,7 +144,7 @@ impl Database {
     pub(super) fn write_batch<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
         let mut writer = self.locked_writer()?;
         let _later = self.checkpointer.as_ref().map(Checkpointer::batch);
-        transact(&mut writer, work).map_err(|f| f.explain(&self.path))
+        self.transact(&mut writer, work)
     }
 
     /// The same for work that writes about so many octets once and in order.
@@ -155,9 +156,20 @@ impl Database {
         let mut writer = self.locked_writer()?;
         // A cache of another size than wanted is no reason to fail.
         let _ = set_cache(&writer, kib);
-        let outcome = transact(&mut writer, work);
+        let outcome = self.transact(&mut writer, work);
         let _ = set_cache(&writer, WRITER_CACHE_KIB);
-        outcome.map_err(|f| f.explain(&self.path))
+        outcome
+    }
+
+    fn transact<T>(&self, writer: &mut Connection, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        let value = transact(writer, work).map_err(|f| f.explain(&self.path))?;
+        bell::ring(&self.path);
+        Ok(value)
+    }
+
+    /// Tells of what any process commits from now on.
+    pub(super) fn watch(&self) -> Box<dyn Watch> {
+        bell::watch(&self.path)
     }
 
     fn locked_writer(&self) -> Result<FairMutexGuard<'_, Connection>> {
