@@ -11,6 +11,7 @@ use tracing::warn;
 use super::agenda::Task;
 use super::crl::PlannedCrl;
 use super::metrics::SigningMetrics;
+use super::news::News;
 use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
 use crate::pki::SlotRange;
@@ -148,7 +149,7 @@ pub(super) struct Crew<'a> {
 
 impl Crew<'_> {
     /// Takes jobs until the queue is closed.
-    pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &SyncSender<Waiting>, outcomes: &Sender<Outcome>) {
+    pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &SyncSender<Waiting>, news: &Sender<News>) {
         while let Some(job) = queue.take(duty) {
             let result = match (job.urgent, job.task) {
                 (false, Task::Slot(..)) => match self.sign_slot(&job) {
@@ -161,7 +162,7 @@ impl Crew<'_> {
                 },
                 _ => self.publish_at_once(&job),
             };
-            let _ = outcomes.send(Outcome { job, result });
+            let _ = news.send(News::Done(Outcome { job, result }));
         }
     }
 
@@ -208,7 +209,7 @@ impl Crew<'_> {
     }
 
     /// Publishes packs until all who sign have gone home, together what waits together.
-    pub(super) fn publish(self, packs: &Receiver<Waiting>, outcomes: &Sender<Outcome>) {
+    pub(super) fn publish(self, packs: &Receiver<Waiting>, news: &Sender<News>) {
         while let Ok(first) = packs.recv() {
             let mut octets = first.signed.record.blob.len();
             let mut together = vec![first];
@@ -223,14 +224,14 @@ impl Crew<'_> {
             while !together.is_empty() {
                 let alike = together.iter().take_while(|w| place(w) == place(&together[0])).count();
                 let rest = together.split_off(alike);
-                self.publish_alike(together, outcomes);
+                self.publish_alike(together, news);
                 together = rest;
             }
         }
     }
 
     /// Packs of one issuer and hash. Where one of them was forestalled, each is tried by itself.
-    fn publish_alike(self, waiting: Vec<Waiting>, outcomes: &Sender<Outcome>) {
+    fn publish_alike(self, waiting: Vec<Waiting>, news: &Sender<News>) {
         let (issuer, slot_bits) = (waiting[0].job.signing.issuer.id, waiting[0].job.slot_bits);
         let (mut jobs, mut records) = (Vec::new(), Vec::new());
         for Waiting { job, signed } in waiting {
@@ -244,7 +245,7 @@ impl Crew<'_> {
                 Err(_) => self.registry.publish_packs(issuer, slot_bits, std::slice::from_ref(record)),
             };
             let result = published.map(|()| self.pack_published(record.head, signatures)).map_err(SigningError::from);
-            let _ = outcomes.send(Outcome { job, result });
+            let _ = news.send(News::Done(Outcome { job, result }));
         }
     }
 

@@ -1,6 +1,9 @@
 //! What the signing worker counts.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use tracing::error;
+
+use super::gate::Refusal;
 
 /// Counters of one worker; cheap to clone, shared by its threads.
 #[derive(Clone, Debug)]
@@ -58,6 +61,14 @@ impl SigningMetrics {
         registry.register(Box::new(self.running.clone()))?;
         registry.register(Box::new(self.responder_not_after.clone()))?;
         registry.register(Box::new(self.failing_issuers.clone()))
+    }
+
+    /// Something was signed that breaks a rule, which the encoder should never do: each rule in the log and in the metrics.
+    pub(super) fn alarm(&self, issuer: &str, refusal: &Refusal) {
+        for finding in &refusal.findings {
+            self.gate_findings.with_label_values(&[finding.rule]).inc();
+            error!(issuer, rule = finding.rule, artefact = refusal.artefact, "not published: {finding}");
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod housekeeping;
 mod lane;
 pub mod live;
 pub mod metrics;
+mod news;
 pub mod ocsp;
 pub mod schedule;
 pub mod verify;

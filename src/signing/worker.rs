@@ -9,16 +9,16 @@ use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
 use super::crew::{Crew, Duty, Job, Outcome, Published, Queue};
-use super::gate::Refusal;
 use super::lane::{self, Lane};
 use super::metrics::{RunningMark, SigningMetrics};
+use super::news::{self, News};
 use super::watermarks::{self, Clerk};
 use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 
-/// How long the worker waits when nothing happens: the time that a revocation may wait to be seen.
-const POLL: Duration = Duration::from_millis(5);
+/// How long the worker waits when nothing happens: it then looks at the feed and the clock.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How long it waits when the registry cannot be read.
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long an issuer that could not be read is left alone: others do not wait for it.
@@ -113,7 +113,8 @@ enum Patience {
 struct Crews<'a> {
     /// In the order of the worker's tokens.
     queues: &'a [Queue],
-    outcomes: &'a Receiver<Outcome>,
+    news: &'a Receiver<News>,
+    tell: Sender<News>,
     /// Jobs that each has: urgent ones, and others.
     busy: Vec<[usize; 2]>,
     clerk: Clerk,
@@ -165,16 +166,21 @@ impl Worker {
     /// Signs until `stopped`.
     pub fn run(&mut self, stopped: Stopped<'_>, clock: Clock<'_>) {
         let _running = RunningMark::new(&self.metrics);
+        let registry = Arc::clone(&self.registry);
         self.with_crews(stopped, clock, |worker, crews| {
-            while !stopped() {
-                let (report, worked) = worker.step(crews, clock, Patience::Background);
-                for failure in &report.failures {
-                    error!("signing: {failure}");
+            let tell = crews.tell.clone();
+            std::thread::scope(|scope| {
+                // Dropped when the work ends, even if it does so in a panic.
+                let (_working, working) = channel();
+                scope.spawn(move || news::listen(registry.as_ref(), &working, &tell));
+                while !stopped() {
+                    let (report, worked) = worker.step(crews, clock, Patience::Background);
+                    report.failures.iter().for_each(|failure| error!("signing: {failure}"));
+                    if worked {
+                        debug!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
+                    }
                 }
-                if worked {
-                    debug!(responses = report.responses, packs = report.packs, crls = report.crls, "signed and published");
-                }
-            }
+            });
         });
     }
 
@@ -198,22 +204,23 @@ impl Worker {
         let crew = Crew { registry: registry.as_ref(), metrics: &metrics, clock, stopped };
         let queues: Vec<Queue> = self.tokens.iter().map(|_| Queue::default()).collect();
         let (packs, waiting) = sync_channel(PACKS_WAITING);
-        let (done, outcomes) = channel();
+        let (tell, news) = channel();
         let ((wanted, to_store), (stored, noted)) = (channel(), channel());
         let result = std::thread::scope(|scope| {
             let _closing = Closing(&queues);
             for queue in &queues {
                 for thread in 0..=self.threads {
-                    let (packs, done) = (packs.clone(), done.clone());
+                    let (packs, tell) = (packs.clone(), tell.clone());
                     let duty = if thread == 0 { Duty::Revocations } else { Duty::Everything };
-                    scope.spawn(move || crew.sign(queue, duty, &packs, &done));
+                    scope.spawn(move || crew.sign(queue, duty, &packs, &tell));
                 }
             }
             drop(packs);
-            scope.spawn(move || crew.publish(&waiting, &done));
+            let publisher = tell.clone();
+            scope.spawn(move || crew.publish(&waiting, &publisher));
             scope.spawn(move || watermarks::serve(crew.registry, &to_store, &stored));
             let clerk = Clerk::new(wanted, noted);
-            let mut crews = Crews { queues: &queues, outcomes: &outcomes, busy: vec![[0, 0]; queues.len()], clerk };
+            let mut crews = Crews { queues: &queues, news: &news, tell, busy: vec![[0, 0]; queues.len()], clerk };
             coordinate(self, &mut crews)
         });
         // What was begun and not told of may be published or not: what is published tells.
@@ -236,10 +243,12 @@ impl Worker {
         self.hand_out(crews, now, patience);
         let working = crews.busy.iter().any(|busy| busy.iter().sum::<usize>() > 0);
         if working || patience == Patience::Background {
-            let patience = if report.failures.is_empty() { POLL } else { REGISTRY_PAUSE };
-            let first = crews.outcomes.recv_timeout(patience);
-            let outcomes: Vec<Outcome> = first.into_iter().chain(crews.outcomes.try_iter()).collect();
-            outcomes.into_iter().for_each(|outcome| self.record(outcome, crews, now, &mut report));
+            let patience = if report.failures.is_empty() { PATIENCE } else { REGISTRY_PAUSE };
+            let first = crews.news.recv_timeout(patience);
+            let news: Vec<News> = first.into_iter().chain(crews.news.try_iter()).collect();
+            for outcome in news.into_iter().filter_map(News::done) {
+                self.record(outcome, crews, now, &mut report);
+            }
         }
         report.failures.extend(watermarks::note(&mut self.lanes, crews.clerk.stored(), now));
         // Not after every revocation. After a restart at most a second's work is done again.
@@ -361,7 +370,7 @@ impl Worker {
     fn read_feed(&mut self) -> Result<(), SigningError> {
         let current = self.lanes.iter().filter(|lane| !self.outdated.contains(&lane.issuer));
         let Some(mut from) = current.map(|lane| lane.agenda.seen).min() else { return Ok(()) };
-        while self.registry.last_change()? > from {
+        loop {
             let changes = match self.registry.changes_after(from, CHANGES_AT_ONCE) {
                 // Somebody else found that they were too many: they may have told of anything.
                 Err(RegistryError::FeedPruned { .. }) => {
@@ -370,7 +379,7 @@ impl Worker {
                 }
                 changes => changes?,
             };
-            let Some(last) = changes.last() else { break };
+            let Some(last) = changes.last() else { return Ok(()) };
             from = last.sequence;
             for lane in self.lanes.iter_mut().filter(|lane| !self.outdated.contains(&lane.issuer)) {
                 let issuer = self.issuers[lane.issuer].issuer.id;
@@ -384,7 +393,6 @@ impl Worker {
             let told_of: BTreeSet<IssuerId> = changes.iter().filter(|c| c.kind == ChangeKind::Issuer).map(|c| c.issuer).collect();
             self.unread.extend((0..self.issuers.len()).filter(|index| told_of.contains(&self.issuers[*index].issuer.id)));
         }
-        Ok(())
     }
 
     /// Reads issuers again that another process may have changed. What fails is tried again, and nothing is signed for it before.
@@ -450,7 +458,7 @@ impl Worker {
             Err(failure) => {
                 let issuer = &job.signing.issuer.name;
                 if let SigningError::Gate(refusal) = &failure {
-                    alarm(issuer, refusal, &self.metrics);
+                    self.metrics.alarm(issuer, refusal);
                 }
                 report.failures.push(format!("issuer '{issuer}', {:?}: {failure}", job.task));
             }
@@ -478,14 +486,6 @@ impl Worker {
             Ok(false) => {}
             Err(failure) => report.failures.push(format!("housekeeping: {failure}")),
         }
-    }
-}
-
-/// Something was signed that breaks a rule, which the encoder should never do: each rule in the log and in the metrics.
-fn alarm(issuer: &str, refusal: &Refusal, metrics: &SigningMetrics) {
-    for finding in &refusal.findings {
-        metrics.gate_findings.with_label_values(&[finding.rule]).inc();
-        error!(issuer, rule = finding.rule, artefact = refusal.artefact, "not published: {finding}");
     }
 }
 
