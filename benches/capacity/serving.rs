@@ -11,7 +11,7 @@ use kakunin::registry::Registry;
 use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::responder::get_path;
 
-use super::load::{self, Pattern, Random, Requests, response_length};
+use super::load::{Load, Pattern, Random, Requests, response_length};
 use super::machine::{self, Memory};
 use super::processes::{self, Process};
 use super::report::{BESIDE, Report, Wanted};
@@ -112,6 +112,7 @@ pub(crate) fn gets(world: &World, hashes: &IssuerHashes) -> Requests {
 pub(crate) const PATTERN: Pattern = Pattern { connections: 64, depth: 1, fresh: false, rate: None, status: 200 };
 
 fn ask_many(world: &World, hashes: &IssuerHashes, address: SocketAddr) -> Result<f64> {
-    let measured = load::run(address, &gets(world, hashes), PATTERN, Duration::from_secs(SECONDS), &mut Random(1))?;
+    let (requests, mut random) = (gets(world, hashes), Random(1));
+    let measured = Load::new(address, &requests, PATTERN, &mut random)?.run(Duration::from_secs(SECONDS))?;
     Ok(measured.responses as f64 / measured.elapsed.as_secs_f64())
 }

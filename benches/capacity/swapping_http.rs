@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use kakunin::responder::{Limits, Server, Stop};
 
 use super::content::Loaded;
-use super::load::{self, Random};
+use super::load::{Load, Random};
 use super::machine;
 use super::serving::{PATTERN, gets};
 use super::swapping::{ANSWERING, Round, SWAPPING, State, Swapper};
@@ -37,7 +37,7 @@ pub(crate) fn rounds(world: &World, loaded: &Loaded, swapper: &Swapper, rounds: 
         let mut round = Round::default();
         for _ in 0..TURNS {
             for state in [State::Spin, State::Elsewhere, State::Here, State::Here, State::Elsewhere, State::Spin] {
-                let ask = || Ok(load::run(address, &requests, PATTERN, WINDOW, &mut random)?.responses);
+                let ask = || Ok(Load::new(address, &requests, PATTERN, &mut random)?.run(WINDOW)?.responses);
                 round.add(state, swapper.during(state, &thread, ask)?);
             }
         }

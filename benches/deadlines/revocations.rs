@@ -17,7 +17,7 @@ use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{IssuerId, Registry, RevokeOutcome};
 use x509_ocsp::{BasicOcspResponse, CertStatus, OcspResponse};
 
-use super::load::{self, Pattern, Random, Requests, response_length};
+use super::load::{Load, Pattern, Random, Requests, response_length};
 use super::refreshing::{ISSUER, PATTERN, Refreshing};
 use super::report::{BESIDE, Report, Wanted};
 use super::say;
@@ -92,8 +92,9 @@ pub(crate) fn measure(world: &Refreshing, rounds: u64, revocations: u64, report:
 
 fn maximum_rate(world: &Refreshing, requests: &Requests) -> Result<f64> {
     let (program, mut random) = (world.serve(CORES, "responder")?, Random(1));
-    load::run(program.ocsp()?, requests, PATTERN, MAXIMUM, &mut random)?;
-    let measured = load::run(program.ocsp()?, requests, PATTERN, MAXIMUM, &mut random)?;
+    let mut load = Load::new(program.ocsp()?, requests, PATTERN, &mut random)?;
+    load.run(MAXIMUM)?;
+    let measured = load.run(MAXIMUM)?;
     Ok(measured.responses as f64 / measured.elapsed.as_secs_f64())
 }
 
@@ -104,7 +105,7 @@ fn under_load<T>(address: SocketAddr, requests: &Requests, load: Pattern, work: 
         let generator = scope.spawn(|| {
             let (mut random, mut responses, mut seconds) = (Random(1), 0, 0.0);
             while !done.load(Relaxed) {
-                let measured = load::run(address, requests, load, SLICE, &mut random)?;
+                let measured = Load::new(address, requests, load, &mut random)?.run(SLICE)?;
                 (responses, seconds) = (responses + measured.responses, seconds + measured.elapsed.as_secs_f64());
             }
             Ok::<f64, anyhow::Error>(responses as f64 / seconds)

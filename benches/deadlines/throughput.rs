@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::load::{self, Random, Requests};
+use super::load::{Load, Random, Requests};
 use super::refreshing::{PATTERN, Rates, Refreshing, Serving};
 use super::report::{BESIDE, Report, Wanted};
 use super::{machine, say};
@@ -70,10 +70,11 @@ fn measure_once(
     random: &mut Random,
 ) -> Result<Seen> {
     signer.map_or(Ok(()), Serving::wait_until_signing)?;
-    load::run(responder.ocsp()?, requests, PATTERN, WARM_UP, random)?;
+    let mut load = Load::new(responder.ocsp()?, requests, PATTERN, random)?;
+    load.run(WARM_UP)?;
     let signer_before = signer.map(Serving::done).transpose()?;
     let before = responder.done()?;
-    let measured = load::run(responder.ocsp()?, requests, PATTERN, duration, random)?;
+    let measured = load.run(duration)?;
     let rates = responder.since(before)?;
     let signer = signer.zip(signer_before).map(|(signer, before)| signer.since(before)).transpose()?;
     let responses = measured.responses as f64;

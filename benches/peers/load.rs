@@ -11,6 +11,8 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+/// Percentiles are taken of what is answered within such a time, and of the whole. A thousand requests and more.
+const WINDOW: Duration = Duration::from_millis(50);
 /// A run ends after so many requests, however fast the server is.
 const MAX_REQUESTS: u64 = 20_000_000;
 /// A server that is silent for so long is given up.
@@ -75,6 +77,27 @@ pub(crate) struct Measured {
     pub(crate) elapsed: Duration,
     /// Nanoseconds from sending (with a rate: from when it was to be sent; with fresh connections: from connecting) to the last octet.
     pub(crate) latency: Histogram<u64>,
+    /// The 99th percentile of each whole [`WINDOW`].
+    pub(crate) p99: Vec<u64>,
+}
+
+/// The requests that were answered in a window.
+struct Window {
+    end: Instant,
+    latency: Histogram<u64>,
+}
+
+impl Measured {
+    fn new() -> Result<Measured> {
+        Ok(Measured { responses: 0, elapsed: Duration::ZERO, latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)?, p99: Vec::new() })
+    }
+}
+
+impl Window {
+    /// Its histogram is small, for it is emptied while requests wait: up to a second, to the hundredth part.
+    fn until(end: Instant) -> Result<Window> {
+        Ok(Window { end, latency: Histogram::new_with_bounds(1, 1_000_000_000, 2)? })
+    }
 }
 
 /// A small generator of random numbers (xorshift64*), the same ones in every run.
@@ -121,33 +144,47 @@ struct Connection {
     unsent: bool,
 }
 
-struct Run<'a> {
+/// Connections to a server, and what has been asked on them.
+pub(crate) struct Load<'a> {
     address: SocketAddr,
     requests: &'a Requests,
     pattern: Pattern,
     poll: Poll,
-    random: Random,
+    random: &'a mut Random,
+    connections: Vec<Connection>,
     sent: u64,
     /// Connections that wait for the time of the next request.
     idle: VecDeque<usize>,
     out: Vec<u8>,
     measured: Measured,
+    window: Window,
 }
 
-/// Asks `address` for `duration`, waits for what is still to be answered, and returns.
-pub(crate) fn run(address: SocketAddr, requests: &Requests, pattern: Pattern, duration: Duration, random: &mut Random) -> Result<Measured> {
-    let measured = Measured { responses: 0, elapsed: Duration::ZERO, latency: Histogram::new_with_bounds(1, 60_000_000_000, 3)? };
-    let mut run =
-        Run { address, requests, pattern, poll: Poll::new()?, random: *random, sent: 0, idle: VecDeque::new(), out: Vec::new(), measured };
-    run.drive(duration)?;
-    *random = run.random;
-    Ok(run.measured)
-}
+impl<'a> Load<'a> {
+    /// Nothing is asked yet.
+    pub(crate) fn new(address: SocketAddr, requests: &'a Requests, pattern: Pattern, random: &'a mut Random) -> Result<Load<'a>> {
+        let window = Window::until(Instant::now())?;
+        let (poll, measured) = (Poll::new()?, Measured::new()?);
+        let (connections, idle, out) = (Vec::new(), VecDeque::new(), Vec::new());
+        Ok(Load { address, requests, pattern, poll, random, connections, sent: 0, idle, out, measured, window })
+    }
 
-impl Run<'_> {
-    fn drive(&mut self, duration: Duration) -> Result<()> {
-        let mut connections = (0..self.pattern.connections).map(|index| self.connect(index)).collect::<Result<Vec<_>>>()?;
+    /// Asks for `duration`, waits for what is still to be answered, and returns. Connections that are kept are those of the time before.
+    pub(crate) fn run(&mut self, duration: Duration) -> Result<Measured> {
+        (self.sent, self.measured) = (0, Measured::new()?);
+        let mut connections = std::mem::take(&mut self.connections);
+        if self.pattern.fresh || connections.is_empty() {
+            connections = (0..self.pattern.connections).map(|index| self.connect(index)).collect::<Result<Vec<_>>>()?;
+        }
+        self.drive(&mut connections, duration)?;
+        self.connections = connections;
+        Ok(self.measured.clone())
+    }
+
+    fn drive(&mut self, connections: &mut [Connection], duration: Duration) -> Result<()> {
         let start = Instant::now();
+        self.idle.clear();
+        self.window = Window::until(start + WINDOW)?;
         let end = start + duration;
         if !self.pattern.fresh {
             for (index, connection) in connections.iter_mut().enumerate() {
@@ -277,15 +314,28 @@ impl Run<'_> {
         }
     }
 
+    fn close_windows(&mut self, now: Instant) {
+        while now >= self.window.end {
+            self.window.end += WINDOW;
+            if !self.window.latency.is_empty() {
+                self.measured.p99.push(self.window.latency.value_at_quantile(0.99));
+                self.window.latency.reset();
+            }
+        }
+    }
+
     fn count(&mut self, connection: &mut Connection) -> Result<()> {
         let (mut start, now) = (0, Instant::now());
+        self.close_windows(now);
         while start < connection.filled
             && let Some((status, head, length)) = response_length(&connection.buffer[start..connection.filled])?
         {
             ensure!(status == self.pattern.status, "answered {status}, wanted {}", self.pattern.status);
             ensure!(status == 304 || length - head > MIN_BODY_BYTES, "an OCSP error instead of a response");
             let sent = connection.sent.pop_front().context("a response that nobody asked for")?;
-            self.measured.latency.saturating_record((now.saturating_duration_since(sent)).as_nanos() as u64);
+            let latency = now.saturating_duration_since(sent).as_nanos() as u64;
+            self.measured.latency.saturating_record(latency);
+            self.window.latency.saturating_record(latency);
             self.measured.responses += 1;
             start += length;
         }

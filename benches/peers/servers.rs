@@ -1,4 +1,5 @@
-//! The servers that are compared: ours, nginx with the same octets in a file, cfssl with the same responses, OpenSSL, and the floor.
+//! The servers that are compared: ours, nginx with the same octets in a file, cfssl with the same responses, OpenSSL, and the floor; ours and OpenSSL with
+//! RSA keys too.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -19,6 +20,8 @@ pub(crate) enum Peer {
     Floor,
     Cfssl,
     OpenSsl,
+    KakuninRsa,
+    OpenSslRsa,
 }
 
 impl Peer {
@@ -30,6 +33,8 @@ impl Peer {
             Peer::Floor => "floor",
             Peer::Cfssl => "cfssl",
             Peer::OpenSsl => "openssl",
+            Peer::KakuninRsa => "kakunin RSA",
+            Peer::OpenSslRsa => "openssl RSA",
         }
     }
 }
@@ -44,8 +49,9 @@ pub(crate) struct Server {
 /// Every server and every request.
 pub(crate) struct Servers {
     pub(crate) all: Vec<Server>,
-    pub(crate) ocsp: OcspRequests,
-    pub(crate) file: StaticRequests,
+    ocsp: OcspRequests,
+    ocsp_rsa: OcspRequests,
+    file: StaticRequests,
     pub(crate) response_octets: (usize, usize),
 }
 
@@ -71,27 +77,36 @@ impl Programs {
 }
 
 impl Servers {
-    /// Starts all of them on one core, with the files they need in `directory`.
-    pub(crate) fn start(programs: &Programs, demo: &Demo, directory: &Path) -> Result<Servers> {
+    /// Starts all of them on one core, with the files they need in `directory`. `rsa` is for those with RSA keys, `demo` for all others.
+    pub(crate) fn start(programs: &Programs, demo: &Demo, rsa: &Demo, directory: &Path) -> Result<Servers> {
         fs::create_dir_all(directory)?;
-        let log = |peer: Peer| directory.join(format!("{}.log", peer.name()));
-        let (process, address) = demo.serve(SERVER_CORE, &log(Peer::Kakunin))?;
-        let kakunin = Server { peer: Peer::Kakunin, process, address };
-        let fetched = demo.fetch_samples(address)?;
+        let log = |peer: Peer| directory.join(format!("{}.log", peer.name().replace(' ', "-")));
+        let ours = |peer, demo: &Demo| -> Result<(Server, Vec<Fetched>)> {
+            let (process, address) = demo.serve(SERVER_CORE, &log(peer))?;
+            Ok((Server { peer, process, address }, demo.fetch_samples(address)?))
+        };
+        let (kakunin, fetched) = ours(Peer::Kakunin, demo)?;
+        let (kakunin_rsa, fetched_rsa) = ours(Peer::KakuninRsa, rsa)?;
         let sample = fetched.first().context("the demo has no certificates")?;
         let path = demo.path(&demo.serials[0]);
         let (nginx, file) = start_nginx(&programs.nginx, sample, &path, directory, &log(Peer::Nginx))?;
-        let floor = start_floor(sample, &path, address, directory, &log(Peer::Floor))?;
+        let floor = start_floor(sample, &path, kakunin.address, directory, &log(Peer::Floor))?;
         let cfssl = start_cfssl(&programs.cfssl, &fetched, directory, &log(Peer::Cfssl))?;
-        let openssl = start_openssl(&programs.openssl, demo, directory, &log(Peer::OpenSsl))?;
-        let ocsp = OcspRequests::new(demo, &fetched)?;
+        let openssl = |peer, demo| start_openssl(&programs.openssl, peer, demo, directory, &log(peer));
+        let (openssl, openssl_rsa) = (openssl(Peer::OpenSsl, demo)?, openssl(Peer::OpenSslRsa, rsa)?);
+        let (ocsp, ocsp_rsa) = (OcspRequests::new(demo, &fetched)?, OcspRequests::new(rsa, &fetched_rsa)?);
         let response_octets = (sample.head, sample.body().len());
-        Ok(Servers { all: vec![kakunin, nginx, floor, cfssl, openssl], ocsp, file, response_octets })
+        let all = vec![kakunin, nginx, floor, cfssl, openssl, kakunin_rsa, openssl_rsa];
+        Ok(Servers { all, ocsp, ocsp_rsa, file, response_octets })
     }
 
     /// The requests of a kind for a server: nginx knows but one file.
     pub(crate) fn requests(&self, peer: Peer, ocsp: fn(&OcspRequests) -> &Requests, file: fn(&StaticRequests) -> &Requests) -> &Requests {
-        if peer == Peer::Nginx { file(&self.file) } else { ocsp(&self.ocsp) }
+        match peer {
+            Peer::Nginx => file(&self.file),
+            Peer::KakuninRsa | Peer::OpenSslRsa => ocsp(&self.ocsp_rsa),
+            Peer::Kakunin | Peer::Floor | Peer::Cfssl | Peer::OpenSsl => ocsp(&self.ocsp),
+        }
     }
 }
 
@@ -161,8 +176,8 @@ fn start_cfssl(cfssl: &Path, fetched: &[Fetched], directory: &Path, log: &Path) 
     Ok(Server { peer: Peer::Cfssl, process, address })
 }
 
-fn start_openssl(openssl: &Path, demo: &Demo, directory: &Path, log: &Path) -> Result<Server> {
-    let (index, port) = (directory.join("index.txt"), free_port()?);
+fn start_openssl(openssl: &Path, peer: Peer, demo: &Demo, directory: &Path, log: &Path) -> Result<Server> {
+    let (index, port) = (directory.join(format!("index-{}.txt", demo.key.algorithm())), free_port()?);
     fs::write(&index, demo.openssl_index())?;
     let file = |name: &str| demo.directory.join(name).display().to_string();
     let (issuer, signer, key) = (file("issuing.pem"), file("issuing-ocsp.pem"), file("keys/issuing-ocsp.key.pem"));
@@ -172,7 +187,7 @@ fn start_openssl(openssl: &Path, demo: &Demo, directory: &Path, log: &Path) -> R
     let mut process = Process::start(SERVER_CORE, openssl, &arguments, log)?;
     // Not by connecting: told to go on after errors, it asks a connection that was closed without a request for ever (OpenSSL 3.0).
     process.wait_for_line("ACCEPT ", log)?;
-    Ok(Server { peer: Peer::OpenSsl, process, address: local(port) })
+    Ok(Server { peer, process, address: local(port) })
 }
 
 fn base64(octets: &[u8]) -> String {

@@ -18,8 +18,8 @@ const KAKUNIN: &str = env!("CARGO_BIN_EXE_kakunin");
 /// Certificates whose responses are fetched beforehand: for conditional requests, and for peers that load every response at their start.
 pub(crate) const SAMPLES: usize = 10_000;
 
-/// The algorithm of the demo's keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+/// The algorithm of a demo's keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     P256,
     Rsa2048,
@@ -37,6 +37,7 @@ impl Key {
 
 /// A demo: CA, certificates, and a configuration by which it is served.
 pub(crate) struct Demo {
+    pub(crate) key: Key,
     pub(crate) directory: PathBuf,
     pub(crate) serials: Vec<Serial>,
     pub(crate) hashes: IssuerHashes,
@@ -51,11 +52,11 @@ pub(crate) struct Fetched {
 impl Demo {
     /// Builds a demo of `certificates`, or goes on with one that is there.
     pub(crate) fn ensure(bench: &Path, certificates: u64, key: Key) -> Result<Demo> {
-        let (key, count) = (key.algorithm(), certificates.to_string());
-        let directory = bench.join(format!("demo-{key}-{count}"));
+        let (algorithm, count) = (key.algorithm(), certificates.to_string());
+        let directory = bench.join(format!("demo-{algorithm}-{count}"));
         let (name, log) = (directory.display().to_string(), bench.join("demo.log"));
         let any = "127.0.0.1:0";
-        let arguments = ["demo", "--dir", &name, "--certificates", &count, "--key-algorithm", key, "--listen", any, "--admin", any];
+        let arguments = ["demo", "--dir", &name, "--certificates", &count, "--key-algorithm", algorithm, "--listen", any, "--admin", any];
         let mut process = Process::start("0,1", Path::new(KAKUNIN), &arguments, &log)?;
         process.wait_for_line("ready ", &log)?;
         drop(process);
@@ -64,7 +65,7 @@ impl Demo {
         fs::write(directory.join("bench.toml"), lines.collect::<Vec<_>>().join("\n"))?;
         let issuer = CertificateInfo::from_pem(&fs::read(directory.join("issuing.pem"))?)?;
         let serials = serials(&directory)?;
-        Ok(Demo { directory, serials, hashes: IssuerHashes::of(&issuer, HashAlgorithm::Sha1) })
+        Ok(Demo { key, directory, serials, hashes: IssuerHashes::of(&issuer, HashAlgorithm::Sha1) })
     }
 
     /// Serves it, without signing.
