@@ -28,8 +28,8 @@
 //! # How a status reaches a relying party
 //!
 //! 1. `kakunin revoke` commits a [`registry::ChangeKind::Revocations`] with the certificate's new status.
-//! 2. The worker sees the change within milliseconds. A thread that does nothing else signs the one response of the slot that is no longer right (for each
-//!    CertID hash), keeps the others, and publishes the pack, whatever refresh is under way; beside it another signs the CRLs of the scopes concerned. The
+//! 2. The worker sees the change within milliseconds. Threads that do nothing else sign the one response of the slot that is no longer right (one for each
+//!    CertID hash) and keep the others, another publishes the packs, whatever refresh is under way; beside them the CRLs of the scopes concerned are signed. The
 //!    gate has read the new response and the CRLs again before.
 //! 3. The responder sees the published pack and swaps the one slot. The next request is answered from it.
 //!

@@ -17,7 +17,7 @@ use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Registry, Signer};
-use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, ResponseSigner, Timing, describe_signer};
+use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
 use crate::token::{Key, TokenError};
@@ -132,11 +132,11 @@ pub(super) struct KeyRing<'a> {
 }
 
 impl<'a> KeyRing<'a> {
-    /// A ring over the tokens of a configuration, for the signing worker: a session for each of its threads, and for the one that signs what is urgent.
+    /// A ring over the tokens of a configuration, for the signing worker: a session for each of its threads, and for those that sign what is urgent.
     pub(super) fn new(config: &'a Config) -> KeyRing<'a> {
         let is_live = config.issuers.iter().any(|issuer| issuer.ocsp.live.is_on());
         let live_sessions = if is_live { config.live.threads } else { 0 };
-        KeyRing { live_sessions, ..KeyRing::with_sessions(config, config.signing.threads + 1) }
+        KeyRing { live_sessions, ..KeyRing::with_sessions(config, config.signing.threads + REVOCATION_THREADS) }
     }
 
     /// The same with so many sessions, where a token's configuration does not say how many.

@@ -160,7 +160,7 @@ pub struct TokenConfig {
     /// Or an environment variable that holds it.
     #[serde(default)]
     pub pin_env: Option<String>,
-    /// Sessions to sign with at the same time; 1 to 256. Default: one a signing thread, and one for what is urgent. Threads of the live
+    /// Sessions to sign with at the same time; 1 to 256. Default: one a signing thread, and three for what is urgent. Threads of the live
     /// lane have sessions beside these.
     #[serde(default)]
     pub sessions: Option<usize>,

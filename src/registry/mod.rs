@@ -358,8 +358,8 @@ pub trait Registry: Send + Sync {
         visit: &mut dyn FnMut(PackRecord),
     ) -> Result<()>;
 
-    /// Publishes packs of one CertID hash. `slot_bits` must be the issuer's, and each generation exactly one more than the one it replaces (1 where there is
-    /// none); otherwise nothing is published and the call fails with [`RegistryError::Stale`]: read again, sign again.
+    /// Publishes packs, with a change in the feed for each CertID hash among them. `slot_bits` must be the issuer's, and each generation exactly one more than
+    /// the one it replaces (1 where there is none); otherwise nothing is published and the call fails with [`RegistryError::Stale`]: read again, sign again.
     fn publish_packs(&self, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Result<()>;
 
     /// Replaces all packs of an issuer by packs of another division, in one transaction: growth without signing again. `packs` is asked for each new

@@ -134,6 +134,11 @@ impl Agenda {
         agenda
     }
 
+    /// Whether it is the lane of the CRLs; otherwise it is one of responses.
+    pub(super) fn signs_crls(&self) -> bool {
+        self.hash.is_none()
+    }
+
     /// Takes note of a change of this issuer.
     pub(super) fn note(&mut self, change: &Change) {
         match &change.kind {

@@ -1,6 +1,7 @@
 //! The threads that sign. Each token has a crew of its own, so that a token that is slow, or does not answer at all, holds up nothing that is signed with
-//! another one (S1.1). One thread of each crew takes the responses of revoked certificates only: a revocation waits for no refresh, and for no CRL of the
-//! one before. What is not urgent is published by one thread for all crews, several packs in a transaction, so that no signing thread waits for the disk.
+//! another one (S1.1). Some threads of each crew take the responses of revoked certificates only: a revocation waits for no refresh, and for no CRL of the
+//! one before. No thread that signs responses waits for the disk: others publish them for all crews, what waits together in one transaction. Those of
+//! revoked certificates have a thread of their own for that too.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
@@ -21,6 +22,9 @@ use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
 const ATTEMPTS: u32 = 5;
 /// Octets of packs that are published in one transaction, but for the last of them: a revocation waits for no more.
 const OCTETS_AT_ONCE: usize = 512 * 1024;
+/// Threads of a crew that take the responses of revoked certificates only: as many as there are CertID hashes in use. Who has worked for a few milliseconds waits
+/// on a busy processor until all others have; who has slept works at once.
+pub const REVOCATION_THREADS: usize = 3;
 
 /// Something to sign.
 pub(super) struct Job {
@@ -33,7 +37,32 @@ pub(super) struct Job {
     pub(super) urgent: bool,
 }
 
+/// What a job is about: each kind waits in a queue of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The responses of revoked certificates.
+    Revoked,
+    /// CRLs of revocations.
+    Crl,
+    /// Whatever is due because of its time, or new.
+    Due,
+}
+
+impl Kind {
+    /// All of them: each is an index.
+    pub(super) const ALL: [Kind; 3] = [Kind::Revoked, Kind::Crl, Kind::Due];
+}
+
 impl Job {
+    /// What it is about.
+    pub(super) fn kind(&self) -> Kind {
+        match (self.urgent, self.task) {
+            (true, Task::Slot(..)) => Kind::Revoked,
+            (true, Task::Crl(_)) => Kind::Crl,
+            (false, _) => Kind::Due,
+        }
+    }
+
     /// The token whose key it is signed with.
     pub(super) fn token(&self) -> &str {
         let key = match self.task {
@@ -66,7 +95,16 @@ pub(super) struct Waiting {
     signed: SignedPack,
 }
 
-/// The jobs of one crew: urgent ones come first.
+/// Where signed packs are given to those who publish them.
+#[derive(Clone)]
+pub(super) struct Packs {
+    /// Those of revoked certificates.
+    pub(super) revoked: SyncSender<Waiting>,
+    /// All others.
+    pub(super) due: SyncSender<Waiting>,
+}
+
+/// The jobs of one crew.
 #[derive(Default)]
 pub(super) struct Queue {
     jobs: Mutex<Jobs>,
@@ -75,22 +113,16 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct Jobs {
-    urgent: VecDeque<Job>,
-    urgent_crls: VecDeque<Job>,
-    other: VecDeque<Job>,
+    /// In the order of [`Kind::ALL`].
+    of_kind: [VecDeque<Job>; 3],
     closed: bool,
 }
 
 impl Queue {
-    /// Adds a job. Who adds them bounds their number.
-    pub(super) fn push(&self, job: Job) {
+    /// Adds jobs, which belong together for those who wait for one. Who adds them bounds their number.
+    pub(super) fn push(&self, added: impl IntoIterator<Item = Job>) {
         let mut jobs = self.lock();
-        let queue = match (job.urgent, job.task) {
-            (true, Task::Slot(..)) => &mut jobs.urgent,
-            (true, Task::Crl(_)) => &mut jobs.urgent_crls,
-            (false, _) => &mut jobs.other,
-        };
-        queue.push_back(job);
+        added.into_iter().for_each(|job| jobs.of_kind[job.kind() as usize].push_back(job));
         drop(jobs);
         // Not one: it might be the thread that takes few of them.
         self.changed.notify_all();
@@ -103,15 +135,7 @@ impl Queue {
             if jobs.closed {
                 return None;
             }
-            let next = match duty {
-                Duty::Revocations => jobs.urgent.pop_front(),
-                // CRLs first: the other thread never takes one, and after a mass revocation there are responses for hours.
-                Duty::Everything => {
-                    let Jobs { urgent, urgent_crls, other, .. } = &mut *jobs;
-                    [urgent_crls, urgent, other].into_iter().find_map(VecDeque::pop_front)
-                }
-            };
-            match next {
+            match duty.kinds().iter().find_map(|kind| jobs.of_kind[*kind as usize].pop_front()) {
                 Some(job) => return Some(job),
                 None => jobs = self.changed.wait(jobs).unwrap_or_else(PoisonError::into_inner),
             }
@@ -138,6 +162,16 @@ pub(super) enum Duty {
     Everything,
 }
 
+impl Duty {
+    /// What it takes, in this order. CRLs come first: the other thread never takes one, and after a mass revocation there are responses for hours.
+    const fn kinds(self) -> &'static [Kind] {
+        match self {
+            Duty::Revocations => &[Kind::Revoked],
+            Duty::Everything => &[Kind::Crl, Kind::Revoked, Kind::Due],
+        }
+    }
+}
+
 /// What every thread works with.
 #[derive(Clone, Copy)]
 pub(super) struct Crew<'a> {
@@ -149,10 +183,11 @@ pub(super) struct Crew<'a> {
 
 impl Crew<'_> {
     /// Takes jobs until the queue is closed.
-    pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &SyncSender<Waiting>, news: &Sender<News>) {
+    pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &Packs, news: &Sender<News>) {
         while let Some(job) = queue.take(duty) {
-            let result = match (job.urgent, job.task) {
-                (false, Task::Slot(..)) => match self.sign_slot(&job) {
+            let packs = if job.kind() == Kind::Revoked { &packs.revoked } else { &packs.due };
+            let result = match job.task {
+                Task::Slot(..) => match self.sign_slot(&job) {
                     // The other end of either channel is there for as long as the queue is open.
                     Ok(signed) => {
                         let _ = packs.send(Waiting { job, signed });
@@ -160,27 +195,9 @@ impl Crew<'_> {
                     }
                     Err(failure) => Err(failure),
                 },
-                _ => self.publish_at_once(&job),
-            };
-            let _ = news.send(News::Done(Outcome { job, result }));
-        }
-    }
-
-    /// The clock is read at each attempt: what somebody else published a moment ago is not from the future.
-    fn publish_at_once(self, job: &Job) -> Result<Published, SigningError> {
-        let mut attempt = 1;
-        loop {
-            let published = match job.task {
-                Task::Slot(..) => self.sign_slot(job).and_then(|signed| {
-                    self.registry.publish_packs(job.signing.issuer.id, job.slot_bits, std::slice::from_ref(&signed.record))?;
-                    Ok(self.pack_published(signed.record.head, signed.signatures))
-                }),
                 Task::Crl(scope) => self.publish_crls(&job.signing, scope),
             };
-            match published {
-                Err(SigningError::Registry(RegistryError::Stale { .. })) if attempt < ATTEMPTS => attempt += 1,
-                published => return published,
-            }
+            let _ = news.send(News::Done(Outcome { job, result }));
         }
     }
 
@@ -193,11 +210,18 @@ impl Crew<'_> {
         ocsp::sign_slot(self.registry, &job.signing, responder, job_of_slot, (self.clock)(), self.stopped)
     }
 
+    /// The clock is read at each attempt: what somebody else published a moment ago is not from the future.
     fn publish_crls(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
         let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
         let issuer = signing.issuer.id;
-        let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
-        self.registry.publish_crls(issuer, &records)?;
+        let mut attempt = 1;
+        let records = loop {
+            let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
+            match self.registry.publish_crls(issuer, &records) {
+                Err(RegistryError::Stale { .. }) if attempt < ATTEMPTS => attempt += 1,
+                published => break published.map(|()| records)?,
+            }
+        };
         self.metrics.crls.inc_by(records.len() as u64);
         for CrlRecord { head, .. } in &records {
             if let Err(failure) = self.registry.prune_crls(issuer, head.scope, signing.crl_policy.superseded) {
@@ -219,18 +243,23 @@ impl Crew<'_> {
                 octets += next.signed.record.blob.len();
                 together.push(next);
             }
-            let place = |w: &Waiting| (w.job.signing.issuer.id, w.job.slot_bits, w.signed.record.head.cert_id_hash);
-            together.sort_by_key(place);
-            while !together.is_empty() {
-                let alike = together.iter().take_while(|w| place(w) == place(&together[0])).count();
-                let rest = together.split_off(alike);
-                self.publish_alike(together, news);
-                together = rest;
-            }
+            self.publish_together(together, news);
         }
     }
 
-    /// Packs of one issuer and hash. Where one of them was forestalled, each is tried by itself.
+    /// Publishes packs, with one commit for each issuer.
+    fn publish_together(self, mut packs: Vec<Waiting>, news: &Sender<News>) {
+        let place = |w: &Waiting| (w.job.signing.issuer.id, w.job.slot_bits);
+        packs.sort_by_key(place);
+        while !packs.is_empty() {
+            let alike = packs.iter().take_while(|w| place(w) == place(&packs[0])).count();
+            let rest = packs.split_off(alike);
+            self.publish_alike(packs, news);
+            packs = rest;
+        }
+    }
+
+    /// Packs of one issuer. Where one of them was forestalled, each is tried by itself.
     fn publish_alike(self, waiting: Vec<Waiting>, news: &Sender<News>) {
         let (issuer, slot_bits) = (waiting[0].job.signing.issuer.id, waiting[0].job.slot_bits);
         let (mut jobs, mut records) = (Vec::new(), Vec::new());
@@ -258,6 +287,8 @@ impl Crew<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::super::ocsp::Extent;
     use super::super::tests::Bench;
     use super::*;
@@ -267,7 +298,7 @@ mod tests {
     fn s4_4_a_crl_does_not_wait_for_the_responses_of_a_mass_revocation() {
         let (queue, signing) = (Queue::default(), Arc::new(Bench::new(365).signing()));
         let slot = |n| Task::Slot(HashAlgorithm::Sha1, n, Extent::Changed);
-        let push = |task, urgent| queue.push(Job { lane: 0, task, slot_bits: 8, signing: signing.clone(), urgent });
+        let push = |task, urgent| queue.push([Job { lane: 0, task, slot_bits: 8, signing: signing.clone(), urgent }]);
         let take = |duty| queue.take(duty).unwrap().task;
         push(Task::Crl(CrlScope::Partition(0)), false);
         (0..3).for_each(|n| push(slot(n), true));
@@ -278,5 +309,24 @@ mod tests {
         assert_eq!(take(Duty::Everything), Task::Crl(CrlScope::Partition(0)), "what is not urgent is the last");
         queue.close();
         assert!(queue.take(Duty::Revocations).is_none());
+    }
+
+    #[test]
+    fn a_pack_that_was_forestalled_keeps_no_other_from_being_published() {
+        let bench = Bench::new(365);
+        bench.add(0..10);
+        let (signing, metrics, (news, noted)) = (Arc::new(bench.signing()), SigningMetrics::default(), channel());
+        let crew = Crew { registry: bench.registry.as_ref(), metrics: &metrics, clock: &|| bench.start, stopped: &|| false };
+        let sign = |hash| {
+            let job = Job { lane: 0, task: Task::Slot(hash, 0, Extent::Turn), slot_bits: 0, signing: signing.clone(), urgent: true };
+            let signed = crew.sign_slot(&job).unwrap();
+            Waiting { job, signed }
+        };
+        let packs = [HashAlgorithm::Sha256, HashAlgorithm::Sha1].map(sign);
+        bench.registry.publish_packs(signing.issuer.id, 0, std::slice::from_ref(&packs[0].signed.record)).unwrap();
+        crew.publish_together(packs.into(), &news);
+        let results: Vec<_> = noted.try_iter().filter_map(News::done).map(|outcome| (outcome.job.task, outcome.result)).collect();
+        assert!(matches!(results[0], (Task::Slot(HashAlgorithm::Sha256, ..), Err(SigningError::Registry(RegistryError::Stale { .. })))));
+        assert!(matches!(results[1], (Task::Slot(HashAlgorithm::Sha1, ..), Ok(Published::Pack { responses: 10, .. }))));
     }
 }

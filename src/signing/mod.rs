@@ -32,6 +32,7 @@ use crate::token::{Key, TokenError, verify_pair};
 
 use gate::{IssuerFacts, Refusal};
 
+pub use crew::REVOCATION_THREADS;
 pub use crl_policy::{CrlPolicy, ExpiredEntries};
 pub use worker::{Clock, PassReport, SignerUpdates, Stopped, Worker};
 

@@ -115,13 +115,18 @@ impl Bench {
     }
 
     pub(super) fn add(&self, serials: std::ops::Range<u64>) {
+        self.add_to(serials, |n| n % 2);
+    }
+
+    /// Certificates, each in a CRL partition.
+    fn add_to(&self, serials: std::ops::Range<u64>, partition: impl Fn(u64) -> u64) {
         let not_after = self.start.saturating_add(90 * DAY);
         let record = |n: u64| CertificateRecord {
             serial: serial(n),
             not_before: Some(self.start),
             not_after,
             is_ca: false,
-            partition: Some((n % 2) as u32),
+            partition: Some(partition(n) as u32),
             status: CertificateStatus::Good,
             invalidity_date: None,
         };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
-use super::crew::{Crew, Duty, Job, Outcome, Published, Queue};
+use super::crew::{Crew, Duty, Job, Kind, Outcome, Packs, Published, Queue, REVOCATION_THREADS};
 use super::lane::{self, Lane};
 use super::metrics::{RunningMark, SigningMetrics};
 use super::news::{self, News};
@@ -27,8 +27,8 @@ const READING_PAUSE: Duration = Duration::from_secs(1);
 const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 /// Changes read from the feed at once; one may name 65 536 certificates.
 const CHANGES_AT_ONCE: usize = 64;
-/// Signed packs that may wait to be published, beside those that are signed.
-const PACKS_WAITING: usize = 16;
+/// Jobs of each kind that may wait, beside those that are signed; and signed packs that may wait to be published.
+const JOBS_WAITING: usize = 16;
 
 /// Tells the time.
 pub type Clock<'a> = &'a (dyn Fn() -> Timestamp + Sync);
@@ -115,8 +115,8 @@ struct Crews<'a> {
     queues: &'a [Queue],
     news: &'a Receiver<News>,
     tell: Sender<News>,
-    /// Jobs that each has: urgent ones, and others.
-    busy: Vec<[usize; 2]>,
+    /// Jobs that each has, by [`Kind`]: those of one kind leave those of another their place.
+    busy: Vec<[usize; 3]>,
     clerk: Clerk,
 }
 
@@ -203,24 +203,27 @@ impl Worker {
         let (registry, metrics) = (Arc::clone(&self.registry), self.metrics.clone());
         let crew = Crew { registry: registry.as_ref(), metrics: &metrics, clock, stopped };
         let queues: Vec<Queue> = self.tokens.iter().map(|_| Queue::default()).collect();
-        let (packs, waiting) = sync_channel(PACKS_WAITING);
+        let ((revoked, waiting_revoked), (due, waiting_due)) = (sync_channel(JOBS_WAITING), sync_channel(JOBS_WAITING));
+        let packs = Packs { revoked, due };
         let (tell, news) = channel();
         let ((wanted, to_store), (stored, noted)) = (channel(), channel());
         let result = std::thread::scope(|scope| {
             let _closing = Closing(&queues);
             for queue in &queues {
-                for thread in 0..=self.threads {
+                for thread in 0..REVOCATION_THREADS + self.threads {
                     let (packs, tell) = (packs.clone(), tell.clone());
-                    let duty = if thread == 0 { Duty::Revocations } else { Duty::Everything };
+                    let duty = if thread < REVOCATION_THREADS { Duty::Revocations } else { Duty::Everything };
                     scope.spawn(move || crew.sign(queue, duty, &packs, &tell));
                 }
             }
             drop(packs);
-            let publisher = tell.clone();
-            scope.spawn(move || crew.publish(&waiting, &publisher));
+            for waiting in [waiting_revoked, waiting_due] {
+                let tell = tell.clone();
+                scope.spawn(move || crew.publish(&waiting, &tell));
+            }
             scope.spawn(move || watermarks::serve(crew.registry, &to_store, &stored));
             let clerk = Clerk::new(wanted, noted);
-            let mut crews = Crews { queues: &queues, news: &news, tell, busy: vec![[0, 0]; queues.len()], clerk };
+            let mut crews = Crews { queues: &queues, news: &news, tell, busy: vec![[0; 3]; queues.len()], clerk };
             coordinate(self, &mut crews)
         });
         // What was begun and not told of may be published or not: what is published tells.
@@ -281,31 +284,24 @@ impl Worker {
     fn hand_out(&mut self, crews: &mut Crews<'_>, now: Timestamp, patience: Patience) {
         self.turn = (self.turn + 1) % self.lanes.len().max(1);
         for crew in 0..crews.queues.len() {
-            let [urgent, other] = crews.busy[crew];
-            let wanted =
-                [(true, (2 * self.threads + 2).saturating_sub(urgent)), (false, (2 * self.threads + PACKS_WAITING).saturating_sub(other))];
-            for (urgent, limit) in wanted {
-                let named = if urgent { Agenda::urgent } else { Agenda::due };
-                for (index, task) in self.collect(crew, now, patience, limit, named) {
+            let mut jobs = Vec::new();
+            for kind in Kind::ALL {
+                let limit = (2 * self.threads + JOBS_WAITING).saturating_sub(crews.busy[crew][kind as usize]);
+                for (index, task) in self.collect(crew, now, patience, limit, kind) {
                     let lane = &mut self.lanes[index];
                     lane.agenda.begin(task, now);
                     let signing = Arc::clone(&self.issuers[lane.issuer]);
-                    crews.busy[crew][usize::from(!urgent)] += 1;
-                    crews.queues[crew].push(Job { lane: lane.number, task, slot_bits: signing.issuer.slot_bits, signing, urgent });
+                    let (slot_bits, urgent) = (signing.issuer.slot_bits, kind != Kind::Due);
+                    jobs.push(Job { lane: lane.number, task, slot_bits, signing, urgent });
                 }
             }
+            jobs.iter().for_each(|job| crews.busy[crew][job.kind() as usize] += 1);
+            crews.queues[crew].push(jobs);
         }
     }
 
     /// The first task of each lane that may be worked in, beginning with another lane each time, then the second of each, and so on.
-    fn collect(
-        &self,
-        crew: usize,
-        now: Timestamp,
-        patience: Patience,
-        limit: usize,
-        named: impl Fn(&Agenda, Timestamp, usize) -> Vec<Task>,
-    ) -> Vec<(usize, Task)> {
+    fn collect(&self, crew: usize, now: Timestamp, patience: Patience, limit: usize, kind: Kind) -> Vec<(usize, Task)> {
         // A CA that has ended has no certificate left that is valid, and nothing to say of any (rule T3).
         let has_ended = |lane: &Lane| self.issuers[lane.issuer].certificate.not_after <= now;
         let may_work = |lane: &Lane| match patience {
@@ -313,11 +309,17 @@ impl Worker {
             Patience::Background => lane.agenda.may_work(now),
             Patience::OnePass => !lane.agenda.is_hopeless(),
         };
+        let named = |agenda: &Agenda| match kind {
+            Kind::Due => agenda.due(now, limit),
+            // A lane has tasks of one of these kinds.
+            Kind::Revoked | Kind::Crl if agenda.signs_crls() == (kind == Kind::Crl) => agenda.urgent(now, limit),
+            Kind::Revoked | Kind::Crl => Vec::new(),
+        };
         let order = (self.turn..self.lanes.len()).chain(0..self.turn);
         let working: Vec<(usize, Vec<Task>)> = order
             .filter(|index| self.lanes[*index].token == self.tokens[crew] && !self.lanes[*index].agenda.must_grow)
             .filter(|index| limit > 0 && may_work(&self.lanes[*index]))
-            .map(|index| (index, named(&self.lanes[index].agenda, now, limit)))
+            .map(|index| (index, named(&self.lanes[index].agenda)))
             .collect();
         let round = |nth: usize| working.iter().filter_map(move |(index, tasks)| tasks.get(nth).map(|task| (*index, *task)));
         (0..limit).flat_map(round).take(limit).collect()
@@ -435,7 +437,7 @@ impl Worker {
     fn record(&mut self, Outcome { job, result }: Outcome, crews: &mut Crews<'_>, now: Timestamp, report: &mut PassReport) {
         let lane = self.lanes.iter_mut().find(|lane| lane.number == job.lane);
         if let Some(crew) = self.tokens.iter().position(|token| token == job.token()) {
-            crews.busy[crew][usize::from(!job.urgent)] -= 1;
+            crews.busy[crew][job.kind() as usize] -= 1;
         }
         // Otherwise its lane was built anew meanwhile, from what is published.
         if let Some(lane) = lane {

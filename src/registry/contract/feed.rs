@@ -11,7 +11,8 @@ pub(in crate::registry) fn every_call_tells_the_feed_what_it_changed(store: &dyn
     let batch = [good(1), CertificateRecord { partition: Some(2), ..revoked(2, DAY) }, revoked(3, DAY), good(4)];
     add(&*registry, issuer, &batch, OnConflict::Refuse).unwrap();
     registry.revoke(issuer, &serial(1), revocation(DAY), None, time(0)).unwrap();
-    registry.publish_packs(issuer, 0, &[publishing::pack(HashAlgorithm::Sha256, 0, 1)]).unwrap();
+    let packs = [HashAlgorithm::Sha256, HashAlgorithm::Sha1].map(|hash| publishing::pack(hash, 0, 1));
+    registry.publish_packs(issuer, 0, &packs).unwrap();
     registry.publish_crls(issuer, &[publishing::crl(CrlScope::Partition(3), 1)]).unwrap();
     registry.publish_crls(issuer, &[CrlScope::Full, CrlScope::FullDelta].map(|scope| publishing::crl(scope, 1))).unwrap();
     registry.publish_crls(issuer, &[publishing::crl(CrlScope::PartitionDelta(3), 2)]).unwrap();
@@ -26,6 +27,7 @@ pub(in crate::registry) fn every_call_tells_the_feed_what_it_changed(store: &dyn
         ChangeKind::Certificates(vec![hash(1), hash(4)]),
         ChangeKind::Revocations(vec![(hash(2), CrlPlace::Partition(2)), (hash(3), CrlPlace::Nowhere)]),
         ChangeKind::Revocations(vec![(hash(1), CrlPlace::Nowhere)]),
+        ChangeKind::Packs(HashAlgorithm::Sha1, vec![0]),
         ChangeKind::Packs(HashAlgorithm::Sha256, vec![0]),
         ChangeKind::Crl(CrlScope::Partition(3)),
         ChangeKind::Crl(CrlScope::Full),

@@ -1,5 +1,6 @@
 //! Response packs: one opaque blob for each issuer, CertID hash and slot.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -88,31 +89,43 @@ pub(super) fn visit(
 /// See [`crate::registry::Registry::publish_packs`].
 pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, packs: &[PackRecord]) -> Outcome<()> {
     check_bits(connection, issuer, slot_bits)?;
-    let Some(hash) = packs.first().map(|pack| pack.head.cert_id_hash) else {
-        return Ok(());
-    };
+    let mut slots: BTreeMap<HashAlgorithm, Vec<u32>> = BTreeMap::new();
     let mut generation = connection.prepare_cached(
         "SELECT generation FROM response_pack INDEXED BY response_pack_head WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3",
     )?;
     for pack in packs {
         let head = &pack.head;
         check_slot(slot_bits, head.slot)?;
-        if head.cert_id_hash != hash {
-            let found = format!("{:?} beside {hash:?}", head.cert_id_hash);
-            return Err(RegistryError::OutOfRange { field: "CertID hash", found, wanted: "the same for all packs of a call".into() }.into());
-        }
+        let hash = head.cert_id_hash;
         let found: u64 = generation.query_row(params![issuer, hash, head.slot], |row| number(row, 0)).optional()?.unwrap_or(0);
         if found.checked_add(1) != Some(head.generation) {
             return stale(format!("pack of slot {} ({hash:?})", head.slot), found, head.generation.wrapping_sub(1));
         }
-        put(connection, issuer, pack)?;
+        if found == 0 {
+            insert(connection, issuer, pack)?
+        } else {
+            replace(connection, issuer, pack)?
+        }
+        slots.entry(hash).or_default().push(head.slot);
     }
-    feed::append(connection, issuer, &ChangeKind::Packs(hash, packs.iter().map(|pack| pack.head.slot).collect()))
+    slots.into_iter().try_for_each(|(hash, slots)| feed::append(connection, issuer, &ChangeKind::Packs(hash, slots)))
 }
 
-fn put(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
+fn insert(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
+    write(connection, issuer, pack, "INSERT INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
+}
+
+/// Not by INSERT OR REPLACE: before that SQLite notes every page that it changes in a temporary file, to undo the statement alone, and who commits then waits
+/// for the file system to forget that file.
+fn replace(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
+    let update = "UPDATE response_pack SET generation = ?4, this_update = ?5, next_update = ?6, refresh_at = ?7, blob = ?8
+                  WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3";
+    write(connection, issuer, pack, update)
+}
+
+fn write(connection: &Connection, issuer: IssuerId, pack: &PackRecord, statement: &str) -> Outcome<()> {
     let PackHead { cert_id_hash, slot, generation, this_update, next_update, refresh_at } = pack.head;
-    let mut statement = connection.prepare_cached("INSERT OR REPLACE INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?;
+    let mut statement = connection.prepare_cached(statement)?;
     statement.execute(params![issuer, cert_id_hash, slot, Number(generation), this_update, next_update, refresh_at, pack.blob])?;
     Ok(())
 }
@@ -136,7 +149,7 @@ pub(super) fn regroup(
     for pack in packs {
         let pack = pack?;
         check_slot(to_bits, pack.head.slot)?;
-        put(connection, issuer, &pack)?;
+        insert(connection, issuer, &pack)?;
     }
     connection.prepare_cached("UPDATE issuer SET slot_bits = ?2 WHERE id = ?1")?.execute(params![issuer, to_bits])?;
     feed::append(connection, issuer, &ChangeKind::Issuer)

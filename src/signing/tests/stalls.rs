@@ -65,6 +65,11 @@ fn wait_until(holds: impl Fn() -> bool) {
 fn while_running(bench: &Bench, key: &Arc<HeldKey>, now: Timestamp, check: impl FnOnce()) {
     let mut signing = bench.signing();
     signing.responder.as_mut().unwrap().key = key.clone();
+    while_signing(bench, signing, key, now, check);
+}
+
+/// The same, with the keys that are given.
+fn while_signing(bench: &Bench, signing: IssuerSigning, key: &Arc<HeldKey>, now: Timestamp, check: impl FnOnce()) {
     let (mut worker, stop) = (bench.worker_of(signing), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let stopped = || stop.load(Ordering::Relaxed);
@@ -110,6 +115,28 @@ fn t4_a_revocation_does_not_wait_for_the_refresh_of_its_slot() {
         key.let_go();
         wait_until(refreshed);
         assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+    });
+}
+
+#[test]
+fn t4_a_revocation_does_not_wait_for_the_crls_of_many_others() {
+    let bench = Bench::new(365);
+    let publication = Publication { crl_partitions: 40, ..bench.issuer().publication };
+    bench.registry.register_issuer(&NewIssuer { publication, ..bench.new_issuer() }).unwrap();
+    bench.add_to(0..50, |n| n % 40);
+    pass(&mut bench.worker(), bench.start);
+    // Both on the same token.
+    let (slow, quick) = (HeldKey::new(bench.ca_key.clone(), usize::MAX - 1), HeldKey::new(bench.responder.as_ref().unwrap().0.clone(), 0));
+    let mut signing = bench.signing();
+    (signing.crl_key, signing.responder.as_mut().unwrap().key) = (Some(slow.clone() as Key), quick);
+    while_signing(&bench, signing, &slow, bench.start, || {
+        (0..40).for_each(|n| bench.revoke(n, bench.start));
+        // Both threads hang in a CRL, and many others wait.
+        wait_until(|| *slow.to_hold.lock().unwrap() == usize::MAX - 3);
+        bench.revoke(45, bench.start);
+        for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+            wait_until(|| bench.published_status(algorithm, 45) != Some(CertificateStatus::Good));
+        }
     });
 }
 
