@@ -65,6 +65,7 @@ impl Verify {
         written.and_then(|()| output.finish()).context("standard output")?;
         match report.found() {
             0 => Ok(()),
+            1 => bail!("1 finding in {}", self.config.config.display()),
             found => bail!("{found} findings in {}", self.config.config.display()),
         }
     }

@@ -121,7 +121,9 @@ impl Layout {
         }
         let slot = SlotRange { bits: blob[55], slot: u32_at(blob, 40) };
         if u64_at(blob, 16) != place.issuer_tag || slot != place.slot {
-            return Err(PackError::Place(format!("{slot:?}, wanted {:?}", place.slot)));
+            let name = |slot: SlotRange| format!("slot {} of 2^{}", slot.slot, slot.bits);
+            let issuer = if u64_at(blob, 16) == place.issuer_tag { "" } else { " and another tag of issuer and hash" };
+            return Err(PackError::Place(format!("found {}{issuer}, wanted {}", name(slot), name(place.slot))));
         }
         let layout = Self::measure(blob, slot)?;
         layout.check_tables(blob)?;

@@ -23,6 +23,21 @@ pub struct Revocation {
     pub reason: Option<RevocationReason>,
 }
 
+impl fmt::Display for CertificateStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CertificateStatus::Good => f.write_str("good"),
+            CertificateStatus::Revoked(revocation) => revocation.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Revocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revoked at {} ({})", self.at, self.reason.map_or("unspecified", RevocationReason::name))
+    }
+}
+
 /// CRLReason (RFC 5280 5.3.1) without unspecified(0), certificateHold(6) and removeFromCRL(8): the reasons of a permanent revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]

@@ -9,7 +9,7 @@ use x509_ocsp::{CertStatus, ResponderId, ResponseData, RevokedInfo};
 use super::response::{CertificateTruth, Response, ResponseContext, Single, Time};
 use super::shape::{Tlv, oid};
 use super::{Lint, Programme, Verdict, differs, expect, hex, same_octets};
-use crate::pki::{CertificateStatus, Timestamp};
+use crate::pki::{CertificateStatus, RevocationReason, Timestamp};
 
 /// A row of the table.
 pub(super) type ResponseLint = Lint<fn(&Response<'_>, &ResponseContext<'_>) -> Verdict>;
@@ -259,14 +259,17 @@ fn status(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
         }
         _ => false,
     };
-    expect(same, || in_words(found), || format!("{truth:?}"))
+    expect(same, || in_words(found), || truth.to_string())
 }
 
 fn in_words(status: &CertStatus) -> String {
     match status {
         CertStatus::Good(_) => "good".to_owned(),
         CertStatus::Revoked(info) => {
-            format!("revoked at {}, {:?}", Timestamp::from(info.revocation_time.0.to_date_time()), info.revocation_reason)
+            let reason = info.revocation_reason.map_or("unspecified".to_owned(), |reason| {
+                RevocationReason::from_code(reason as u8).map_or(format!("reason {}", reason as u8), |reason| reason.to_string())
+            });
+            format!("revoked at {} ({reason})", Timestamp::from(info.revocation_time.0.to_date_time()))
         }
         CertStatus::Unknown(_) => "unknown".to_owned(),
     }

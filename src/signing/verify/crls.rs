@@ -1,5 +1,6 @@
 //! The newest CRL of a scope beside the registry, and the numbers of all CRLs that are kept.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::issuer::Prepared;
@@ -12,6 +13,7 @@ use crate::signing::crl;
 use crate::signing::gate::{self, CrlContext, Listed, MeantCrl, NumberedCrl};
 
 const CRL_THERE: Rule = ("T5", "there is a CRL for every scope");
+const CRL_READABLE: Rule = ("C10", "a published CRL can be read");
 const NUMBERS_GROW: Rule = ("C2", "cRLNumber and thisUpdate grow together, from CRL to CRL");
 const LISTED: Rule = ("C9", "every revoked certificate is listed");
 const LISTED_AS_REGISTERED: Rule = ("C9", "an entry says what the registry says");
@@ -34,6 +36,28 @@ struct Known {
     revoked_at: Timestamp,
     /// The epoch stands for none.
     invalidity_date: Timestamp,
+}
+
+/// What an entry says, beside its serial.
+impl fmt::Display for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = RevocationReason::from_code(self.reason).map_or(format!("reason {}", self.reason), |reason| reason.to_string());
+        let reason = if self.reason == 0 { "unspecified".to_owned() } else { reason };
+        write!(f, "revoked at {} ({reason})", self.revoked_at)?;
+        if self.invalidity_date == Timestamp::default() { Ok(()) } else { write!(f, ", invalid since {}", self.invalidity_date) }
+    }
+}
+
+impl From<&CrlEntry> for Known {
+    fn from(entry: &CrlEntry) -> Known {
+        Known {
+            serial: entry.serial,
+            reason: entry.revocation.reason.map_or(0, RevocationReason::code),
+            named: true,
+            revoked_at: entry.revocation.at,
+            invalidity_date: entry.invalidity_date.unwrap_or_default(),
+        }
+    }
 }
 
 impl Known {
@@ -72,6 +96,12 @@ impl Run<'_> {
             report.find(name, || name_of(scope), CRL_THERE, "none", "a CRL");
             return Ok(report);
         };
+        if record.der.is_empty() {
+            let found = format!("the octets of CRL number {} in the registry are damaged", record.head.number);
+            report.find(name, || name_of(scope), CRL_READABLE, found, "the octets that were published");
+            report.crls = 1;
+            return Ok(report);
+        }
         let base = self.base_of(issuer, &record.head)?;
         let mut entries = Vec::new();
         let findings = self.look_at(issuer, &record, base.as_ref(), &mut |listed| entries.extend(Known::of(listed)))?;
@@ -192,9 +222,8 @@ impl Comparison<'_> {
             let Ok(index) = entries.binary_search_by_key(&revoked.serial, |entry| entry.serial) else { return };
             entries[index].named = true;
             if !entries[index].says(revoked) {
-                let found = format!("revoked at {}, reason {}", entries[index].revoked_at, entries[index].reason);
-                let wanted = format!("{:?}", revoked.revocation);
-                report.find(&self.issuer.issuer.name, || self.artefact(&revoked.serial), LISTED_AS_REGISTERED, found, wanted);
+                let artefact = || self.artefact(&revoked.serial);
+                report.find(&self.issuer.issuer.name, artefact, LISTED_AS_REGISTERED, &entries[index], Known::from(revoked));
             }
         })?;
         self.entries = entries;

@@ -102,7 +102,7 @@ impl Side<'_> {
             match (order, entry, record) {
                 (Equal, Some((index, entry)), Some(record)) => self.response(index, &entry, record, report),
                 (_, Some((_, entry)), _) => {
-                    let found = format!("{:?}", entry.status);
+                    let found = entry.status;
                     report.find(
                         self.name(),
                         || self.artefact(entry.serial),
