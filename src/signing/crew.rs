@@ -17,6 +17,7 @@ use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
 use crate::pki::SlotRange;
 use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
+use crate::token::software;
 
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
@@ -184,6 +185,10 @@ pub(super) struct Crew<'a> {
 impl Crew<'_> {
     /// Takes jobs until the queue is closed.
     pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &Packs, news: &Sender<News>) {
+        if duty == Duty::Revocations {
+            // Meanwhile the others read what they are to sign.
+            software::gather_randomness();
+        }
         while let Some(job) = queue.take(duty) {
             let packs = if job.kind() == Kind::Revoked { &packs.revoked } else { &packs.due };
             let result = match job.task {

@@ -109,6 +109,11 @@ impl SoftwareKey {
     }
 }
 
+/// Has the library gather randomness, for which the first signature of a process would wait otherwise: some 40 ms.
+pub fn gather_randomness() {
+    let _ = aws_lc_rs::rand::fill(&mut [0]);
+}
+
 /// As [`choose_signature`], without SHA-1: aws-lc-rs verifies such signatures and makes none.
 fn choose(key: KeyAlgorithm, wanted: Option<SignatureAlgorithm>) -> Result<SignatureAlgorithm, TokenError> {
     match choose_signature(key, wanted)? {
