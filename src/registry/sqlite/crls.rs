@@ -1,6 +1,8 @@
 //! CRLs: their numbers never go back (rule C2), whatever is forgotten of them. Their octets are kept in pieces ([`compact_crl`]), each in a row: no value is as
 //! great as a CRL.
 
+use std::sync::mpsc::sync_channel;
+
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, named_params, params};
 use xxhash_rust::xxh3::xxh3_64;
@@ -15,6 +17,10 @@ use crate::registry::{ChangeKind, CrlHead, CrlRecord, CrlScope, IssuerId, Regist
 /// How the chunks of a CRL are to be read: as they are, from an earlier version; as pieces of a compact CRL.
 const PLAIN: u8 = 0;
 const COMPACT: u8 = 1;
+
+/// From so many octets on the pieces of a CRL are made ahead of who stores them, and how many at most: 2 MB.
+const MAKE_AHEAD_FROM: usize = 4 << 20;
+const PIECES_AHEAD: usize = 2;
 
 const COLUMNS: &str = "scope, number, this_update, next_update, refresh_at, entries, scheduled, reflects, point, contents, has_delta,
     base, crl.id, octets, layout, checksum FROM crl";
@@ -224,10 +230,22 @@ fn insert(connection: &Connection, issuer: IssuerId, CrlRecord { head, der }: &C
     })?;
     let id = connection.last_insert_rowid();
     let mut chunk = connection.prepare_cached("INSERT INTO crl_chunk (crl, place, der) VALUES (?1, ?2, ?3)")?;
-    for (place, piece) in compact_crl::pieces(der).enumerate() {
-        chunk.execute(params![id, place as i64, piece])?;
-    }
+    visit_pieces(der, |place, piece| chunk.execute(params![id, place as i64, piece]).map(drop))?;
     feed::append(connection, issuer, &ChangeKind::Crl(head.scope))
+}
+
+/// Gives the pieces of a CRL to `visit`, until it fails. Those of a great one are made by a thread of their own: whoever waits for the writer waits less.
+fn visit_pieces(der: &[u8], mut visit: impl FnMut(usize, Vec<u8>) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let mut pieces = compact_crl::pieces(der);
+    if der.len() < MAKE_AHEAD_FROM {
+        return pieces.enumerate().try_for_each(|(place, piece)| visit(place, piece));
+    }
+    std::thread::scope(|scope| {
+        let (made, coming) = sync_channel(PIECES_AHEAD);
+        // Ends where nobody takes them any more: `visit` has failed.
+        scope.spawn(move || pieces.try_for_each(|piece| made.send(piece)));
+        coming.into_iter().enumerate().try_for_each(|(place, piece)| visit(place, piece))
+    })
 }
 
 /// How many [`prune`] would forget.
@@ -260,4 +278,29 @@ fn check(number: u64) -> Outcome<()> {
         return Ok(());
     }
     Err(RegistryError::OutOfRange { field: "CRL number", found: number.to_string(), wanted: "at most 2^63 - 1".into() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_that_are_made_ahead_are_the_same_and_end_with_who_stores_them() {
+        for octets in [0, MAKE_AHEAD_FROM - 1, MAKE_AHEAD_FROM + 5_000_000] {
+            let der: Vec<u8> = (0..octets).map(|n| (n % 251) as u8).collect();
+            let mut stored = Vec::new();
+            let store = |place, piece| {
+                stored.push((place, piece));
+                Ok(())
+            };
+            visit_pieces(&der, store).unwrap();
+            assert!(stored.into_iter().eq(compact_crl::pieces(&der).enumerate()), "{octets}");
+        }
+        let (der, mut visited) = (vec![0; 4 * MAKE_AHEAD_FROM], 0);
+        let full = visit_pieces(&der, |place, _| {
+            visited += 1;
+            if place < 2 { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+        });
+        assert_eq!((full, visited), (Err(rusqlite::Error::InvalidQuery), 3));
+    }
 }
