@@ -13,6 +13,7 @@ use tracing::error;
 use super::responder_certificates::{pick_up, renew_where_due};
 use crate::config::crl::KeepExpired;
 use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
+use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
@@ -109,7 +110,7 @@ fn check_reasons_of_cas(registry: &dyn Registry, issuer: &Issuer) -> Result<()> 
         changed: None,
     };
     let mut without = None;
-    registry.visit_revoked(issuer.id, &selection, &mut |entry| {
+    registry.visit_revoked(issuer.id, &selection, &mut |entry: &CrlEntry| {
         if entry.revocation.reason.is_none() {
             without = Some(entry.serial);
         }

@@ -119,6 +119,11 @@ impl CrlEncoder {
         self.count += 1;
     }
 
+    /// The entries that were appended, one after the other.
+    pub fn entries(&self) -> &[u8] {
+        &self.buffer[self.entries..]
+    }
+
     /// How many entries were appended.
     pub fn count(&self) -> u64 {
         self.count

@@ -263,6 +263,23 @@ pub struct PackRecord {
 /// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.
 pub type CertificateStream<'a> = &'a mut dyn Iterator<Item = std::result::Result<CertificateRecord, BoxError>>;
 
+/// Who is shown revoked certificates, one after the other.
+pub trait RevokedVisitor {
+    /// Is shown the next.
+    fn visit(&mut self, entry: &CrlEntry);
+
+    /// May do something else, for a millisecond at most, while the next ones are being read. Returns whether there was something to do.
+    fn meanwhile(&mut self) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&CrlEntry)> RevokedVisitor for F {
+    fn visit(&mut self, entry: &CrlEntry) {
+        self(entry);
+    }
+}
+
 /// The truth about certificates. The module's documentation holds the contract.
 pub trait Registry: Send + Sync {
     /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate. The mode is never earlier than
@@ -305,7 +322,7 @@ pub trait Registry: Send + Sync {
     fn visit_certificates(&self, issuer: IssuerId, slot: SlotRange, visit: &mut dyn FnMut(CertificateRecord)) -> Result<()>;
 
     /// The entry of every revoked certificate of the selection, from one snapshot. Streams. Returns the newest change that the snapshot reflects.
-    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<u64>;
+    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visitor: &mut dyn RevokedVisitor) -> Result<u64>;
 
     /// How many certificates an issuer has.
     fn counts(&self, issuer: IssuerId) -> Result<Counts>;

@@ -19,13 +19,13 @@ mod work;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{TryRecvError, sync_channel};
 
 use connection::Database;
 
 use super::{
     AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
-    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, Signer, SignerId, Watch,
+    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, RevokedVisitor, Signer, SignerId, Watch,
 };
 use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
@@ -107,9 +107,9 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| certificates::visit_slot(c, issuer, slot, visit))
     }
 
-    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<u64> {
+    fn visit_revoked(&self, issuer: IssuerId, selection: &CrlSelection, visitor: &mut dyn RevokedVisitor) -> Result<u64> {
         let read = |visit: &mut dyn FnMut(&CrlEntry)| self.0.read(|c| certificates::visit_revoked(c, issuer, selection, visit));
-        if self.counts(issuer)?.revoked < READ_AHEAD_FROM { read(visit) } else { read_ahead(read, visit) }
+        if self.counts(issuer)?.revoked < READ_AHEAD_FROM { read(&mut |entry| visitor.visit(entry)) } else { read_ahead(read, visitor) }
     }
 
     fn counts(&self, issuer: IssuerId) -> Result<Counts> {
@@ -235,8 +235,8 @@ impl Registry for SqliteRegistry {
     }
 }
 
-/// Reads on a thread of its own, while `visit` looks at what has been read.
-fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T> + Send, visit: &mut dyn FnMut(&CrlEntry)) -> Result<T> {
+/// Reads on a thread of its own, while `visitor` looks at what has been read.
+fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T> + Send, visitor: &mut dyn RevokedVisitor) -> Result<T> {
     let (full, batches) = sync_channel::<Vec<CrlEntry>>(BATCHES_AHEAD);
     std::thread::scope(|scope| {
         let reader = scope.spawn(move || {
@@ -244,14 +244,24 @@ fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T>
             let outcome = read(&mut |entry| {
                 batch.push(*entry);
                 if batch.len() == BATCH {
-                    // Nobody takes it where `visit` has panicked: the receiver is gone then, and this thread must not wait for it.
+                    // Nobody takes it where the visitor has panicked: the receiver is gone then, and this thread must not wait for it.
                     let _ = full.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
                 }
             });
             let _ = full.send(batch);
             outcome
         });
-        batches.into_iter().flatten().for_each(|entry| visit(&entry));
+        // Dropped here, whatever becomes of the visitor: whoever reads must not wait for it.
+        let batches = batches;
+        loop {
+            let batch = match batches.try_recv() {
+                Err(TryRecvError::Empty) if visitor.meanwhile() => continue,
+                Err(TryRecvError::Empty) => batches.recv().map_err(TryRecvError::from),
+                arrived => arrived,
+            };
+            let Ok(batch) = batch else { break };
+            batch.iter().for_each(|entry| visitor.visit(entry));
+        }
         reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

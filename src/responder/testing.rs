@@ -13,7 +13,6 @@ use super::content::Content;
 use super::documents::{Document, certificate_path};
 use super::status_map::{IssuerStatus, SlotTable, Templates};
 use crate::pack::{Entry, Pack, PackBuilder, PackPlace, Signing};
-use crate::pki::crl::CrlEntry;
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
 use crate::pki::*;
 use crate::registry::crl_path;
@@ -377,7 +376,7 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn visit_revoked(&self, _: IssuerId, _: &CrlSelection, _: &mut dyn FnMut(&CrlEntry)) -> Result<u64> {
+    fn visit_revoked(&self, _: IssuerId, _: &CrlSelection, _: &mut dyn RevokedVisitor) -> Result<u64> {
         not_for_reading()
     }
 

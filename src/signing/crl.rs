@@ -6,13 +6,13 @@
 use bytes::Bytes;
 
 use super::crl_policy::{CrlPolicy, ExpiredEntries};
-use super::gate::{self, Coverage, CrlContext, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
+use super::gate::{self, Coverage, CrlContext, EarlyLook, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
 use super::schedule::{self, Turn};
 use super::{IssuerSigning, SigningError, crl_url, kept_since, not_before};
 use crate::pki::Timestamp;
-use crate::pki::crl::{CrlEncoder, CrlHeader};
+use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, Registry};
+use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, Registry, RevokedVisitor};
 use crate::token::SigningKey;
 
 /// Makes the next CRL of a scope, checked and ready to publish: with a complete CRL that has one, its delta; a delta alone, unless a complete CRL must go
@@ -106,6 +106,25 @@ struct Base<'a> {
     beside: Option<&'a CrlRecord>,
 }
 
+/// A CRL whose entries are coming.
+struct Making<'a> {
+    crl: CrlEncoder,
+    truth: RevokedSet,
+    early: EarlyLook,
+    context: &'a CrlContext<'a>,
+}
+
+impl RevokedVisitor for Making<'_> {
+    fn visit(&mut self, entry: &CrlEntry) {
+        self.truth.note(entry);
+        self.crl.push(entry);
+    }
+
+    fn meanwhile(&mut self) -> bool {
+        self.early.go_on(self.crl.entries(), self.context)
+    }
+}
+
 impl Job<'_> {
     /// Makes one CRL; `base` is that of a delta.
     fn make(&self, scope: CrlScope, base: Option<Base<'_>>) -> Result<CrlRecord, SigningError> {
@@ -126,15 +145,17 @@ impl Job<'_> {
             expired_since: kept_since(&signing.certificate, signing.crl_policy.expired),
         };
         let selection = self.selection(scope, base.as_ref());
-        let (mut crl, mut truth) = (CrlEncoder::new(&header, self.expected(scope)?), RevokedSet::default());
-        let newest = registry.visit_revoked(signing.issuer.id, &selection, &mut |entry| {
-            truth.note(entry);
-            crl.push(entry);
-        })?;
+        let base_octets = base.as_ref().map(|base| self.octets_of(base)).transpose()?;
+        let context = self.context(scope, &header, base.as_ref(), base_octets.as_deref());
+        let crl = CrlEncoder::new(&header, self.expected(scope)?);
+        let mut making = Making { crl, truth: RevokedSet::default(), early: EarlyLook::default(), context: &context };
+        let newest = registry.visit_revoked(signing.issuer.id, &selection, &mut making)?;
+        let Making { crl, truth, early, .. } = making;
         let unsigned = crl.finish()?;
         let signature = key.sign(unsigned.to_be_signed())?;
         let der = unsigned.with_signature(&signature);
-        self.check(&der, scope, &header, base.as_ref(), truth)?;
+        let findings = gate::check_crl(&der, &CrlContext { truth: Some(truth), ..context }, early);
+        Refusal::unless_clean(findings, || format!("CRL ({scope}), number {}", header.number))?;
         let head = CrlHead {
             scope,
             number: header.number,
@@ -151,38 +172,34 @@ impl Job<'_> {
         Ok(CrlRecord { head, der })
     }
 
-    /// Holds a CRL against the gate.
-    fn check(
-        &self,
-        der: &[u8],
+    /// What the gate holds a CRL against, but for what is to be on it.
+    fn context<'a>(
+        &'a self,
         scope: CrlScope,
-        meant: &CrlHeader<'_>,
+        meant: &'a CrlHeader<'_>,
         base: Option<&Base<'_>>,
-        truth: RevokedSet,
-    ) -> Result<(), SigningError> {
-        let (signing, number) = (self.signing, meant.number);
+        base_octets: Option<&'a [u8]>,
+    ) -> CrlContext<'a> {
+        let signing = self.signing;
         let [complete, delta] = [&self.state.complete, &self.state.delta].map(|head| head.as_ref().map(numbered));
         let beside = base.and_then(|base| base.beside).map(|complete| numbered(&complete.head));
         let (previous, companion) = if scope.is_delta() { (delta, beside.or(complete)) } else { (complete, delta) };
-        let base = base.map(|base| self.octets_of(base)).transpose()?;
-        let context = CrlContext {
+        CrlContext {
             issuer: &self.facts,
             coverage: coverage(signing.issuer.publication.crl_contents(scope)),
             distribution_point: meant.distribution_point.as_ref().map(|point| point.uri.as_str()),
-            base: base.as_deref(),
+            base: base_octets,
             freshest: meant.freshest.as_deref(),
-            meant: MeantCrl { number, this_update: meant.this_update, next_update: meant.next_update },
+            meant: MeantCrl { number: meant.number, this_update: meant.this_update, next_update: meant.next_update },
             algorithm: meant.algorithm,
-            truth: Some(truth),
+            truth: None,
             previous,
             companion,
             ocsp: signing.responder.is_some(),
             last: signing.crl_policy.is_last,
             verify_signature: true,
             now: self.now,
-        };
-        Refusal::unless_clean(gate::check_crl(der, &context), || format!("CRL ({scope}), number {number}"))?;
-        Ok(())
+        }
     }
 
     /// A base that is forgotten has none: the gate then refuses the delta (rule C5).

@@ -234,7 +234,7 @@ pub(in crate::registry) fn a_crl_scope_lists_its_own_revoked_certificates(store:
     assert_eq!(listed(CrlScope::Partition(1)), BTreeSet::from([serial(2)]));
     assert_eq!(listed(CrlScope::Partition(2)), BTreeSet::new());
     let mut entries = Vec::new();
-    registry.visit_revoked(issuer, &selection(CrlScope::Partition(1)), &mut |entry| entries.push(*entry)).unwrap();
+    registry.visit_revoked(issuer, &selection(CrlScope::Partition(1)), &mut |entry: &CrlEntry| entries.push(*entry)).unwrap();
     let expected = CrlEntry { serial: serial(2), revocation: revocation(DAY), invalidity_date: Some(time(DAY - 1)) };
     assert_eq!(entries, [expected]);
 }

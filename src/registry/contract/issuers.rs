@@ -55,7 +55,7 @@ pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn 
         ("revoke", registry.revoke(no, &serial(1), revocation(1), None, now).map(drop)),
         ("certificate", registry.certificate(no, &serial(1)).map(drop)),
         ("visit_certificates", registry.visit_certificates(no, SlotRange::ALL, &mut |_| ())),
-        ("visit_revoked", registry.visit_revoked(no, &selection(scope), &mut |_| ()).map(drop)),
+        ("visit_revoked", registry.visit_revoked(no, &selection(scope), &mut |_: &CrlEntry| ()).map(drop)),
         ("counts", registry.counts(no).map(drop)),
         ("register_signer", registry.register_signer(no, &signer).map(drop)),
         ("signers", registry.signers(no).map(drop)),

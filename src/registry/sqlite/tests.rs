@@ -114,18 +114,37 @@ fn what_is_read_ahead_comes_whole_in_order_and_with_its_outcome() {
             if count == 1 { Err(RegistryError::UnknownIssuer(7)) } else { Ok(count) }
         };
         let mut seen = Vec::new();
-        let outcome = read_ahead(read, &mut |entry| seen.push(entry.revocation.at.unix()));
+        let outcome = read_ahead(read, &mut |entry: &CrlEntry| seen.push(entry.revocation.at.unix()));
         assert!(seen.into_iter().eq(0..count));
         match outcome {
             Err(RegistryError::UnknownIssuer(7)) => assert_eq!(count, 1),
             outcome => assert_eq!(outcome.unwrap(), count),
         }
     }
+    // What there is to do meanwhile neither delays nor loses anything.
+    struct Busy(Vec<u64>, u64);
+    impl RevokedVisitor for Busy {
+        fn visit(&mut self, entry: &CrlEntry) {
+            self.0.push(entry.revocation.at.unix());
+        }
+        fn meanwhile(&mut self) -> bool {
+            self.1 += 1;
+            !self.1.is_multiple_of(3)
+        }
+    }
+    let mut busy = Busy(Vec::new(), 0);
+    let slow = |visit: &mut dyn FnMut(&CrlEntry)| {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+        (0..5 * BATCH as u64 + 7).for_each(|n| visit(&entry(n)));
+        Ok(())
+    };
+    read_ahead(slow, &mut busy).unwrap();
+    assert!(busy.0.into_iter().eq(0..5 * BATCH as u64 + 7) && busy.1 > 0);
     let endless = |visit: &mut dyn FnMut(&CrlEntry)| -> crate::registry::Result<()> {
         (0..100 * BATCH as u64).for_each(|n| visit(&entry(n)));
         Ok(())
     };
-    let visited = std::panic::catch_unwind(|| read_ahead(endless, &mut |_| panic!("a visitor's fault")));
+    let visited = std::panic::catch_unwind(|| read_ahead(endless, &mut |_: &CrlEntry| panic!("a visitor's fault")));
     assert!(visited.is_err(), "it comes to light, and nobody waits for ever");
 }
 

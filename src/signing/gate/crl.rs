@@ -169,27 +169,18 @@ impl<'a> Crl<'a> {
         self.extensions.iter().find(|e| e.id == id)
     }
 
-    /// Octets of all entries.
-    pub(super) fn entry_bytes(&self) -> usize {
-        self.entries.map_or(0, <[u8]>::len)
-    }
-
-    /// The entries in at most `count` parts of about the same size, in their order; none where there are no entries. What follows an entry that is not DER is
-    /// in the same part.
-    pub(super) fn parts(&self, count: usize) -> Vec<&'a [u8]> {
-        let (mut rest, size) = (self.entries.unwrap_or_default(), self.entry_bytes().div_ceil(count.max(1)));
-        let mut parts = Vec::new();
-        while !rest.is_empty() {
-            let mut reader = Reader::new(rest);
-            let mut length = 0;
+    /// `entries` in parts of about `size` octets, in their order. What follows an entry that is not DER is in the same part.
+    pub(super) fn parts(entries: &'a [u8], size: usize) -> impl Iterator<Item = &'a [u8]> {
+        let mut rest = entries;
+        std::iter::from_fn(move || {
+            let (mut reader, mut length) = (Reader::new(rest), 0);
             while length < size && length < rest.len() {
                 length = reader.any_whole().map_or(rest.len(), |(_, _, raw)| length + raw.len());
             }
             let (part, next) = rest.split_at(length);
-            parts.push(part);
             rest = next;
-        }
-        parts
+            (!part.is_empty()).then_some(part)
+        })
     }
 
     /// Gives each entry of a part to `visit`, in their order; the finding where one is not DER.

@@ -4,25 +4,58 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_128};
+
 use super::crl::{Crl, CrlContext, Entry, Listed};
 use super::revoked_set::RevokedSet;
 use super::{Finding, crl_lints, entry_lints, hex, scope_lints};
 
-/// Octets of entries in a part, which one thread looks at.
+/// Octets of entries in a part, which one thread looks at, and in one that is looked at early.
 const PART_BYTES: usize = 1 << 20;
+const EARLY_BYTES: usize = 1 << 16;
 /// The most parts: more than threads, so that one that has verified the signature meanwhile has less of them.
 const MAX_PARTS: usize = 64;
 /// The most threads.
 const MAX_THREADS: usize = 8;
 
+/// A look at the first entries of a CRL while the others are still being written.
+#[derive(Default)]
+pub struct EarlyLook {
+    seen: Entries,
+    /// Of the octets that were looked at: they are to be on the CRL as they were.
+    octets: usize,
+    fingerprint: Xxh3Default,
+}
+
+impl EarlyLook {
+    /// Goes on for some entries, half a millisecond's worth; `written` are all that there are so far. Returns whether there were any to look at.
+    pub fn go_on(&mut self, written: &[u8], context: &CrlContext<'_>) -> bool {
+        let Some(part) = Crl::parts(&written[self.octets..], EARLY_BYTES).next() else { return false };
+        self.seen.append(Entries::of(part, context, &mut |_| {}));
+        self.fingerprint.update(part);
+        self.octets += part.len();
+        true
+    }
+
+    /// What was seen, and the entries that follow. Nothing was seen where the CRL does not begin with what was looked at.
+    fn split(self, entries: &[u8]) -> (Entries, &[u8]) {
+        match entries.split_at_checked(self.octets) {
+            Some((looked_at, others)) if xxh3_128(looked_at) == self.fingerprint.digest128() => (self.seen, others),
+            _ => (Entries::default(), entries),
+        }
+    }
+}
+
 /// Reads a CRL again and holds it, each of its entries, and their whole against every rule for CRLs. Memory does not grow with the CRL. Of entries that
-/// break the same rule, the first is named and the others are counted.
-pub fn check_crl(der: &[u8], context: &CrlContext<'_>) -> Vec<Finding> {
+/// break the same rule, the first is named and the others are counted. Entries that were looked at early, with the same context but for the truth, are not
+/// looked at again.
+pub fn check_crl(der: &[u8], context: &CrlContext<'_>, early: EarlyLook) -> Vec<Finding> {
     let crl = match Crl::read(der) {
         Ok(crl) => crl,
         Err(finding) => return vec![finding],
     };
-    let parts = crl.parts((crl.entry_bytes() / PART_BYTES).clamp(1, MAX_PARTS));
+    let (mut entries, others) = early.split(crl.entries.unwrap_or_default());
+    let parts: Vec<_> = Crl::parts(others, PART_BYTES.max(others.len().div_ceil(MAX_PARTS))).collect();
     let threads = thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS).min(parts.len());
     let next = AtomicUsize::new(0);
     let look = || {
@@ -44,7 +77,6 @@ pub fn check_crl(der: &[u8], context: &CrlContext<'_>) -> Vec<Finding> {
         (findings, seen)
     });
     seen.sort_by_key(|(place, _)| *place);
-    let mut entries = Entries::default();
     seen.into_iter().for_each(|(_, part)| entries.append(part));
     findings.extend(entries.into_findings(context));
     findings
@@ -57,9 +89,7 @@ pub fn check_crl_and_visit(der: &[u8], context: &CrlContext<'_>, visit: &mut dyn
         Err(finding) => return vec![finding],
     };
     let mut findings = whole(&crl, context);
-    let mut entries = Entries::default();
-    crl.parts(1).into_iter().for_each(|part| entries.append(Entries::of(part, context, visit)));
-    findings.extend(entries.into_findings(context));
+    findings.extend(Entries::of(crl.entries.unwrap_or_default(), context, visit).into_findings(context));
     findings
 }
 

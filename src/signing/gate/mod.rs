@@ -56,7 +56,7 @@ use crate::pki::SignatureAlgorithm;
 
 pub use certificate_lints::{check_ca_certificate, check_responder_certificate};
 pub use crl::{Coverage, CrlContext, Listed, MeantCrl, NumberedCrl, signature_algorithm};
-pub use crl_check::{check_crl, check_crl_and_visit};
+pub use crl_check::{EarlyLook, check_crl, check_crl_and_visit};
 pub use facts::{FactsError, IssuerFacts, SignerFacts};
 pub use programme::{Profile, Programme};
 pub use response::{CertificateTruth, PreviousResponse, ResponseContext};

@@ -199,8 +199,8 @@ impl Comparison<'_> {
         format!("{}, serial {serial}", name_of(self.head.scope))
     }
 
-    fn visit_revoked(&self, selection: &CrlSelection, visit: &mut dyn FnMut(&CrlEntry)) -> Result<(), RegistryError> {
-        self.run.registry.visit_revoked(self.issuer.issuer.id, selection, visit).map(|_| ())
+    fn visit_revoked(&self, selection: &CrlSelection, mut visit: &mut dyn FnMut(&CrlEntry)) -> Result<(), RegistryError> {
+        self.run.registry.visit_revoked(self.issuer.issuer.id, selection, &mut visit).map(|_| ())
     }
 
     /// The revoked certificates that may stand on it: all of its scope, on a delta those that are not reflected in its base.

@@ -56,7 +56,7 @@ fn a_registry_of_the_first_version_is_brought_up_to_date_with_everything_in_it()
         changed: None,
     };
     let mut listed = 0;
-    assert_eq!(registry.visit_revoked(issuer.id, &all, &mut |_| listed += 1).unwrap(), 4);
+    assert_eq!(registry.visit_revoked(issuer.id, &all, &mut |_: &CrlEntry| listed += 1).unwrap(), 4);
     assert_eq!(listed, 2);
     drop(registry);
     SqliteRegistry::open_read_only(&path).unwrap();
