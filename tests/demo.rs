@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::ocsp::{Answer, Asker, HASHES, Hash, serial_of};
 use common::peers::{Authority, Expected, curl, urls};
-use common::{Process, Service, demo_command, fail, http, list, status, succeed, text, until, with_config};
+use common::{Process, Service, demo_command, fail, http, list, run, status, succeed, text, until, with_config};
 use der::Encode;
 use tempfile::TempDir;
 
@@ -251,6 +251,10 @@ fn list_status_and_check_tell_what_is_there() {
 
     let checked = succeed(&mut with_config("check", &demo.config(), &[]));
     assert!(checked.contains("issuer 'issuing'") && checked.contains("issuer 'root'") && !checked.contains("problem"), "{checked}");
+    let fewer = fs::read_to_string(demo.config()).unwrap().replace("partitions = 8", "partitions = 4");
+    fs::write(demo.path("fewer.toml"), fewer).unwrap();
+    let checked = text(&run(&mut with_config("check", &demo.path("fewer.toml"), &[])));
+    assert!(checked.contains("crl.partitions: found 4, wanted at least 8"), "{checked}");
 }
 
 #[test]

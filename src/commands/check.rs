@@ -37,11 +37,16 @@ impl Check {
             };
             output.line(line)
         };
-        let registered = registry.as_ref().ok().map(|r| r.issuers()).transpose();
+        let known = registry.as_ref().ok().cloned();
+        let registered = known.as_ref().map(|r| r.issuers()).transpose();
         tell("registry".to_owned(), registry.and_then(|_| Ok(format!("{} issuers", registered?.map_or(0, |i| i.len())))))?;
         let mut ring = KeyRing::new(&config);
         for issuer in &config.issuers {
-            tell(format!("issuer '{}'", issuer.name), check_issuer(&config, issuer, &mut ring))?;
+            let mut outcome = check_issuer(&config, issuer, &mut ring);
+            if let Some(registry) = &known {
+                outcome = outcome.and_then(|told| setup::check_registered(registry.as_ref(), issuer).map(|()| told));
+            }
+            tell(format!("issuer '{}'", issuer.name), outcome)?;
             for name in &issuer.issuance.profiles {
                 tell(format!("issuer '{}', profile '{name}'", issuer.name), check_profile(issuer, name, &mut ring))?;
             }

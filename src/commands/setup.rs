@@ -82,22 +82,28 @@ pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) ->
     if !certificate.is_ca {
         bail!("certificate {}: not a CA's (basicConstraints lacks cA)", config.certificate.display());
     }
+    check_registered(registry, config)?;
     let publication = config.publication();
-    if let Some(known) = registry.issuers()?.iter().find(|i| i.name == config.name) {
-        let (before, after) = (known.publication.crl_partitions, publication.crl_partitions);
-        if after < before {
-            bail!(
-                "issuer '{}': crl.partitions: found {after}, wanted at least {before}: certificates name their partition for life",
-                config.name
-            );
-        }
-        if publication.crl_extras.arl && !known.publication.crl_extras.arl {
-            check_reasons_of_cas(registry, known)?;
-        }
-    }
     let new = NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication };
     registry.register_issuer(&new)?;
     Ok((find_issuer(registry, &config.name)?, certificate))
+}
+
+/// What is registered of an issuer allows what its configuration says now. Changes nothing.
+pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig) -> Result<()> {
+    let (issuers, publication) = (registry.issuers()?, config.publication());
+    let Some(known) = issuers.iter().find(|i| i.name == config.name) else { return Ok(()) };
+    let (before, after) = (known.publication.crl_partitions, publication.crl_partitions);
+    if after < before {
+        bail!(
+            "issuer '{}': crl.partitions: found {after}, wanted at least {before}: certificates name their partition for life",
+            config.name
+        );
+    }
+    if publication.crl_extras.arl && !known.publication.crl_extras.arl {
+        check_reasons_of_cas(registry, known)?;
+    }
+    Ok(())
 }
 
 /// An ARL that the gate refuses would leave revoked CAs on no CRL: it takes them from the full one (rules C3, C4).

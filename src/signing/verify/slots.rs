@@ -19,6 +19,7 @@ const PACK_AS_PUBLISHED: Rule = ("C9", "a pack is the one that was published in 
 const SIGNER_KNOWN: Rule = ("O3", "a response is signed by a registered signer");
 const RESPONSE_THERE: Rule = ("O16", "every certificate has a response");
 const CERTIFICATE_THERE: Rule = ("O9", "every response is for a certificate that was issued");
+const PARTITION_THERE: Rule = ("C9", "the partition that a certificate names has a CRL");
 
 impl Run<'_> {
     /// Packs are read before the certificates: what is revoked meanwhile is found to be published too late, and looked at again.
@@ -32,6 +33,12 @@ impl Run<'_> {
         let mut records = Vec::new();
         self.registry.visit_certificates(id, range, &mut |record| records.push(record))?;
         let mut report = TaskReport { certificates: records.len() as u64, ..TaskReport::default() };
+        let partitions = issuer.issuer.publication.crl_partitions;
+        for record in records.iter().filter(|record| record.partition.is_some_and(|n| n >= partitions)) {
+            let found = format!("partition {}", record.partition.unwrap_or_default());
+            let artefact = || format!("certificate {}", record.serial);
+            report.find(&issuer.issuer.name, artefact, PARTITION_THERE, found, format!("one of {partitions}, numbered from 0"));
+        }
         let now = (self.clock)();
         for (hash, names, record) in packs {
             self.pack(issuer, (hash, names), range, record, &records, now, &mut report);

@@ -132,6 +132,12 @@ fn c4_a_partition_lists_the_certificates_that_name_it() {
 }
 
 #[test]
+fn c9_a_certificate_names_a_partition_that_there_is() {
+    let fewer = tampered("UPDATE issuer SET crl_partitions = 1");
+    assert_eq!(fewer, BTreeSet::from([("C9", "the partition that a certificate names has a CRL")]));
+}
+
+#[test]
 fn t5_c1_c2_c10_a_crl_that_is_missing_damaged_or_renumbered_is_found() {
     assert_eq!(tampered("DELETE FROM crl WHERE scope = 1"), BTreeSet::from([("T5", "there is a CRL for every scope")]));
     let full = "WHERE crl = (SELECT id FROM crl WHERE scope = -1)";
