@@ -13,15 +13,16 @@ mod fault;
 mod feed;
 mod issuers;
 mod packs;
+mod read_ahead;
 mod revoke_all;
 mod values;
 mod work;
 
 use std::ops::Range;
 use std::path::Path;
-use std::sync::mpsc::{TryRecvError, sync_channel};
 
 use connection::Database;
+use read_ahead::read_ahead;
 
 use super::{
     AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
@@ -32,9 +33,6 @@ use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
 
 /// From so many revoked certificates of an issuer on, a CRL's entries are read ahead of who encodes them.
 const READ_AHEAD_FROM: u64 = 20_000;
-/// Entries that are handed over together, and how many such batches may wait: half a megabyte.
-const BATCH: usize = 1024;
-const BATCHES_AHEAD: usize = 6;
 
 /// A registry in one SQLite file (with `-wal` and `-shm` beside it while in use).
 ///
@@ -233,37 +231,6 @@ impl Registry for SqliteRegistry {
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {
         self.0.write(|c| crls::raise_number(c, issuer, number))
     }
-}
-
-/// Reads on a thread of its own, while `visitor` looks at what has been read.
-fn read_ahead<T: Send>(read: impl FnOnce(&mut dyn FnMut(&CrlEntry)) -> Result<T> + Send, visitor: &mut dyn RevokedVisitor) -> Result<T> {
-    let (full, batches) = sync_channel::<Vec<CrlEntry>>(BATCHES_AHEAD);
-    std::thread::scope(|scope| {
-        let reader = scope.spawn(move || {
-            let mut batch = Vec::with_capacity(BATCH);
-            let outcome = read(&mut |entry| {
-                batch.push(*entry);
-                if batch.len() == BATCH {
-                    // Nobody takes it where the visitor has panicked: the receiver is gone then, and this thread must not wait for it.
-                    let _ = full.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH)));
-                }
-            });
-            let _ = full.send(batch);
-            outcome
-        });
-        // Dropped here, whatever becomes of the visitor: whoever reads must not wait for it.
-        let batches = batches;
-        loop {
-            let batch = match batches.try_recv() {
-                Err(TryRecvError::Empty) if visitor.meanwhile() => continue,
-                Err(TryRecvError::Empty) => batches.recv().map_err(TryRecvError::from),
-                arrived => arrived,
-            };
-            let Ok(batch) = batch else { break };
-            batch.iter().for_each(|entry| visitor.visit(entry));
-        }
-        reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
 }
 
 #[cfg(test)]

@@ -102,53 +102,6 @@ fn the_memory_of_bulk_work_is_given_back() {
 }
 
 #[test]
-fn what_is_read_ahead_comes_whole_in_order_and_with_its_outcome() {
-    let entry = |n: u64| CrlEntry {
-        serial: serial(n as u32),
-        revocation: Revocation { at: Timestamp::from_unix(n).unwrap(), reason: None },
-        invalidity_date: None,
-    };
-    for count in [0, 1, BATCH as u64, 20 * BATCH as u64 + 7] {
-        let read = |visit: &mut dyn FnMut(&CrlEntry)| {
-            (0..count).for_each(|n| visit(&entry(n)));
-            if count == 1 { Err(RegistryError::UnknownIssuer(7)) } else { Ok(count) }
-        };
-        let mut seen = Vec::new();
-        let outcome = read_ahead(read, &mut |entry: &CrlEntry| seen.push(entry.revocation.at.unix()));
-        assert!(seen.into_iter().eq(0..count));
-        match outcome {
-            Err(RegistryError::UnknownIssuer(7)) => assert_eq!(count, 1),
-            outcome => assert_eq!(outcome.unwrap(), count),
-        }
-    }
-    // What there is to do meanwhile neither delays nor loses anything.
-    struct Busy(Vec<u64>, u64);
-    impl RevokedVisitor for Busy {
-        fn visit(&mut self, entry: &CrlEntry) {
-            self.0.push(entry.revocation.at.unix());
-        }
-        fn meanwhile(&mut self) -> bool {
-            self.1 += 1;
-            !self.1.is_multiple_of(3)
-        }
-    }
-    let mut busy = Busy(Vec::new(), 0);
-    let slow = |visit: &mut dyn FnMut(&CrlEntry)| {
-        std::thread::sleep(std::time::Duration::from_millis(1));
-        (0..5 * BATCH as u64 + 7).for_each(|n| visit(&entry(n)));
-        Ok(())
-    };
-    read_ahead(slow, &mut busy).unwrap();
-    assert!(busy.0.into_iter().eq(0..5 * BATCH as u64 + 7) && busy.1 > 0);
-    let endless = |visit: &mut dyn FnMut(&CrlEntry)| -> crate::registry::Result<()> {
-        (0..100 * BATCH as u64).for_each(|n| visit(&entry(n)));
-        Ok(())
-    };
-    let visited = std::panic::catch_unwind(|| read_ahead(endless, &mut |_: &CrlEntry| panic!("a visitor's fault")));
-    assert!(visited.is_err(), "it comes to light, and nobody waits for ever");
-}
-
-#[test]
 fn a_registry_is_created_once_for_its_owner_only() {
     let store = TempStore::new();
     assert_eq!(std::fs::metadata(store.path()).unwrap().permissions().mode() & 0o777, 0o600);
