@@ -17,7 +17,6 @@ use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
 use crate::pki::SlotRange;
 use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
-use crate::token::software;
 
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
@@ -125,7 +124,7 @@ impl Queue {
         let mut jobs = self.lock();
         added.into_iter().for_each(|job| jobs.of_kind[job.kind() as usize].push_back(job));
         drop(jobs);
-        // Not one: it might be the thread that takes few of them.
+        // Not one: it might be a thread that takes few of them.
         self.changed.notify_all();
     }
 
@@ -164,7 +163,7 @@ pub(super) enum Duty {
 }
 
 impl Duty {
-    /// What it takes, in this order. CRLs come first: the other thread never takes one, and after a mass revocation there are responses for hours.
+    /// What it takes, in this order. CRLs come first: the other threads never take one, and after a mass revocation there are responses for hours.
     const fn kinds(self) -> &'static [Kind] {
         match self {
             Duty::Revocations => &[Kind::Revoked],
@@ -185,10 +184,6 @@ pub(super) struct Crew<'a> {
 impl Crew<'_> {
     /// Takes jobs until the queue is closed.
     pub(super) fn sign(self, queue: &Queue, duty: Duty, packs: &Packs, news: &Sender<News>) {
-        if duty == Duty::Revocations {
-            // Meanwhile the others read what they are to sign.
-            software::gather_randomness();
-        }
         while let Some(job) = queue.take(duty) {
             let packs = if job.kind() == Kind::Revoked { &packs.revoked } else { &packs.due };
             let result = match job.task {

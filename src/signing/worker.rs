@@ -16,6 +16,7 @@ use super::watermarks::{self, Clerk};
 use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
+use crate::token::software;
 
 /// How long the worker waits when nothing happens: it then looks at the feed and the clock.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -209,6 +210,8 @@ impl Worker {
         let ((wanted, to_store), (stored, noted)) = (channel(), channel());
         let result = std::thread::scope(|scope| {
             let _closing = Closing(&queues);
+            // Once for all threads, while they read what they are to sign.
+            scope.spawn(software::gather_randomness);
             for queue in &queues {
                 for thread in 0..REVOCATION_THREADS + self.threads {
                     let (packs, tell) = (packs.clone(), tell.clone());
