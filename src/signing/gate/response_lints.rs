@@ -9,7 +9,7 @@ use x509_ocsp::{CertStatus, ResponderId, ResponseData, RevokedInfo};
 use super::response::{CertificateTruth, Response, ResponseContext, Single, Time};
 use super::shape::{Tlv, oid};
 use super::{Lint, Programme, Verdict, differs, expect, hex, same_octets};
-use crate::pki::{CertificateStatus, RevocationReason, Timestamp};
+use crate::pki::{CertificateStatus, Revocation, RevocationReason, Timestamp};
 
 /// A row of the table.
 pub(super) type ResponseLint = Lint<fn(&Response<'_>, &ResponseContext<'_>) -> Verdict>;
@@ -266,10 +266,8 @@ fn in_words(status: &CertStatus) -> String {
     match status {
         CertStatus::Good(_) => "good".to_owned(),
         CertStatus::Revoked(info) => {
-            let reason = info.revocation_reason.map_or("unspecified".to_owned(), |reason| {
-                RevocationReason::from_code(reason as u8).map_or(format!("reason {}", reason as u8), |reason| reason.to_string())
-            });
-            format!("revoked at {} ({reason})", Timestamp::from(info.revocation_time.0.to_date_time()))
+            let reason = info.revocation_reason.and_then(|reason| RevocationReason::from_code(reason as u8));
+            Revocation { at: Timestamp::from(info.revocation_time.0.to_date_time()), reason }.to_string()
         }
         CertStatus::Unknown(_) => "unknown".to_owned(),
     }

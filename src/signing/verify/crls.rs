@@ -7,7 +7,7 @@ use super::issuer::Prepared;
 use super::report::{Rule, TaskReport};
 use super::{Run, Signatures, VerifyError};
 use crate::pki::crl::CrlEntry;
-use crate::pki::{CertificateStatus, RevocationReason, Serial, Timestamp};
+use crate::pki::{CertificateStatus, Revocation, RevocationReason, Serial, Timestamp};
 use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, RegistryError};
 use crate::signing::crl;
 use crate::signing::gate::{self, CrlContext, Listed, MeantCrl, NumberedCrl};
@@ -41,9 +41,11 @@ struct Known {
 /// What an entry says, beside its serial.
 impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let reason = RevocationReason::from_code(self.reason).map_or(format!("reason {}", self.reason), |reason| reason.to_string());
-        let reason = if self.reason == 0 { "unspecified".to_owned() } else { reason };
-        write!(f, "revoked at {} ({reason})", self.revoked_at)?;
+        let reason = RevocationReason::from_code(self.reason);
+        write!(f, "{}", Revocation { at: self.revoked_at, reason })?;
+        if reason.is_none() && self.reason != 0 {
+            write!(f, ", reason {}", self.reason)?;
+        }
         if self.invalidity_date == Timestamp::default() { Ok(()) } else { write!(f, ", invalid since {}", self.invalidity_date) }
     }
 }
@@ -71,10 +73,9 @@ impl Known {
         })
     }
 
-    fn says(&self, CrlEntry { revocation, invalidity_date, .. }: &CrlEntry) -> bool {
-        self.revoked_at == revocation.at
-            && self.reason == revocation.reason.map_or(0, RevocationReason::code)
-            && self.invalidity_date == invalidity_date.unwrap_or_default()
+    fn says(&self, entry: &CrlEntry) -> bool {
+        let said = |known: &Known| (known.revoked_at, known.reason, known.invalidity_date);
+        said(self) == said(&Known::from(entry))
     }
 }
 
