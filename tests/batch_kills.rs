@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Instant;
 
-use common::random::Random;
-use common::{Process, Service, list, succeed, tool, with_config};
+use common::kills::Killer;
+use common::{Service, list, succeed, tool, with_config};
 use kakunin::pki::{CertificateInfo, Serial, Timestamp};
 use kakunin::registry::Registry;
 use kakunin::registry::sqlite::SqliteRegistry;
@@ -62,38 +62,22 @@ fn batch(office: &Office, number: usize) -> String {
 
 #[test]
 fn p3_o16_fifty_kills_of_batches_lose_nothing_and_issue_nothing_twice() {
-    let (directory, mut random) = (tempfile::tempdir().unwrap(), Random::seeded("batch-kills"));
+    let directory = tempfile::tempdir().unwrap();
     Service::demo(directory.path(), &["--certificates", "10", "--revoked", "1"]).stop();
     let office = Office::new(directory.path());
     let start = Instant::now();
     succeed(&mut office.run_order(&batch(&office, 0)));
-    let span = start.elapsed();
-    let (mut kills, mut number) = (0, 0);
+    let (mut killer, mut number) = (Killer::seeded("batch-kills", start.elapsed()), 0);
     let mut serials = check(&office, "batch-0", &BTreeSet::new());
-    while kills < KILLS {
+    while killer.kills < KILLS {
         number += 1;
         let order = batch(&office, number);
-        let (id, before, mut interrupted) = (format!("batch-{number}"), serials.len(), false);
-        loop {
-            let mut process = Process::start(&mut office.run_order(&order));
-            let moment = span.mul_f64(random.below(10_000) as f64 / 10_000.0);
-            let ended = process.wait(moment);
-            let running = process.kill();
-            assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
+        let (id, before) = (format!("batch-{number}"), serials.len());
+        killer.kill_until_done(&mut office.run_order(&order), |kill| {
             serials = check(&office, &id, &serials);
-            if !running {
-                // One that was killed when its end was in the log already is not run again.
-                let has_ended = interrupted && process.stderr().contains("was run before: it ended");
-                assert!(has_ended || ended.is_none_or(|status| status.success()), "{}", process.stderr());
-                break;
-            }
-            (kills, interrupted) = (kills + 1, true);
-            println!(
-                "kill {kills} after {moment:?} of {span:?}: {} registered, {} written",
-                serials.len() - before,
-                written(&office, &id).len()
-            );
-        }
+            println!("{kill}: {} registered, {} written", serials.len() - before, written(&office, &id).len());
+        });
+        serials = check(&office, &id, &serials);
         assert_eq!(serials.len() - before, REQUESTS, "each once");
         assert_eq!(written(&office, &id).keys().copied().collect::<Vec<_>>(), (1..=REQUESTS as u64).collect::<Vec<_>>());
         assert_eq!(fs::read_to_string(office.path(&format!("out-{id}/rejected.jsonl"))).unwrap(), "");
@@ -101,7 +85,7 @@ fn p3_o16_fifty_kills_of_batches_lose_nothing_and_issue_nothing_twice() {
     succeed(&mut with_config("verify", &office.config(), &[]));
     let log = succeed(&mut office.order("log", &[]));
     assert!(log.contains("unbroken"), "{log}");
-    println!("{kills} kills of {number} batches in {:?}", start.elapsed());
+    println!("{} kills of {number} batches in {:?}", killer.kills, start.elapsed());
 }
 
 const KEY_KILLS: usize = 25;
@@ -136,47 +120,32 @@ fn names_in(office: &Office, directory: &str) -> BTreeSet<String> {
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
 }
 
+fn registered(office: &Office) -> BTreeSet<String> {
+    list(&office.config(), "issuing").into_iter().map(|one| one.serial).collect()
+}
+
 #[test]
 fn s4_9_p3_kills_of_orders_with_keys_leave_whole_files_and_one_certificate_each() {
-    let (directory, mut random) = (tempfile::tempdir().unwrap(), Random::seeded("key-kills"));
+    let directory = tempfile::tempdir().unwrap();
     Service::demo(directory.path(), &["--certificates", "10", "--revoked", "1"]).stop();
     let office = Office::new(directory.path());
     let order = order_with_keys(&office, "keys-0");
     let start = Instant::now();
     succeed(&mut office.run_order(&order));
-    let (mut span, mut kills, mut number) = (start.elapsed(), 0, 0);
-    while kills < KEY_KILLS {
+    let (mut killer, mut number) = (Killer::seeded("key-kills", start.elapsed()), 0);
+    while killer.kills < KEY_KILLS {
         number += 1;
         let id = format!("keys-{number}");
-        let (order, before, mut interrupted) = (order_with_keys(&office, &id), list(&office.config(), "issuing").len(), false);
-        loop {
-            let (start, mut process) = (Instant::now(), Process::start(&mut office.run_order(&order)));
-            let moment = span.mul_f64(random.below(10_000) as f64 / 10_000.0);
-            let ended = process.wait(moment);
-            let running = process.kill();
-            assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
-            if !running {
-                // The machine may have been busy with something else when it was measured first.
-                span = span.min(start.elapsed());
-                let has_ended = interrupted && process.stderr().contains("was run before: it ended");
-                assert!(has_ended || ended.is_none_or(|status| status.success()), "{}", process.stderr());
-                break;
-            }
-            (kills, interrupted) = (kills + 1, true);
-            let registered: BTreeSet<String> = list(&office.config(), "issuing").into_iter().map(|one| one.serial).collect();
+        let (order, before) = (order_with_keys(&office, &id), registered(&office).len());
+        killer.kill_until_done(&mut office.run_order(&order), |kill| {
+            let registered = registered(&office);
             let handed_out: Vec<usize> =
                 (1..=APPLICANTS).filter(|line| office.path(&format!("out-{id}/line-{line:09}.p12")).exists()).collect();
-            assert!(
-                handed_out.iter().all(|line| registered.contains(&opened(&office, &id, *line))),
-                "what is handed out is whole, and registered"
-            );
-            println!(
-                "kill {kills} after {moment:?} of {span:?}: {} registered, {} handed out",
-                registered.len() - before,
-                handed_out.len()
-            );
-        }
-        let registered: BTreeSet<String> = list(&office.config(), "issuing").into_iter().map(|one| one.serial).collect();
+            let is_whole = |line: &usize| registered.contains(&opened(&office, &id, *line));
+            assert!(handed_out.iter().all(is_whole), "what is handed out is whole, and registered");
+            println!("{kill}: {} registered, {} handed out", registered.len() - before, handed_out.len());
+        });
+        let registered = registered(&office);
         assert_eq!(registered.len(), before + APPLICANTS, "each once");
         let serials: BTreeSet<String> = (1..=APPLICANTS).map(|line| opened(&office, &id, line)).collect();
         assert!(serials.len() == APPLICANTS && serials.is_subset(&registered));

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::common::random::Random;
+use crate::common::kills::Killer;
 use crate::common::{Process, fail, list, run, succeed, text, tool};
 use crate::steps::{ROOT, begin, leaf, root};
 use crate::{ceremony, kakunin};
@@ -115,55 +115,36 @@ fn serials(here: &Path) -> usize {
     all.len()
 }
 
-/// Runs an order again and again, for a random time each; how often it was killed.
-fn kill_until_it_is_done(here: &Path, id: &str, mut moment: impl FnMut() -> Duration) -> usize {
-    let mut kills = 0;
-    loop {
-        let (mut process, moment) = (Process::start(&mut again(here, id)), moment());
-        let ended = process.wait(moment);
-        let running = process.kill();
-        assert!(!process.stderr().contains("panicked"), "{}", process.stderr());
-        if !running {
-            let has_ended = kills > 0 && process.stderr().contains("was run before: it ended");
-            assert!(has_ended || ended.is_none_or(|status| status.success()), "{}", process.stderr());
-            return kills;
-        }
-        kills += 1;
-        let objects: usize = objects(here).values().map(Vec::len).sum();
-        println!("{id}, kill {kills} after {moment:?}: {objects} objects on the token");
-    }
-}
-
 #[test]
 fn s1_5_p3_thirty_kills_of_ceremonies_leave_whole_keys_and_one_certificate_each() {
-    let (directory, mut random) = (tempfile::tempdir().unwrap(), Random::seeded("ceremony-kills"));
+    let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     begin(here, &["old"]);
     import(here, "foreign", "77");
     succeed(&mut ceremony(here, "beginning", &root("old", ROOT)));
-    let (mut kills, mut number, mut span) = (0, 0, Duration::ZERO);
-    while kills < KILLS {
+    let label = |number: usize, key: usize| format!("key-{number}-{key}");
+    let made = |number: usize| {
+        let steps: String = (0..KEYS).map(|key| generate(&label(number, key))).collect();
+        ceremony(here, &format!("ceremony-{number}"), &(steps + &leaf("old", &format!("leaf-{number}"))))
+    };
+    // The first one is let run, to see how long it takes.
+    let (mut command, start) = (made(1), Instant::now());
+    succeed(&mut command);
+    let (mut killer, mut number) = (Killer::seeded("ceremony-kills", start.elapsed()), 1);
+    while killer.kills < KILLS {
         number += 1;
-        let id = format!("ceremony-{number}");
-        let label = |key: usize| format!("key-{number}-{key}");
-        let steps: String = (0..KEYS).map(|key| generate(&label(key))).collect::<String>() + &leaf("old", &format!("leaf-{number}"));
-        let mut command = ceremony(here, &id, &steps);
-        // The first one is let run, to see how long it takes.
-        if number == 1 {
-            let start = Instant::now();
-            succeed(&mut command);
-            span = start.elapsed();
-        } else {
-            kills += kill_until_it_is_done(here, &id, || span.mul_f64(random.below(10_000) as f64 / 10_000.0));
-        }
+        killer.kill_until_done(&mut made(number), |kill| {
+            let objects: usize = objects(here).values().map(Vec::len).sum();
+            println!("ceremony {number}, {kill}: {objects} objects on the token");
+        });
         let found = objects(here);
-        (0..KEYS).for_each(|key| assert_pair(&found, &label(key)));
+        (0..KEYS).for_each(|key| assert_pair(&found, &label(number, key)));
         assert_pair(&found, &format!("leaf-{number}"));
         assert_eq!(serials(here), number, "each certificate once");
         let pem = fs::read_to_string(here.join(format!("leaf-{number}.pem"))).unwrap();
         assert_eq!(pem.matches("-----END CERTIFICATE-----").count(), 1);
     }
-    assert_nothing_but_pairs(here, number * (KEYS + 1) + 2, kills);
+    assert_nothing_but_pairs(here, number * (KEYS + 1) + 2, killer.kills);
     let found = objects(here);
     ["foreign", "old"].iter().for_each(|label| assert_pair(&found, label));
     let left: Vec<PathBuf> = fs::read_dir(here).unwrap().map(|entry| entry.unwrap().path()).collect();

@@ -5,6 +5,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used)]
 
 pub mod http;
+pub mod kills;
 pub mod ocsp;
 pub mod openssl_ca;
 pub mod peers;
