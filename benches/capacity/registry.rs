@@ -65,7 +65,7 @@ pub(crate) fn build(world: &World) -> Result<Built> {
     let registry = SqliteRegistry::create(&world.registry())?;
     let (now, signing) = found(world, &registry)?;
     let empty_crl = crl::issue(&registry, &signing, signing.crl_key.as_deref().context("the CA has a key")?, CrlScope::Full, now)?;
-    registry.publish_crls(signing.issuer.id, &empty_crl)?;
+    registry.publish_crls(signing.issuer.id, &empty_crl, u32::MAX)?;
     let bits = SlotRange::bits_for(world.certificates);
     registry.regroup_packs(signing.issuer.id, 0, bits, 0, &mut std::iter::empty())?;
     publish(world, &registry, &signing, bits, now)?;

@@ -414,11 +414,10 @@ pub trait Registry: Send + Sync {
 
     /// Publishes a CRL, or a complete CRL and its delta together, of one number and thisUpdate (rule C2). The number must be exactly
     /// [`Registry::next_crl_number`]; otherwise nothing is published and the call fails with [`RegistryError::Stale`].
-    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord]) -> Result<()>;
-
-    /// Forgets all CRLs of a scope but the newest, the `superseded` before it, and the two newest scheduled ones. No number is ever given again. Returns how
-    /// many were forgotten.
-    fn prune_crls(&self, issuer: IssuerId, scope: CrlScope, superseded: u32) -> Result<u64>;
+    ///
+    /// Forgets, in the same transaction, all CRLs of the same scopes but the newest, the `superseded` before it, and the two newest scheduled ones. No number
+    /// is ever given again. What cannot be forgotten keeps nothing from being published: it is tried again with the next CRL.
+    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord], superseded: u32) -> Result<()>;
 
     /// Makes every later CRL of the issuer carry a number greater than `number`: for a CA that published CRLs elsewhere before. Never lowers it.
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()>;

@@ -215,17 +215,22 @@ impl Registry for SqliteRegistry {
         self.0.read(|c| crls::next_number(c, issuer, scope))
     }
 
-    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord]) -> Result<()> {
+    fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord], superseded: u32) -> Result<()> {
         let octets = crls.iter().map(|crl| crl.der.len()).sum();
-        self.0.write_octets(octets, |c| crls::publish(c, issuer, crls))
-    }
-
-    fn prune_crls(&self, issuer: IssuerId, scope: CrlScope, superseded: u32) -> Result<u64> {
-        // Mostly there are none, and writers wait for each other.
-        if self.0.read(|c| crls::superseded(c, issuer, scope, superseded))? == 0 {
-            return Ok(0);
+        let mut is_forgetting = false;
+        let both = self.0.write_octets(octets, |c| {
+            crls::publish(c, issuer, crls)?;
+            is_forgetting = true;
+            crls::forget_superseded(c, issuer, crls, superseded)
+        });
+        match both {
+            // Whatever is damaged among them: the CRLs that are published now are not.
+            Err(failure) if is_forgetting => {
+                tracing::warn!("superseded CRLs are still there: {failure}");
+                self.0.write_octets(octets, |c| crls::publish(c, issuer, crls))
+            }
+            outcome => outcome,
         }
-        self.0.write(|c| crls::prune(c, issuer, scope, superseded))
     }
 
     fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {

@@ -436,11 +436,7 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn publish_crls(&self, _: IssuerId, _: &[CrlRecord]) -> Result<()> {
-        not_for_reading()
-    }
-
-    fn prune_crls(&self, _: IssuerId, _: CrlScope, _: u32) -> Result<u64> {
+    fn publish_crls(&self, _: IssuerId, _: &[CrlRecord], _: u32) -> Result<()> {
         not_for_reading()
     }
 

@@ -7,8 +7,6 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use tracing::warn;
-
 use super::agenda::Task;
 use super::crl::PlannedCrl;
 use super::metrics::SigningMetrics;
@@ -16,7 +14,7 @@ use super::news::News;
 use super::ocsp::{self, SignedPack, SlotJob};
 use super::{Clock, IssuerSigning, SigningError, Stopped, crl};
 use crate::pki::SlotRange;
-use crate::registry::{CrlRecord, CrlScope, PackHead, Registry, RegistryError};
+use crate::registry::{CrlScope, PackHead, Registry, RegistryError};
 
 /// How often a publication that somebody else forestalled is tried again.
 const ATTEMPTS: u32 = 5;
@@ -217,18 +215,12 @@ impl Crew<'_> {
         let mut attempt = 1;
         let records = loop {
             let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
-            match self.registry.publish_crls(issuer, &records) {
+            match self.registry.publish_crls(issuer, &records, signing.crl_policy.superseded) {
                 Err(RegistryError::Stale { .. }) if attempt < ATTEMPTS => attempt += 1,
                 published => break published.map(|()| records)?,
             }
         };
         self.metrics.crls.inc_by(records.len() as u64);
-        for CrlRecord { head, .. } in &records {
-            if let Err(failure) = self.registry.prune_crls(issuer, head.scope, signing.crl_policy.superseded) {
-                // They are forgotten after the next CRL.
-                warn!(issuer = signing.issuer.name, scope = %head.scope, "superseded CRLs are still there: {failure}");
-            }
-        }
         Ok(Published::Crls(records.iter().map(|record| (record.head.scope, crl::planned(signing, &record.head))).collect()))
     }
 

@@ -13,10 +13,12 @@ pub(in crate::registry) fn every_call_tells_the_feed_what_it_changed(store: &dyn
     registry.revoke(issuer, &serial(1), revocation(DAY), None, time(0)).unwrap();
     let packs = [HashAlgorithm::Sha256, HashAlgorithm::Sha1].map(|hash| publishing::pack(hash, 0, 1));
     registry.publish_packs(issuer, 0, &packs).unwrap();
-    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Partition(3), 1)]).unwrap();
-    registry.publish_crls(issuer, &[CrlScope::Full, CrlScope::FullDelta].map(|scope| publishing::crl(scope, 1))).unwrap();
-    registry.publish_crls(issuer, &[publishing::crl(CrlScope::PartitionDelta(3), 2)]).unwrap();
-    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Authorities, 1)]).unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Partition(3), 1)], publishing::KEEP_ALL).unwrap();
+    registry
+        .publish_crls(issuer, &[CrlScope::Full, CrlScope::FullDelta].map(|scope| publishing::crl(scope, 1)), publishing::KEEP_ALL)
+        .unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::PartitionDelta(3), 2)], publishing::KEEP_ALL).unwrap();
+    registry.publish_crls(issuer, &[publishing::crl(CrlScope::Authorities, 1)], publishing::KEEP_ALL).unwrap();
     // Calls that change nothing that a consumer would have to read.
     add(&*registry, issuer, &batch, OnConflict::Merge).unwrap();
     registry.publish_packs(issuer, 0, &[]).unwrap();

@@ -10,6 +10,9 @@ pub(super) fn pack(cert_id_hash: HashAlgorithm, slot: u32, generation: u64) -> P
     PackRecord { head, blob: format!("{cert_id_hash:?} {slot} {generation}").repeat(500).into_bytes() }
 }
 
+/// How many superseded CRLs are kept where that does not matter.
+pub(super) const KEEP_ALL: u32 = u32::MAX;
+
 pub(super) fn crl(scope: CrlScope, number: u64) -> CrlRecord {
     let this_update = number % DAY;
     let point = |contents| IssuingDistributionPoint { uri: crl_path("ca", scope.base()), contents };
@@ -166,11 +169,11 @@ pub(in crate::registry) fn c2_crl_numbers_strictly_increase(store: &dyn Store) {
         assert_eq!(registry.next_crl_number(issuer, CrlScope::Full).unwrap(), number);
         let before = registry.last_change().unwrap();
         for wrong in [0, number - 1, number + 1] {
-            let result = registry.publish_crls(issuer, &[crl(CrlScope::Full, wrong)]);
+            let result = registry.publish_crls(issuer, &[crl(CrlScope::Full, wrong)], KEEP_ALL);
             assert!(matches!(result, Err(RegistryError::Stale { found, .. }) if found == number - 1), "{wrong} for {number}: {result:?}");
         }
         assert_eq!(registry.last_change().unwrap(), before);
-        registry.publish_crls(issuer, &[crl(CrlScope::Full, number)]).unwrap();
+        registry.publish_crls(issuer, &[crl(CrlScope::Full, number)], KEEP_ALL).unwrap();
     }
     drop(registry);
     let again = store.open();
@@ -185,7 +188,7 @@ pub(in crate::registry) fn c2_racing_publishers_never_share_a_crl_number(store: 
     let publish = |connection: &dyn Registry| -> Vec<u64> {
         let attempt = |_| {
             let number = connection.next_crl_number(issuer, CrlScope::Full).unwrap();
-            match connection.publish_crls(issuer, &[crl(CrlScope::Full, number)]) {
+            match connection.publish_crls(issuer, &[crl(CrlScope::Full, number)], KEEP_ALL) {
                 Ok(()) => Some(number),
                 Err(RegistryError::Stale { .. }) => None,
                 Err(other) => panic!("{other}"),
@@ -205,22 +208,22 @@ pub(in crate::registry) fn c2_racing_publishers_never_share_a_crl_number(store: 
 pub(in crate::registry) fn c2_a_raised_number_is_never_lowered(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
-    registry.publish_crls(issuer, &[crl(CrlScope::Full, 1)]).unwrap();
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 1)], KEEP_ALL).unwrap();
     registry.raise_crl_number(issuer, 41).unwrap();
     registry.raise_crl_number(issuer, 7).unwrap();
     drop(registry);
     let again = store.open();
     for scope in [CrlScope::Full, CrlScope::Partition(0)] {
         assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 42, "for every scope of the issuer");
-        assert!(matches!(again.publish_crls(issuer, &[crl(scope, 2)]), Err(RegistryError::Stale { .. })));
-        again.publish_crls(issuer, &[crl(scope, 42)]).unwrap();
+        assert!(matches!(again.publish_crls(issuer, &[crl(scope, 2)], KEEP_ALL), Err(RegistryError::Stale { .. })));
+        again.publish_crls(issuer, &[crl(scope, 42)], KEEP_ALL).unwrap();
         assert_eq!(again.next_crl_number(issuer, scope).unwrap(), 43);
     }
     assert_eq!(again.next_crl_number(other, CrlScope::Full).unwrap(), 1);
     for beyond in [i64::MAX as u64, u64::MAX] {
         assert!(matches!(again.raise_crl_number(issuer, beyond), Err(RegistryError::OutOfRange { .. })), "{beyond}");
     }
-    assert!(matches!(again.publish_crls(issuer, &[crl(CrlScope::Full, u64::MAX)]), Err(RegistryError::OutOfRange { .. })));
+    assert!(matches!(again.publish_crls(issuer, &[crl(CrlScope::Full, u64::MAX)], KEEP_ALL), Err(RegistryError::OutOfRange { .. })));
     assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 43);
 }
 
@@ -230,9 +233,9 @@ pub(in crate::registry) fn the_newest_crl_of_each_scope_is_the_latest(store: &dy
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
     let scopes = [CrlScope::Full, CrlScope::Partition(0), CrlScope::Partition(1), CrlScope::Partition(7), CrlScope::Authorities];
     for (n, scope) in scopes.into_iter().enumerate() {
-        (1..=n as u64 + 1).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)]).unwrap());
+        (1..=n as u64 + 1).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)], KEEP_ALL).unwrap());
     }
-    registry.publish_crls(other, &[crl(CrlScope::Partition(9), 1)]).unwrap();
+    registry.publish_crls(other, &[crl(CrlScope::Partition(9), 1)], KEEP_ALL).unwrap();
     for (number, scope) in (1..).zip(scopes) {
         assert_eq!(registry.latest_crl(issuer, scope).unwrap(), Some(crl(scope, number)));
     }
@@ -258,9 +261,9 @@ pub(in crate::registry) fn c5_a_superseded_crl_is_found_by_its_number_until_it_i
     let (registry, issuer) = with_issuer(store);
     let other = registry.register_issuer(&new_issuer("other")).unwrap();
     for scope in [CrlScope::Full, CrlScope::Partition(2)] {
-        (1..=6).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)]).unwrap());
+        (1..=6).for_each(|number| registry.publish_crls(issuer, &[crl(scope, number)], KEEP_ALL).unwrap());
     }
-    registry.publish_crls(issuer, &[crl(CrlScope::FullDelta, 7)]).unwrap();
+    registry.publish_crls(issuer, &[crl(CrlScope::FullDelta, 7)], KEEP_ALL).unwrap();
     let numbered = |scope, number| registry.crl(issuer, scope, number).unwrap();
     for (scope, number) in [(CrlScope::Full, 2), (CrlScope::Partition(2), 6), (CrlScope::FullDelta, 7)] {
         assert_eq!(numbered(scope, number), Some(crl(scope, number)));
@@ -269,21 +272,21 @@ pub(in crate::registry) fn c5_a_superseded_crl_is_found_by_its_number_until_it_i
         assert_eq!(numbered(scope, number), None, "{scope} {number}");
     }
     assert_eq!(registry.crl(other, CrlScope::Full, 2).unwrap(), None);
-    registry.prune_crls(issuer, CrlScope::Full, 0).unwrap();
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 8)], 0).unwrap();
     assert_eq!((numbered(CrlScope::Full, 2), numbered(CrlScope::Full, 3)), (None, Some(crl(CrlScope::Full, 3))), "3 was scheduled");
 }
 
 pub(in crate::registry) fn c2_a_complete_crl_and_its_delta_share_one_sequence(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     for (complete, delta) in [(CrlScope::Full, CrlScope::FullDelta), (CrlScope::Partition(3), CrlScope::PartitionDelta(3))] {
-        registry.publish_crls(issuer, &[crl(complete, 1), crl(delta, 1)]).unwrap();
+        registry.publish_crls(issuer, &[crl(complete, 1), crl(delta, 1)], KEEP_ALL).unwrap();
         assert_eq!([complete, delta].map(|scope| registry.next_crl_number(issuer, scope).unwrap()), [2, 2]);
-        registry.publish_crls(issuer, &[crl(delta, 2)]).unwrap();
+        registry.publish_crls(issuer, &[crl(delta, 2)], KEEP_ALL).unwrap();
         for scope in [complete, delta] {
-            let reused = registry.publish_crls(issuer, &[crl(scope, 2)]);
+            let reused = registry.publish_crls(issuer, &[crl(scope, 2)], KEEP_ALL);
             assert!(matches!(reused, Err(RegistryError::Stale { found: 2, .. })), "{reused:?}");
         }
-        registry.publish_crls(issuer, &[crl(complete, 3)]).unwrap();
+        registry.publish_crls(issuer, &[crl(complete, 3)], KEEP_ALL).unwrap();
         assert_eq!([complete, delta].map(|scope| registry.latest_crl(issuer, scope).unwrap().unwrap().head.number), [3, 2]);
     }
     assert_eq!(registry.next_crl_number(issuer, CrlScope::PartitionDelta(4)).unwrap(), 1, "a partition counts for itself");
@@ -296,37 +299,36 @@ pub(in crate::registry) fn c2_a_complete_crl_and_its_delta_share_one_sequence(st
         [crl(CrlScope::Full, 4), crl(CrlScope::PartitionDelta(3), 4)],
     ];
     for pair in pairs {
-        let refused = registry.publish_crls(issuer, &pair);
+        let refused = registry.publish_crls(issuer, &pair, KEEP_ALL);
         assert!(matches!(refused, Err(RegistryError::OutOfRange { .. })), "{refused:?}");
     }
-    registry.publish_crls(issuer, &[]).unwrap();
+    registry.publish_crls(issuer, &[], KEEP_ALL).unwrap();
     assert_eq!((registry.last_change().unwrap(), registry.next_crl_number(issuer, CrlScope::Full).unwrap()), (before, 4));
 }
 
 pub(in crate::registry) fn c2_pruning_crls_keeps_what_is_needed_and_gives_no_number_again(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     // Odd ones are scheduled.
-    (1..=9).for_each(|number| registry.publish_crls(issuer, &[crl(CrlScope::Full, number)]).unwrap());
-    registry.publish_crls(issuer, &[crl(CrlScope::Partition(0), 1)]).unwrap();
+    (1..=9).for_each(|number| registry.publish_crls(issuer, &[crl(CrlScope::Full, number)], KEEP_ALL).unwrap());
+    registry.publish_crls(issuer, &[crl(CrlScope::Partition(0), 1)], KEEP_ALL).unwrap();
     let numbers = |scheduled_only| {
         let heads = registry.newest_crl_heads(issuer, CrlScope::Full, scheduled_only, usize::MAX).unwrap();
         heads.into_iter().map(|head| head.number).collect::<Vec<_>>()
     };
     assert_eq!((numbers(false), numbers(true)), ((1..=9).rev().collect(), vec![9, 7, 5, 3, 1]));
     assert_eq!(registry.newest_crl_heads(issuer, CrlScope::Full, true, 2).unwrap()[1], crl(CrlScope::Full, 7).head);
-    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 9).unwrap(), 0);
-    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 4).unwrap(), 4);
-    assert_eq!(numbers(false), [9, 8, 7, 6, 5]);
-    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 3);
-    assert_eq!(numbers(false), [9, 7], "the newest, and the last two that were scheduled");
-    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 0);
-    registry.publish_crls(issuer, &[crl(CrlScope::Full, 10)]).unwrap();
-    registry.prune_crls(issuer, CrlScope::Full, 0).unwrap();
-    assert_eq!(numbers(false), [10, 9, 7]);
+    let mut after = |number, superseded| {
+        registry.publish_crls(issuer, &[crl(CrlScope::Full, number)], superseded).unwrap();
+        numbers(false)
+    };
+    assert_eq!(after(10, 9), (1..=10).rev().collect::<Vec<_>>());
+    assert_eq!(after(11, 4), [11, 10, 9, 8, 7]);
+    assert_eq!(after(12, 0), [12, 11, 9], "the newest, and the last two that were scheduled");
+    assert_eq!(after(13, 0), [13, 11]);
     drop(registry);
     let again = store.open();
-    assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 11);
-    assert_eq!(again.latest_crl(issuer, CrlScope::Full).unwrap(), Some(crl(CrlScope::Full, 10)));
+    assert_eq!(again.next_crl_number(issuer, CrlScope::Full).unwrap(), 14);
+    assert_eq!(again.latest_crl(issuer, CrlScope::Full).unwrap(), Some(crl(CrlScope::Full, 13)));
     assert_eq!(
         again.latest_crl(issuer, CrlScope::Partition(0)).unwrap(),
         Some(crl(CrlScope::Partition(0), 1)),
@@ -338,7 +340,7 @@ pub(in crate::registry) fn a_great_crl_is_kept_whole(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     let der: Vec<u8> = (0..20_000_001_u32).map(|n| (n ^ n >> 8 ^ n >> 16) as u8).collect();
     let great = CrlRecord { der: der.into(), ..crl(CrlScope::Full, 1) };
-    registry.publish_crls(issuer, std::slice::from_ref(&great)).unwrap();
+    registry.publish_crls(issuer, std::slice::from_ref(&great), KEEP_ALL).unwrap();
     drop(registry);
     let again = store.open();
     assert!(again.latest_crl(issuer, CrlScope::Full).unwrap() == Some(great));
@@ -347,6 +349,6 @@ pub(in crate::registry) fn a_great_crl_is_kept_whole(store: &dyn Store) {
 
 fn registry_still_takes(registry: &dyn Registry, issuer: IssuerId) {
     add(registry, issuer, &[good(1)], OnConflict::Refuse).unwrap();
-    registry.publish_crls(issuer, &[crl(CrlScope::Full, 2)]).unwrap();
-    assert_eq!(registry.prune_crls(issuer, CrlScope::Full, 0).unwrap(), 0, "the great one was scheduled");
+    registry.publish_crls(issuer, &[crl(CrlScope::Full, 2)], 0).unwrap();
+    assert_eq!(registry.newest_crl_heads(issuer, CrlScope::Full, false, 9).unwrap().len(), 2, "the great one was scheduled");
 }

@@ -31,7 +31,7 @@ const INSERT: &str = "INSERT INTO crl
     has_delta, base, layout, checksum)
     VALUES (:issuer, :scope, :number, :this_update, :next_update, :refresh_at, :entries, :octets, :scheduled, :reflects, :point, :contents,
     :has_delta, :base, :layout, :checksum)";
-/// What [`prune`] forgets.
+/// What [`forget_superseded`] forgets.
 const SUPERSEDED: &str = "FROM crl WHERE issuer = ?1 AND scope = ?2
     AND number < (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)
     AND number NOT IN (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT 2)";
@@ -248,17 +248,11 @@ fn visit_pieces(der: &[u8], mut visit: impl FnMut(usize, Vec<u8>) -> rusqlite::R
     })
 }
 
-/// How many [`prune`] would forget.
-pub(super) fn superseded(connection: &Connection, issuer: IssuerId, scope: CrlScope, kept: u32) -> Outcome<u64> {
-    issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(&format!("SELECT count(*) {SUPERSEDED}"))?;
-    Ok(statement.query_row(params![issuer, scope, kept], |row| number(row, 0))?)
-}
-
-/// See [`crate::registry::Registry::prune_crls`]. The newest is never forgotten, and with it the number that the next must exceed.
-pub(super) fn prune(connection: &Connection, issuer: IssuerId, scope: CrlScope, kept: u32) -> Outcome<u64> {
-    let mut statement = connection.prepare_cached(&format!("DELETE {SUPERSEDED}"))?;
-    Ok(statement.execute(params![issuer, scope, kept])? as u64)
+/// Forgets what is superseded in the scopes of these CRLs, with so many kept before the newest. The newest is never forgotten, and with it the number that the
+/// next must exceed.
+pub(super) fn forget_superseded(connection: &Connection, issuer: IssuerId, crls: &[CrlRecord], kept: u32) -> Outcome<()> {
+    let mut delete = connection.prepare_cached(&format!("DELETE {SUPERSEDED}"))?;
+    crls.iter().try_for_each(|crl| Ok(delete.execute(params![issuer, crl.head.scope, kept]).map(drop)?))
 }
 
 /// See [`crate::registry::Registry::raise_crl_number`].

@@ -198,7 +198,7 @@ fn c9_a_certificate_that_is_listed_twice_is_found() {
     let signature = bench.ca_key.sign(unsigned.to_be_signed()).unwrap();
     let head = CrlHead { number: before.head.number + 1, ..before.head };
     let record = CrlRecord { head, der: unsigned.with_signature(&signature) };
-    bench.registry.publish_crls(bench.issuer().id, &[record]).unwrap();
+    bench.registry.publish_crls(bench.issuer().id, &[record], u32::MAX).unwrap();
     assert_eq!(found(&bench, bench.start), BTreeSet::from([("C9", "a certificate is listed once")]));
 }
 

@@ -2,14 +2,10 @@
 
 use super::*;
 
-#[test]
-fn a_crl_that_is_not_what_was_published_is_not_given_out() {
-    let store = TempStore::new();
-    let registry = store.registry();
-    let issuer = register(&registry);
+fn full_crl(number: u64) -> CrlRecord {
     let head = CrlHead {
         scope: CrlScope::Full,
-        number: 1,
+        number,
         this_update: Timestamp::default(),
         next_update: Timestamp::MAX,
         refresh_at: Timestamp::MAX,
@@ -20,7 +16,32 @@ fn a_crl_that_is_not_what_was_published_is_not_given_out() {
         has_delta: false,
         base: None,
     };
-    registry.publish_crls(issuer, &[CrlRecord { head, der: vec![0x30; 9].into() }]).unwrap();
+    CrlRecord { head, der: vec![0x30; 9].into() }
+}
+
+#[test]
+fn c2_a_superseded_crl_that_cannot_be_forgotten_keeps_no_other_from_being_published() {
+    let store = TempStore::new();
+    let registry = store.registry();
+    let issuer = register(&registry);
+    let publish = |number| registry.publish_crls(issuer, &[full_crl(number)], 0);
+    let kept = || registry.newest_crl_heads(issuer, CrlScope::Full, false, 9).unwrap().iter().map(|head| head.number).collect::<Vec<_>>();
+    (1..=2).for_each(|number| publish(number).unwrap());
+    let spoil = "CREATE TRIGGER spoilt BEFORE DELETE ON crl_chunk BEGIN SELECT RAISE(ABORT, 'a page that is damaged'); END";
+    registry.0.writer().execute_batch(spoil).unwrap();
+    publish(3).unwrap();
+    assert_eq!(kept(), [3, 2, 1]);
+    registry.0.writer().execute_batch("DROP TRIGGER spoilt").unwrap();
+    publish(4).unwrap();
+    assert_eq!(kept(), [4, 3], "it is tried again");
+}
+
+#[test]
+fn a_crl_that_is_not_what_was_published_is_not_given_out() {
+    let store = TempStore::new();
+    let registry = store.registry();
+    let issuer = register(&registry);
+    registry.publish_crls(issuer, &[full_crl(1)], u32::MAX).unwrap();
     let spoil = |sql: &str| registry.0.writer().execute_batch(sql).unwrap();
     let octets_read = || registry.latest_crls(issuer).unwrap().remove(0).der.len();
     assert_eq!(octets_read(), 9);
