@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use kakunin::pki::{Serial, SlotHash, SlotRange, Timestamp};
 use kakunin::signing::Timing;
-use kakunin::signing::schedule::{SlotTurns, next_update};
+use kakunin::signing::schedule::{Phase, SlotTurns, next_update};
 
 use super::load::Random;
 use super::report::{BESIDE, Report, Wanted};
@@ -49,7 +49,7 @@ fn busiest_to_mean(sizes: &[u64], bits: u8, part_seconds: u64) -> Result<f64> {
     let mut parts = vec![0; (TIMING.refresh.as_secs() / part_seconds) as usize];
     let times = |signed| (signed, next_update(signed, TIMING.validity, Timestamp::MAX));
     for (slot, size) in (0..).zip(sizes) {
-        let turns = SlotTurns::new(SlotRange { bits, slot }, TIMING);
+        let turns = SlotTurns::new(SlotRange { bits, slot }, Phase::default(), TIMING);
         let mut oldest_first = vec![times(start); *size as usize];
         let mut now = turns.next(start);
         while now.since(from) < TIMING.refresh {

@@ -12,7 +12,7 @@ use super::Timing;
 use super::crl::PlannedCrl;
 use super::crl_agenda::CrlAgenda;
 use super::ocsp::Extent;
-use super::schedule::SlotTurns;
+use super::schedule::{Phase, SlotTurns};
 use crate::pki::{HashAlgorithm, SlotRange, Timestamp};
 use crate::registry::{Change, ChangeKind, CrlScope, PackHead};
 
@@ -40,6 +40,8 @@ pub(super) struct Work {
     pub(super) cert_id_hash: Option<HashAlgorithm>,
     /// The scopes of its CRLs; none in a lane of responses.
     pub(super) crl_scopes: Vec<CrlScope>,
+    /// Where the issuer's turns begin.
+    pub(super) phase: Phase,
     /// When slots are signed.
     pub(super) timing: Timing,
 }
@@ -69,6 +71,7 @@ struct InFlight {
 pub(super) struct Agenda {
     slot_bits: u8,
     hash: Option<HashAlgorithm>,
+    phase: Phase,
     timing: Timing,
     /// When each slot is signed anew, by time and by slot.
     by_time: BTreeSet<(Timestamp, u32)>,
@@ -102,6 +105,7 @@ impl Agenda {
         let mut agenda = Agenda {
             slot_bits: work.slot_bits,
             hash: work.cert_id_hash,
+            phase: work.phase,
             timing: work.timing,
             by_time: BTreeSet::new(),
             by_slot: BTreeMap::new(),
@@ -237,7 +241,7 @@ impl Agenda {
         if self.hash != Some(head.cert_id_hash) || head.slot >> self.slot_bits != 0 {
             return;
         }
-        let turns = SlotTurns::new(SlotRange { bits: self.slot_bits, slot: head.slot }, self.timing);
+        let turns = SlotTurns::new(SlotRange { bits: self.slot_bits, slot: head.slot }, self.phase, self.timing);
         // What was planned may have been planned for another refresh interval, or not be known.
         let planned = if head.refresh_at == Timestamp::default() { turns.next(head.this_update) } else { head.refresh_at };
         self.plan(head.slot, planned.min(turns.latest(head.this_update, head.next_update)));
@@ -330,12 +334,19 @@ mod tests {
     const TIMING: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
 
     fn responses() -> Agenda {
-        let work = Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], timing: TIMING };
+        let work =
+            Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
     }
 
     fn crls() -> Agenda {
-        let work = Work { slot_bits: 1, cert_id_hash: None, crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)], timing: TIMING };
+        let work = Work {
+            slot_bits: 1,
+            cert_id_hash: None,
+            crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)],
+            phase: Phase::default(),
+            timing: TIMING,
+        };
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
     }
 
@@ -408,7 +419,8 @@ mod tests {
 
     #[test]
     fn c9_a_lane_that_was_away_for_longer_than_the_feed_is_kept_looks_at_everything_once() {
-        let work = Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], timing: TIMING };
+        let work =
+            Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
         let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
         let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4 });
         let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::Changed));

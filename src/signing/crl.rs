@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::crl_policy::{CrlPolicy, ExpiredEntries};
 use super::gate::{self, Coverage, CrlContext, EarlyLook, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
-use super::schedule::{self, Turn};
+use super::schedule::{self, Phase, Turn};
 use super::{IssuerSigning, SigningError, crl_url, kept_since, not_before};
 use crate::pki::Timestamp;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
@@ -315,8 +315,6 @@ fn numbered(head: &CrlHead) -> NumberedCrl {
 /// Partitions are refreshed in turn; full CRL and ARL take the place after the last of them, and a delta that of its base.
 fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
     let of = signing.issuer.publication.crl_partitions + 1;
-    match scope.base() {
-        CrlScope::Partition(index) => Turn { index: index.min(of - 1), of },
-        _ => Turn { index: of - 1, of },
-    }
+    let index = if let CrlScope::Partition(index) = scope.base() { index.min(of - 1) } else { of - 1 };
+    Turn { index, of, phase: Phase::of_issuer(&signing.issuer.name) }
 }

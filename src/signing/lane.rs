@@ -1,6 +1,7 @@
 //! The lanes of an issuer: its OCSP responses for each CertID hash, and its CRLs, as far as there are keys for them here.
 
 use super::agenda::{Agenda, Published, Work};
+use super::schedule::Phase;
 use super::{IssuerSigning, SigningError, crl};
 use crate::pki::HashAlgorithm;
 use crate::registry::Registry;
@@ -50,6 +51,7 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
         slot_bits: signing.issuer.slot_bits,
         cert_id_hash: hash,
         crl_scopes: if hash.is_none() { signing.issuer.publication.crl_scopes().collect() } else { Vec::new() },
+        phase: Phase::of_issuer(name),
         timing: signing.ocsp_timing,
     };
     Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark, pruned })))

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::gate::sampling::{self, Look};
 use super::gate::{self, CertificateTruth, IssuerFacts, PreviousResponse, Refusal, ResponseContext, SignerFacts};
-use super::schedule::{self, SlotTurns};
+use super::schedule::{self, Phase, SlotTurns};
 use super::{IssuerSigning, ResponseSigner, SigningError, Stopped};
 use crate::pack::{Entry, MAX_SIGNINGS, Pack, PackBuilder, PackPlace, Signing};
 use crate::pki::ocsp_response::{ResponseTemplate, SingleResponse};
@@ -63,7 +63,7 @@ pub fn sign_slot(
     if responder.not_after <= now {
         return Err(SigningError::SignerEnded(responder.not_after));
     }
-    let turns = SlotTurns::new(job.slot, signing.ocsp_timing);
+    let turns = SlotTurns::new(job.slot, Phase::of_issuer(&signing.issuer.name), signing.ocsp_timing);
     let next_update = schedule::next_update(now, signing.ocsp_timing.validity, responder.not_after);
     let issuer = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let signer = SlotSigner {

@@ -5,16 +5,31 @@
 
 use std::time::Duration;
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use super::Timing;
 use crate::pki::{SlotRange, Timestamp};
 
-/// One of `of` things that are refreshed in turn.
+/// Where an issuer's turns begin within any period: many issuers, each with few slots or one CRL, do not have theirs at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Phase(u64);
+
+impl Phase {
+    /// That of an issuer, by its name: the same in every process, and after every restart.
+    pub fn of_issuer(name: &str) -> Phase {
+        Phase(xxh3_64(name.as_bytes()))
+    }
+}
+
+/// One of `of` things of an issuer that are refreshed in turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
     /// Its index, below `of`.
     pub index: u32,
     /// How many there are; at least 1.
     pub of: u32,
+    /// Where the first of them has its turns.
+    pub phase: Phase,
 }
 
 /// Turns that all slots together have in a refresh interval, at least: half a dozen a minute where it is half of a week, so that every minute has the same.
@@ -32,8 +47,8 @@ pub struct SlotTurns {
 
 impl SlotTurns {
     /// The turns of a slot. The fewer slots there are, the more turns has each.
-    pub fn new(slot: SlotRange, timing: Timing) -> SlotTurns {
-        SlotTurns { turn: Turn { index: slot.slot, of: 1 << slot.bits }, parts: (TURNS >> slot.bits).clamp(1, MAX_PARTS), timing }
+    pub fn new(slot: SlotRange, phase: Phase, timing: Timing) -> SlotTurns {
+        SlotTurns { turn: Turn { index: slot.slot, of: 1 << slot.bits, phase }, parts: (TURNS >> slot.bits).clamp(1, MAX_PARTS), timing }
     }
 
     /// The first turn after `after`.
@@ -110,7 +125,8 @@ fn turn_after(turn: Turn, period: Duration, after: Timestamp) -> Timestamp {
 
 /// Where the turns of one lie in a period, in seconds.
 fn phase(turn: Turn, period: u64) -> u64 {
-    (u128::from(period) * u128::from(turn.index) / u128::from(turn.of.max(1))) as u64
+    let place = (u128::from(period) * u128::from(turn.index) / u128::from(turn.of.max(1))) as u64;
+    (place + turn.phase.0 % period) % period
 }
 
 #[cfg(test)]
@@ -157,7 +173,7 @@ mod tests {
         let from = start.saturating_add(WEEK.refresh * 2);
         let mut minutes = vec![0; (WEEK.refresh.as_secs() / 60) as usize];
         for slot in 0..1 << bits {
-            let turns = SlotTurns::new(SlotRange { bits, slot }, WEEK);
+            let turns = SlotTurns::new(SlotRange { bits, slot }, Phase::default(), WEEK);
             let mut oldest_first = signed(900 + (slot as usize * 37) % 151, WEEK, start);
             let mut now = turns.next(start);
             while now.since(from) < WEEK.refresh {
@@ -172,9 +188,22 @@ mod tests {
         assert!(5 * busiest * minutes.len() <= 6 * total, "{busiest} signatures in the busiest minute, {total} in all {}", minutes.len());
     }
 
+    /// The daily CRL of each of a thousand CAs without partitions: every hour has its share.
+    #[test]
+    fn s5_1_many_cas_do_not_have_their_turns_at_the_same_time() {
+        let day = Timing { validity: 72 * HOUR, refresh: 24 * HOUR };
+        let mut hours = [0; 24];
+        for ca in 0..1000 {
+            let (now, turn) = (at(1_800_000_000), Turn { index: 0, of: 1, phase: Phase::of_issuer(&format!("ca-{ca}")) });
+            let due = refresh_at(turn, day, now, next_update(now, day.validity, Timestamp::MAX));
+            hours[(due.since(now).as_secs().min(86_399) / 3600) as usize] += 1;
+        }
+        assert!(hours.iter().all(|crls| (20..=70).contains(crls)), "{hours:?}");
+    }
+
     #[test]
     fn a_slot_of_many_is_signed_as_a_whole_and_one_of_few_in_parts() {
-        let turns = |bits| SlotTurns::new(SlotRange { bits, slot: 0 }, WEEK);
+        let turns = |bits| SlotTurns::new(SlotRange { bits, slot: 0 }, Phase::default(), WEEK);
         assert_eq!([0, 10, 12, 15, 17].map(|bits| turns(bits).parts), [32, 32, 8, 1, 1]);
         assert_eq!(turns(17).shares(5, 5, 763), 763);
         for number in [0, 1, 7, 31, 32, 33, 1000] {
@@ -186,7 +215,7 @@ mod tests {
     #[test]
     fn o13_what_is_planned_for_a_response_is_the_turn_at_which_it_is_signed() {
         for number in [1, 5, 500, 977] {
-            let turns = SlotTurns::new(SlotRange { bits: 10, slot: 3 }, WEEK);
+            let turns = SlotTurns::new(SlotRange { bits: 10, slot: 3 }, Phase::default(), WEEK);
             let start = at(1_800_000_000);
             let planned: Vec<_> = (0..number).map(|position| turns.next_of(position, number, start)).collect();
             let (mut now, mut older) = (start, 0);
@@ -201,7 +230,7 @@ mod tests {
 
     #[test]
     fn after_a_long_rest_what_cannot_wait_is_signed_and_the_rest_has_its_turns() {
-        let turns = SlotTurns::new(SlotRange { bits: 10, slot: 7 }, WEEK);
+        let turns = SlotTurns::new(SlotRange { bits: 10, slot: 7 }, Phase::default(), WEEK);
         let (mut responses, mut now) = (signed(960, WEEK, at(1_800_000_000)), at(1_800_000_000));
         for _ in 0..64 {
             now = turns.next(now);
@@ -219,10 +248,10 @@ mod tests {
         /// Whatever is issued meanwhile.
         #[test]
         fn s3_6_t1_t2_every_response_of_a_slot_has_its_turn_in_time(
-            bits in 0u8..18, slot in 0u32..1 << 17, number in 1usize..1000, begun in 0u64..10_000_000_000,
+            bits in 0u8..18, slot in 0u32..1 << 17, phase: u64, number in 1usize..1000, begun in 0u64..10_000_000_000,
             issued in proptest::collection::vec(0usize..40, 100),
         ) {
-            let turns = SlotTurns::new(SlotRange { bits, slot: slot & ((1 << bits) - 1) }, WEEK);
+            let turns = SlotTurns::new(SlotRange { bits, slot: slot & ((1 << bits) - 1) }, Phase(phase), WEEK);
             let mut now = at(begun);
             let mut oldest_first = signed(number, WEEK, now);
             for new in issued {
@@ -237,11 +266,11 @@ mod tests {
 
         #[test]
         fn s3_6_t1_t2_every_refresh_is_in_time(
-            index in 0u32..1 << 20, extra in 0u32..1 << 20, signed in 0u64..10_000_000_000,
+            index in 0u32..1 << 20, extra in 0u32..1 << 20, phase: u64, signed in 0u64..10_000_000_000,
             (validity, refresh) in prop_oneof![Just((7 * 24 * HOUR, 84 * HOUR)), Just((8 * HOUR, 4 * HOUR - HOUR / 60)), Just((10 * 24 * HOUR, 96 * HOUR)), Just((16 * HOUR, 8 * HOUR))],
         ) {
             let next = next_update(at(signed), validity, Timestamp::MAX);
-            let again = refresh_at(Turn { index, of: index + extra + 1 }, Timing { validity, refresh }, at(signed), next);
+            let again = refresh_at(Turn { index, of: index + extra + 1, phase: Phase(phase) }, Timing { validity, refresh }, at(signed), next);
             prop_assert!(again > at(signed));
             let age = again.since(at(signed));
             prop_assert!(age <= refresh && age <= 96 * HOUR);
