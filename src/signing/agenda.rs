@@ -164,8 +164,8 @@ impl Agenda {
         self.seen = self.seen.max(change.sequence);
     }
 
-    /// What is published and no longer right, because of revocations; at most `limit` of it. It does not wait for a refresh of the same slot that is in flight:
-    /// that one will find its place taken.
+    /// What is published and no longer right, because of revocations; at most `limit` of it. It does not wait for a refresh of the same slot, or for new
+    /// certificates there, that are in flight: those will find their place taken.
     pub(super) fn urgent(&self, now: Timestamp, limit: usize) -> Vec<Task> {
         let slots = self.revoked_slots.iter().filter_map(|slot| self.slot_task(*slot, Extent::Changed));
         let all = slots.chain(self.crls.urgent(now).map(Task::Crl));
@@ -176,7 +176,7 @@ impl Agenda {
     pub(super) fn due(&self, now: Timestamp, limit: usize) -> Vec<Task> {
         let crls = self.crls.due(now).map(Task::Crl);
         let new = self.new_slots.iter().filter(|slot| self.by_slot.get(slot).is_none_or(|due| *due > now));
-        let new = new.filter_map(|slot| self.slot_task(*slot, Extent::Changed));
+        let new = new.filter_map(|slot| self.slot_task(*slot, Extent::New));
         let refresh = self.by_time.iter().take_while(|(due, _)| *due <= now).filter_map(|(_, slot)| self.slot_task(*slot, Extent::Turn));
         let free = |task: &Task| !self.is_taken(task) && !self.is_postponed(task, now);
         crls.chain(new).chain(refresh).filter(free).take(limit).collect()
@@ -191,7 +191,7 @@ impl Agenda {
         match *task {
             Task::Crl(_) => self.in_flight.contains_key(task),
             Task::Slot(hash, slot, _) => {
-                let extents = [Extent::Turn, Extent::Changed];
+                let extents = [Extent::Turn, Extent::Changed, Extent::New];
                 self.revoked_slots.contains(&slot) || extents.iter().any(|e| self.in_flight.contains_key(&Task::Slot(hash, slot, *e)))
             }
         }
@@ -423,7 +423,7 @@ mod tests {
             Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
         let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
         let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4 });
-        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::Changed));
+        let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::New));
         assert_eq!(agenda.due(at(1_000_001), 9), slots, "what has changed is found by looking at all of them");
         slots.iter().for_each(|task| agenda.begin(*task, at(1_000_001)));
         slots.iter().for_each(|task| agenda.end(*task, true));
@@ -448,6 +448,23 @@ mod tests {
         agenda.end(refresh, false);
         assert!(!agenda.due(now, 9).contains(&refresh), "the refresh waits for what is urgent");
         assert!(!agenda.is_failing(now) && agenda.watermark_to_store(false).is_none());
+    }
+
+    #[test]
+    fn t4_a_revocation_does_not_wait_for_new_certificates_of_its_slot() {
+        let (mut agenda, now) = (responses(), at(1_800_000_000));
+        (0..2).for_each(|slot| agenda.published(&head(slot, now)));
+        agenda.note(&Change { sequence: 1, issuer: IssuerId(1), kind: ChangeKind::Certificates(vec![SlotHash(u64::MAX)]) });
+        let [new, urgent] = [Extent::New, Extent::Changed].map(|extent| Task::Slot(HashAlgorithm::Sha1, 1, extent));
+        assert_eq!(agenda.due(now, 9), [new]);
+        agenda.begin(new, now);
+        agenda.note(&revocation(2));
+        assert_eq!((agenda.urgent(now, 9), agenda.due(now, 9)), (vec![urgent], vec![]));
+        agenda.begin(urgent, now);
+        agenda.end(urgent, true);
+        // The other was forestalled, and is done again.
+        agenda.end(new, false);
+        assert_eq!((agenda.urgent(now, 9), agenda.due(now, 9)), (vec![], vec![new]));
     }
 
     #[test]

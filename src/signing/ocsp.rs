@@ -18,6 +18,8 @@ pub enum Extent {
     Turn,
     /// What is new or has another status than published; the other responses stay as they are.
     Changed,
+    /// The same, because of new certificates, or of what nobody knows: a revocation that is known of does not wait for it.
+    New,
 }
 
 /// The pack of one slot, ready to publish.
@@ -110,7 +112,7 @@ fn reusable<'a>(
 ) -> HashMap<&'a [u8], Entry<'a>> {
     let mut entries: Vec<Entry<'_>> = old.entries().collect();
     let wanted = match extent {
-        Extent::Changed => 0,
+        Extent::Changed | Extent::New => 0,
         Extent::Turn => {
             entries.sort_by_key(|entry| entry.signing.this_update);
             let times: Vec<_> = entries.iter().map(|entry| (entry.signing.this_update, entry.signing.next_update)).collect();
