@@ -156,15 +156,28 @@ impl Queue {
 pub(super) enum Duty {
     /// The responses of certificates that were revoked, and nothing else.
     Revocations,
+    /// Whatever there is, and what is due by its time before the responses of revoked certificates: after a mass revocation there are those for hours, and
+    /// no CRL, no new certificate and no refresh waits for all of them (rules O16, T1, T5).
+    Schedule,
     /// Whatever there is, what is urgent first.
     Everything,
 }
 
 impl Duty {
+    /// That of a thread of a crew, by its number.
+    pub(super) const fn of_thread(number: usize) -> Duty {
+        match number.checked_sub(REVOCATION_THREADS) {
+            None => Duty::Revocations,
+            Some(0) => Duty::Schedule,
+            Some(_) => Duty::Everything,
+        }
+    }
+
     /// What it takes, in this order. CRLs come first: the other threads never take one, and after a mass revocation there are responses for hours.
     const fn kinds(self) -> &'static [Kind] {
         match self {
             Duty::Revocations => &[Kind::Revoked],
+            Duty::Schedule => &[Kind::Crl, Kind::Due, Kind::Revoked],
             Duty::Everything => &[Kind::Crl, Kind::Revoked, Kind::Due],
         }
     }
@@ -299,6 +312,11 @@ mod tests {
         assert_eq!(take(Duty::Everything), Task::Crl(CrlScope::Full));
         assert_eq!([take(Duty::Everything), take(Duty::Revocations)], [slot(1), slot(2)]);
         assert_eq!(take(Duty::Everything), Task::Crl(CrlScope::Partition(0)), "what is not urgent is the last");
+        push(slot(3), true);
+        push(slot(4), false);
+        push(Task::Crl(CrlScope::Full), true);
+        let one_of_each = [Duty::of_thread(REVOCATION_THREADS); 3].map(take);
+        assert_eq!(one_of_each, [Task::Crl(CrlScope::Full), slot(4), slot(3)], "O16, T5: what is due waits for no mass revocation");
         queue.close();
         assert!(queue.take(Duty::Revocations).is_none());
     }

@@ -215,8 +215,7 @@ impl Worker {
             for queue in &queues {
                 for thread in 0..REVOCATION_THREADS + self.threads {
                     let (packs, tell) = (packs.clone(), tell.clone());
-                    let duty = if thread < REVOCATION_THREADS { Duty::Revocations } else { Duty::Everything };
-                    scope.spawn(move || crew.sign(queue, duty, &packs, &tell));
+                    scope.spawn(move || crew.sign(queue, Duty::of_thread(thread), &packs, &tell));
                 }
             }
             drop(packs);
