@@ -225,12 +225,16 @@ impl Crew<'_> {
     fn publish_crls(self, signing: &IssuerSigning, scope: CrlScope) -> Result<Published, SigningError> {
         let Some(key) = &signing.crl_key else { unreachable!("there is a lane of CRLs only where there is a key for them") };
         let issuer = signing.issuer.id;
+        let publish = || -> Result<_, SigningError> {
+            let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
+            self.registry.publish_crls(issuer, &records, signing.crl_policy.superseded)?;
+            Ok(records)
+        };
         let mut attempt = 1;
         let records = loop {
-            let records = crl::issue(self.registry, signing, key.as_ref(), scope, (self.clock)())?;
-            match self.registry.publish_crls(issuer, &records, signing.crl_policy.superseded) {
-                Err(RegistryError::Stale { .. }) if attempt < ATTEMPTS => attempt += 1,
-                published => break published.map(|()| records)?,
+            match publish() {
+                Err(SigningError::Registry(RegistryError::Stale { .. })) if attempt < ATTEMPTS => attempt += 1,
+                published => break published?,
             }
         };
         self.metrics.crls.inc_by(records.len() as u64);

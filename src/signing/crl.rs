@@ -12,7 +12,7 @@ use super::{IssuerSigning, SigningError, crl_url, kept_since, not_before};
 use crate::pki::Timestamp;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
-use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, Registry, RevokedVisitor};
+use crate::registry::{ChangeRange, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, Registry, RegistryError, RevokedVisitor};
 use crate::token::SigningKey;
 
 /// Makes the next CRL of a scope, checked and ready to publish: with a complete CRL that has one, its delta; a delta alone, unless a complete CRL must go
@@ -35,6 +35,11 @@ pub fn issue(
         scheduled: newest(base, true, 2)?,
     };
     for published in state.complete.iter().chain(&state.delta) {
+        // Somebody published it between the two looks.
+        if published.number >= state.number {
+            let what = format!("the CRL ({})", published.scope);
+            return Err(RegistryError::Stale { what, found: published.number, expected: state.number - 1 }.into());
+        }
         not_before(Some(published.this_update), now, || format!("CRL ({}) of issuer '{}'", published.scope, signing.issuer.name))?;
     }
     let facts = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
@@ -312,7 +317,7 @@ fn numbered(head: &CrlHead) -> NumberedCrl {
     NumberedCrl { number: head.number, this_update: head.this_update }
 }
 
-/// Partitions are refreshed in turn; full CRL and ARL take the place after the last of them, and a delta that of its base.
+/// Partitions are refreshed in turn, each issuer's at a time of its own; full CRL and ARL take the place after the last of them, and a delta that of its base.
 fn turn(signing: &IssuerSigning, scope: CrlScope) -> Turn {
     let of = signing.issuer.publication.crl_partitions + 1;
     let index = if let CrlScope::Partition(index) = scope.base() { index.min(of - 1) } else { of - 1 };

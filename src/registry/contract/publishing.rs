@@ -317,7 +317,7 @@ pub(in crate::registry) fn c2_pruning_crls_keeps_what_is_needed_and_gives_no_num
     };
     assert_eq!((numbers(false), numbers(true)), ((1..=9).rev().collect(), vec![9, 7, 5, 3, 1]));
     assert_eq!(registry.newest_crl_heads(issuer, CrlScope::Full, true, 2).unwrap()[1], crl(CrlScope::Full, 7).head);
-    let mut after = |number, superseded| {
+    let after = |number, superseded| {
         registry.publish_crls(issuer, &[crl(CrlScope::Full, number)], superseded).unwrap();
         numbers(false)
     };
