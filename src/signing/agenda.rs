@@ -81,9 +81,9 @@ pub(super) struct Agenda {
     new_slots: BTreeSet<u32>,
     /// The newest change that is reflected in the sets above.
     pub(super) seen: u64,
-    /// Whether certificates have come since the slots were last counted.
+    /// Whether certificates have come since the slots were last counted; never in the lane of the CRLs, which have none.
     pub(super) may_have_grown: bool,
-    /// Whether nothing may be begun until the slots have been divided.
+    /// Whether nothing but what is urgent may be begun until the slots have been divided.
     pub(super) must_grow: bool,
     /// Whether changes were seen that the stored watermark does not cover.
     ahead_of_watermark: bool,
@@ -113,7 +113,7 @@ impl Agenda {
             revoked_slots: BTreeSet::new(),
             new_slots: BTreeSet::new(),
             seen: published.watermark.max(published.pruned),
-            may_have_grown: true,
+            may_have_grown: work.cert_id_hash.is_some(),
             must_grow: false,
             ahead_of_watermark: false,
             stored: published.watermark,
@@ -149,15 +149,17 @@ impl Agenda {
             ChangeKind::Certificates(hashes) => {
                 if self.hash.is_some() {
                     self.new_slots.extend(hashes.iter().map(|h| h.slot(self.slot_bits)));
+                    self.may_have_grown = true;
                 }
-                (self.may_have_grown, self.ahead_of_watermark) = (true, true);
+                self.ahead_of_watermark = true;
             }
             ChangeKind::Revocations(revoked) => {
                 if self.hash.is_some() {
                     self.revoked_slots.extend(revoked.iter().map(|(hash, _)| hash.slot(self.slot_bits)));
+                    self.may_have_grown = true;
                 }
                 self.crls.note(revoked.iter().map(|(_, place)| *place), change.sequence);
-                (self.may_have_grown, self.ahead_of_watermark) = (true, true);
+                self.ahead_of_watermark = true;
             }
             ChangeKind::Issuer | ChangeKind::Packs(..) | ChangeKind::Crl(_) | ChangeKind::Signer => {}
         }

@@ -1,11 +1,49 @@
 //! Growth: when an issuer has more certificates than its slots should hold, the slots are doubled and the packs divided. Nothing is signed again.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use tracing::{info, warn};
 
 use super::{IssuerSigning, SigningError};
 use crate::pack::{Pack, PackError, PackPlace};
-use crate::pki::{HashAlgorithm, IssuerHashes, SlotRange};
+use crate::pki::{HashAlgorithm, IssuerHashes, SlotRange, Timestamp};
 use crate::registry::{PackHead, PackRecord, Registry, RegistryError};
+
+/// How long slots that could not be divided are left as they are.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How long they wait for what is under way: a token may not answer (S1.1). What comes too late finds other slots, and is done again.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The issuers, by their index, whose slots are about to be divided, or could not be.
+#[derive(Debug, Default)]
+pub(super) struct Divisions {
+    waiting_since: BTreeMap<usize, Timestamp>,
+    failed_at: BTreeMap<usize, Timestamp>,
+}
+
+impl Divisions {
+    /// Whether the slots of an issuer could not be divided a short while ago.
+    pub(super) fn failed_lately(&self, issuer: usize, now: Timestamp) -> bool {
+        self.failed_at.get(&issuer).is_some_and(|at| *at <= now && now.since(*at) < PAUSE)
+    }
+
+    /// They could not be divided.
+    pub(super) fn failed(&mut self, issuer: usize, now: Timestamp) {
+        self.failed_at.insert(issuer, now);
+    }
+
+    /// Whether they are divided now, with so many tasks under way.
+    pub(super) fn is_time(&mut self, issuer: usize, in_flight: usize, now: Timestamp) -> bool {
+        let since = *self.waiting_since.entry(issuer).or_insert(now);
+        // A time that is ahead is from before the clock was set back.
+        let is_time = in_flight == 0 || now < since || now.since(since) >= PATIENCE;
+        if is_time {
+            self.waiting_since.remove(&issuer);
+        }
+        is_time
+    }
+}
 
 /// How many bits the issuer's slots should have by now, where that is more than they have.
 pub(super) fn wanted(registry: &dyn Registry, signing: &IssuerSigning) -> Result<Option<u8>, SigningError> {

@@ -1,6 +1,6 @@
 //! The worker: follows the registry's feed and the clock, hands out what the agenda of each lane names, and notes what came of it. [`super::crew`] signs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel, sync_channel};
 use std::time::Duration;
@@ -9,11 +9,12 @@ use tracing::{debug, error};
 
 use super::agenda::{Agenda, Task};
 use super::crew::{Crew, Duty, Job, Kind, Outcome, Packs, Published, Queue, REVOCATION_THREADS};
+use super::growth::{self, Divisions};
 use super::lane::{self, Lane};
 use super::metrics::{RunningMark, SigningMetrics};
 use super::news::{self, News};
 use super::watermarks::{self, Clerk};
-use super::{IssuerSigning, ResponseSigner, SigningError, growth, housekeeping};
+use super::{IssuerSigning, ResponseSigner, SigningError, housekeeping};
 use crate::pki::Timestamp;
 use crate::registry::{ChangeKind, IssuerId, Registry, RegistryError};
 use crate::token::software;
@@ -24,12 +25,13 @@ const PATIENCE: Duration = Duration::from_millis(100);
 const REGISTRY_PAUSE: Duration = Duration::from_millis(500);
 /// How long an issuer that could not be read is left alone: others do not wait for it.
 const READING_PAUSE: Duration = Duration::from_secs(1);
-/// How long slots that could not be divided are left as they are.
-const GROWTH_PAUSE: Duration = Duration::from_secs(60);
 /// Changes read from the feed at once; one may name 65 536 certificates.
 const CHANGES_AT_ONCE: usize = 64;
 /// Jobs of each kind that may wait, beside those that are signed; and signed packs that may wait to be published.
 const JOBS_WAITING: usize = 16;
+
+/// Every lane that an issuer has.
+const ALL_LANES: fn(&Agenda) -> bool = |_| true;
 
 /// Tells the time.
 pub type Clock<'a> = &'a (dyn Fn() -> Timestamp + Sync);
@@ -57,8 +59,7 @@ pub struct Worker {
     reading_failed: Option<Timestamp>,
     /// Issuers that the metrics count as failing because of this worker.
     failing: i64,
-    /// When the slots of an issuer could not be divided.
-    growth_failed: BTreeMap<usize, Timestamp>,
+    divisions: Divisions,
     /// Who signs from now on, and where such news come from.
     updates: Receiver<(IssuerId, ResponseSigner)>,
     updates_from: SignerUpdates,
@@ -144,13 +145,13 @@ impl Worker {
             outdated: BTreeSet::new(),
             reading_failed: None,
             failing: 0,
-            growth_failed: BTreeMap::new(),
+            divisions: Divisions::default(),
             updates,
             updates_from: SignerUpdates(updates_from),
             watermarks_at: Timestamp::default(),
             housekeeping_at: Timestamp::default(),
         };
-        (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index))?;
+        (0..worker.issuers.len()).try_for_each(|index| worker.rebuild_lanes(index, ALL_LANES))?;
         Ok(worker)
     }
 
@@ -231,7 +232,7 @@ impl Worker {
         // What was begun and not told of may be published or not: what is published tells.
         for index in 0..self.issuers.len() {
             if self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.in_flight() > 0) {
-                let _ = self.rebuild_lanes(index);
+                let _ = self.rebuild_lanes(index, ALL_LANES);
             }
         }
         result
@@ -319,7 +320,8 @@ impl Worker {
         };
         let order = (self.turn..self.lanes.len()).chain(0..self.turn);
         let working: Vec<(usize, Vec<Task>)> = order
-            .filter(|index| self.lanes[*index].token == self.tokens[crew] && !self.lanes[*index].agenda.must_grow)
+            .filter(|index| self.lanes[*index].token == self.tokens[crew])
+            .filter(|index| kind != Kind::Due || !self.lanes[*index].agenda.must_grow)
             .filter(|index| limit > 0 && may_work(&self.lanes[*index]))
             .map(|index| (index, named(&self.lanes[index].agenda)))
             .collect();
@@ -331,15 +333,12 @@ impl Worker {
     fn catch_up(&mut self, now: Timestamp, report: &mut PassReport) -> Result<(), SigningError> {
         self.read_feed()?;
         self.begin_again(now, report);
-        for index in 0..self.issuers.len() {
-            let may_have_grown = self.lanes.iter().any(|lane| lane.issuer == index && lane.agenda.may_have_grown);
-            let failed_lately = self.growth_failed.get(&index).is_some_and(|at| *at <= now && now.since(*at) < GROWTH_PAUSE);
-            if !may_have_grown || failed_lately || self.issuers[index].responder.is_none() {
-                continue;
-            }
-            if let Err(failure) = self.grow_where_wanted(index) {
+        let may_have_grown = self.lanes.iter().filter(|lane| lane.agenda.may_have_grown).map(|lane| lane.issuer);
+        let may_have_grown: BTreeSet<usize> = may_have_grown.filter(|index| !self.divisions.failed_lately(*index, now)).collect();
+        for index in may_have_grown {
+            if let Err(failure) = self.grow_where_wanted(index, now) {
                 // Slots that are too full can be signed all the same.
-                self.growth_failed.insert(index, now);
+                self.divisions.failed(index, now);
                 self.lanes.iter_mut().filter(|lane| lane.issuer == index).for_each(|lane| lane.agenda.must_grow = false);
                 report.failures.push(format!("issuer '{}', dividing its slots: {failure}", self.issuers[index].issuer.name));
             }
@@ -350,10 +349,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Divides the slots of an issuer once nobody works on them: until then nothing more of them is handed out.
-    fn grow_where_wanted(&mut self, index: usize) -> Result<(), SigningError> {
+    /// Divides the slots of an issuer once nobody works on them, or has for long: until then nothing of them is handed out but what is urgent. CRLs go on.
+    fn grow_where_wanted(&mut self, index: usize, now: Timestamp) -> Result<(), SigningError> {
         let wanted = growth::wanted(self.registry.as_ref(), &self.issuers[index])?;
-        let lanes = self.lanes.iter_mut().filter(|lane| lane.issuer == index);
+        let lanes = self.lanes.iter_mut().filter(|lane| lane.issuer == index && !lane.agenda.signs_crls());
         let mut in_flight = 0;
         for lane in lanes {
             lane.agenda.must_grow = wanted.is_some();
@@ -361,12 +360,14 @@ impl Worker {
             in_flight += lane.agenda.in_flight();
         }
         match wanted {
-            Some(bits) if in_flight == 0 => match growth::grow(self.registry.as_ref(), Arc::make_mut(&mut self.issuers[index]), bits) {
-                Ok(()) => self.rebuild_lanes(index),
-                // Somebody else has divided them.
-                Err(SigningError::Registry(RegistryError::Stale { .. })) => self.read_issuer(index),
-                Err(failure) => Err(failure),
-            },
+            Some(bits) if self.divisions.is_time(index, in_flight, now) => {
+                match growth::grow(self.registry.as_ref(), Arc::make_mut(&mut self.issuers[index]), bits) {
+                    Ok(()) => self.rebuild_lanes(index, |agenda| !agenda.signs_crls()),
+                    // Somebody else has divided them.
+                    Err(SigningError::Registry(RegistryError::Stale { .. })) => self.read_issuer(index),
+                    Err(failure) => Err(failure),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -423,15 +424,16 @@ impl Worker {
             self.outdated.insert(index);
         }
         self.unread.remove(&index);
-        if self.outdated.contains(&index) { self.rebuild_lanes(index) } else { Ok(()) }
+        if self.outdated.contains(&index) { self.rebuild_lanes(index, ALL_LANES) } else { Ok(()) }
     }
 
-    /// Begins the lanes of an issuer again from what is published and from their stored places in the feed.
-    fn rebuild_lanes(&mut self, index: usize) -> Result<(), SigningError> {
-        self.outdated.insert(index);
+    /// Begins lanes of an issuer again from what is published and from their stored places in the feed; all of them where they are outdated.
+    fn rebuild_lanes(&mut self, index: usize, is_meant: fn(&Agenda) -> bool) -> Result<(), SigningError> {
+        let was_outdated = !self.outdated.insert(index);
+        let is_meant = if was_outdated { ALL_LANES } else { is_meant };
         let lanes = lane::lanes_of(self.registry.as_ref(), index, &self.issuers[index], &mut self.lanes_made)?;
-        self.lanes.retain(|lane| lane.issuer != index);
-        self.lanes.extend(lanes);
+        self.lanes.retain(|lane| lane.issuer != index || !is_meant(&lane.agenda));
+        self.lanes.extend(lanes.into_iter().filter(|lane| is_meant(&lane.agenda)));
         self.outdated.remove(&index);
         Ok(())
     }

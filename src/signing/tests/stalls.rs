@@ -70,10 +70,14 @@ fn while_running(bench: &Bench, key: &Arc<HeldKey>, now: Timestamp, check: impl 
 
 /// The same, with the keys that are given.
 fn while_signing(bench: &Bench, signing: IssuerSigning, key: &Arc<HeldKey>, now: Timestamp, check: impl FnOnce()) {
+    while_signing_by(&|| now, bench, signing, key, check);
+}
+
+fn while_signing_by(clock: Clock<'_>, bench: &Bench, signing: IssuerSigning, key: &Arc<HeldKey>, check: impl FnOnce()) {
     let (mut worker, stop) = (bench.worker_of(signing), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let stopped = || stop.load(Ordering::Relaxed);
-        scope.spawn(move || worker.run(&stopped, &|| now));
+        scope.spawn(move || worker.run(&stopped, clock));
         let checked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
         key.let_go();
         stop.store(true, Ordering::Relaxed);
@@ -137,6 +141,33 @@ fn t4_a_revocation_does_not_wait_for_the_crls_of_many_others() {
         for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
             wait_until(|| bench.published_status(algorithm, 45) != Some(CertificateStatus::Good));
         }
+    });
+}
+
+#[test]
+fn s1_1_slots_are_divided_and_crls_issued_while_a_token_does_not_answer() {
+    let bench = Bench::new(365);
+    bench.add(0..900);
+    pass(&mut bench.worker(), bench.start);
+    let (key, number) = (HeldKey::new(bench.responder.as_ref().unwrap().0.clone(), usize::MAX - 1), bench.crl_number(CrlScope::Full));
+    let mut signing = bench.signing();
+    signing.responder.as_mut().unwrap().key = key.clone();
+    // A minute passes in a second.
+    let (later, real) = (bench.start.saturating_add(Duration::from_secs(60)), Instant::now());
+    let clock = || later.saturating_add(real.elapsed() * 60);
+    while_signing_by(&clock, &bench, signing, &key, || {
+        bench.revoke(1, later);
+        wait_until(|| *key.to_hold.lock().unwrap() < usize::MAX - 1);
+        // There are too many for one slot now, and what is under way does not come to its end.
+        bench.add(900..4500);
+        bench.revoke(2, later);
+        wait_until(|| bench.crl_number(CrlScope::Full) >= number + 2);
+        wait_until(|| bench.issuer().slot_bits == 3);
+        key.let_go();
+        for n in [1, 2] {
+            wait_until(|| bench.published_status(HashAlgorithm::Sha1, n).is_some_and(|status| status != CertificateStatus::Good));
+        }
+        wait_until(|| bench.packs(HashAlgorithm::Sha256).iter().map(Pack::len).sum::<usize>() == 4500);
     });
 }
 
