@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use tempfile::TempDir;
 
+use super::metrics::SigningMetrics;
 use super::*;
 use crate::issuance::{Issuer as CaIssuer, Order, RootOrder, Validity, random_serial, responder_certificate, self_signed_root};
 use crate::pack::{Pack, PackPlace};
@@ -248,6 +249,21 @@ fn growth_divides_packs_without_signing_again() {
     assert_eq!(report.responses, 2 * (3600 + 1), "the new ones and the revoked one");
     assert_eq!(bench.packs(HashAlgorithm::Sha1).iter().map(Pack::len).sum::<usize>(), 4500);
     assert!(matches!(bench.published_status(HashAlgorithm::Sha1, 1), Some(CertificateStatus::Revoked(_))));
+}
+
+#[test]
+fn c9_a_feed_that_cannot_be_read_is_an_alarm_for_every_issuer() {
+    let (bench, metrics) = (Bench::new(0), SigningMetrics::default());
+    bench.add(0..10);
+    let mut worker = Worker::new(bench.registry.clone(), vec![bench.signing()], 2, metrics.clone()).unwrap();
+    pass(&mut worker, bench.start);
+    assert_eq!(metrics.failing_issuers.get(), 0);
+    bench.sql().execute_batch("ALTER TABLE change RENAME TO hidden").unwrap();
+    assert!(!worker.pass(&|| bench.start).failures.is_empty());
+    assert_eq!(metrics.failing_issuers.get(), 1);
+    bench.sql().execute_batch("ALTER TABLE hidden RENAME TO change").unwrap();
+    pass(&mut worker, bench.start);
+    assert_eq!(metrics.failing_issuers.get(), 0);
 }
 
 #[test]

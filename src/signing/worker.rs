@@ -243,9 +243,8 @@ impl Worker {
         let mut report = PassReport::default();
         let now = clock();
         self.take_updates();
-        if let Err(failure) = self.catch_up(now, &mut report) {
-            report.failures.push(failure.to_string());
-        }
+        let caught_up = self.catch_up(now, &mut report);
+        report.failures.extend(caught_up.as_ref().err().map(ToString::to_string));
         self.hand_out(crews, now, patience);
         let working = crews.busy.iter().any(|busy| busy.iter().sum::<usize>() > 0);
         if working || patience == Patience::Background {
@@ -266,11 +265,17 @@ impl Worker {
         }
         self.keep_house(now, working, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
+        self.count_failing(caught_up.is_ok(), now);
+        (report, working)
+    }
+
+    /// While the feed cannot be read, nobody knows for whom there is something to sign: then it is all of them.
+    fn count_failing(&mut self, has_caught_up: bool, now: Timestamp) {
         let failing = self.lanes.iter().filter(|lane| lane.agenda.is_failing(now)).map(|lane| lane.issuer);
         let failing: BTreeSet<usize> = failing.chain(self.outdated.iter().copied()).collect();
-        self.metrics.failing_issuers.add(failing.len() as i64 - self.failing);
-        self.failing = failing.len() as i64;
-        (report, working)
+        let failing = if has_caught_up { failing.len() } else { self.issuers.len() } as i64;
+        self.metrics.failing_issuers.add(failing - self.failing);
+        self.failing = failing;
     }
 
     /// What is signed already stays as it is until its turn comes.
