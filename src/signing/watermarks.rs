@@ -31,11 +31,15 @@ impl Clerk {
         Clerk { wanted, stored, busy: false }
     }
 
-    /// Has the places of all lanes written down, unless that is under way.
-    pub(super) fn store(&mut self, lanes: &[Lane], now: Timestamp) {
-        let wanted = if self.busy { Vec::new() } else { collect(lanes, now, false) };
+    /// Has the places of all lanes written down, as [`collect`] finds them. False, and nothing comes of it, while he writes others down.
+    pub(super) fn store(&mut self, lanes: &[Lane], now: Timestamp, even_if_nothing_came: bool) -> bool {
+        if self.busy {
+            return false;
+        }
+        let wanted = collect(lanes, now, even_if_nothing_came);
         // Where the thread has ended there is nobody any more who waits for it.
-        self.busy |= !wanted.is_empty() && self.wanted.send(wanted).is_ok();
+        self.busy = !wanted.is_empty() && self.wanted.send(wanted).is_ok();
+        true
     }
 
     /// What has been written down meanwhile.

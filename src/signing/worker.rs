@@ -261,9 +261,10 @@ impl Worker {
             self.store_watermarks(now, false, &mut report);
         } else if self.watermarks_at != now {
             self.watermarks_at = now;
-            crews.clerk.store(&self.lanes, now);
+            crews.clerk.store(&self.lanes, now, false);
         }
-        self.keep_house(now, working, &mut report);
+        let clerk = (patience == Patience::Background).then_some(&mut crews.clerk);
+        self.keep_house(now, working, clerk, &mut report);
         self.metrics.failures.inc_by(report.failures.len() as u64);
         self.count_failing(caught_up.is_ok(), now);
         (report, working)
@@ -482,15 +483,23 @@ impl Worker {
         report.failures.extend(watermarks::note(&mut self.lanes, watermarks::store(self.registry.as_ref(), wanted), now));
     }
 
-    /// Once an hour, when nobody is at work or all have been for another: forgets what everybody has read of the feed.
-    fn keep_house(&mut self, now: Timestamp, working: bool, report: &mut PassReport) {
+    /// Once an hour, when nobody is at work or all have been for another: forgets what everybody has read of the feed. Without a clerk the places of all lanes
+    /// are written down before.
+    fn keep_house(&mut self, now: Timestamp, working: bool, clerk: Option<&mut Clerk>, report: &mut PassReport) {
         let patience = if working { housekeeping::INTERVAL } else { Duration::ZERO };
         // A time further ahead than the interval is from before the clock was set back.
         let is_time = now >= self.housekeeping_at.saturating_add(patience) || self.housekeeping_at.since(now) > housekeeping::INTERVAL;
         if !is_time {
             return;
         }
-        self.store_watermarks(now, true, report);
+        match clerk {
+            None => self.store_watermarks(now, true, report),
+            Some(clerk) => {
+                if !clerk.store(&self.lanes, now, true) {
+                    return;
+                }
+            }
+        }
         self.housekeeping_at = now.saturating_add(housekeeping::INTERVAL);
         match housekeeping::prune_feed(self.registry.as_ref(), housekeeping::KEPT) {
             Ok(true) => self.housekeeping_at = now,
