@@ -118,6 +118,7 @@ pub(crate) fn opened(registry: &dyn Registry, key: Key, crl_key: Option<Key>) ->
         crl_policy: CrlPolicy::new(timing),
         base_url,
         profile,
+        replaces_future: false,
     })
 }
 

@@ -50,6 +50,7 @@ pub(crate) fn run(directory: &Path) -> Result<()> {
         crl_policy: CrlPolicy::new(timing),
         base_url: "http://va.example".into(),
         profile: Default::default(),
+        replaces_future: false,
     };
     let at: Timestamp = now().saturating_add(DAY * u32::try_from(number)?);
     let start = Instant::now();

@@ -123,6 +123,7 @@ impl World {
             crl_policy: CrlPolicy::new(Timing { validity: 7 * DAY, refresh: DAY }),
             base_url: "http://va.example".to_owned(),
             profile,
+            replaces_future: false,
         };
         registry.append_work(&NewWork { order: "bench", event: WorkEvent::Begun, at: start, detail: "{}" })?;
         Ok(World { registry, signing, key: key.clone(), signers, start })

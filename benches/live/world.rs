@@ -146,8 +146,17 @@ fn publish(path: &Path, key: &Key, certificate: CertificateInfo) -> Result<(Arc<
     let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
     let crl_policy = CrlPolicy::new(Timing { validity: 7 * DAY, refresh: DAY });
     let base_url = "http://va.example".to_owned();
-    let signing =
-        IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_policy, base_url, profile: Default::default() };
+    let signing = IssuerSigning {
+        issuer,
+        certificate,
+        responder,
+        crl_key: None,
+        ocsp_timing,
+        crl_policy,
+        base_url,
+        profile: Default::default(),
+        replaces_future: false,
+    };
     let report = Worker::new(registry.clone(), vec![signing.clone()], 2, Default::default())?.pass(&now);
     ensure!(report.responses == CERTIFICATES && report.failures.is_empty(), "{report:?}");
     Ok((registry, signing))

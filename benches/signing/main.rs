@@ -141,7 +141,17 @@ impl Issuer {
         let ocsp_timing = Timing { validity: 7 * DAY, refresh: 84 * DAY / 24 };
         let crl_policy = CrlPolicy::new(Timing { validity: 7 * DAY, refresh: DAY });
         let base_url = "http://va.example".to_owned();
-        let signing = IssuerSigning { issuer, certificate, responder, crl_key: None, ocsp_timing, crl_policy, base_url, profile };
+        let signing = IssuerSigning {
+            issuer,
+            certificate,
+            responder,
+            crl_key: None,
+            ocsp_timing,
+            crl_policy,
+            base_url,
+            profile,
+            replaces_future: false,
+        };
         Ok(Issuer { registry, signing, start })
     }
 

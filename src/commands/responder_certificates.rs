@@ -230,6 +230,7 @@ mod tests {
                 crl_policy: setup::crl_policy(&config.crl, false),
                 base_url: "http://va.example".into(),
                 profile: config.profile(),
+                replaces_future: false,
             };
             let world = World { directory, registry, config, signing };
             world.put(&delegate);

@@ -342,6 +342,7 @@ fn open_issuer(
         crl_policy: crl_policy(&issuer_config.crl, is_closed),
         base_url: config.base_url.clone(),
         profile: issuer_config.profile(),
+        replaces_future: false,
     };
     let now = Timestamp::now();
     if let Some(delegated) = &issuer_config.responder {

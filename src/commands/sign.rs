@@ -18,6 +18,9 @@ pub(super) struct Sign {
     /// Sign what is due now, and return
     #[arg(long, required = true)]
     once: bool,
+    /// The clock was ahead, and is right now: sign anew what has a thisUpdate that is still to come
+    #[arg(long)]
+    replace_future: bool,
     /// Print what was done as JSON
     #[arg(long)]
     json: bool,
@@ -27,7 +30,8 @@ impl Sign {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let registry = setup::open_registry(&config)?;
-        let Opened { issuers, unopened } = setup::open_signing(&config, registry.as_ref(), |_| true);
+        let Opened { mut issuers, unopened } = setup::open_signing(&config, registry.as_ref(), |_| true);
+        issuers.iter_mut().for_each(|signing| signing.replaces_future = self.replace_future);
         let mut worker = Worker::new(registry, issuers, config.signing.threads, Default::default())?;
         let mut report = worker.pass(&Timestamp::now);
         report.failures.extend(unopened.iter().map(Unopened::to_string));

@@ -56,6 +56,8 @@ pub(super) struct Published<'a> {
     pub(super) watermark: u64,
     /// Changes up to here have been forgotten: where that is further, nobody knows what is not reflected in it.
     pub(super) pruned: u64,
+    /// Whether all of it is to be looked at, whatever has changed.
+    pub(super) distrusted: bool,
 }
 
 /// A task that somebody works on: changes that come from now on may not be in what it publishes.
@@ -128,11 +130,11 @@ impl Agenda {
         }
         published.heads.iter().for_each(|head| agenda.published(head));
         published.crls.iter().for_each(|(scope, planned)| agenda.crls.published(*scope, *planned));
-        if published.watermark < published.pruned {
+        if published.watermark < published.pruned || published.distrusted {
             if agenda.hash.is_some() {
                 agenda.new_slots.extend(0..1u32 << agenda.slot_bits);
             }
-            agenda.crls.distrust(published.pruned);
+            agenda.crls.distrust(agenda.seen);
             agenda.ahead_of_watermark = true;
         }
         agenda
@@ -338,7 +340,7 @@ mod tests {
     fn responses() -> Agenda {
         let work =
             Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
-        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
+        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0, distrusted: false })
     }
 
     fn crls() -> Agenda {
@@ -349,7 +351,7 @@ mod tests {
             phase: Phase::default(),
             timing: TIMING,
         };
-        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0 })
+        Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0, distrusted: false })
     }
 
     fn revocation(sequence: u64) -> Change {
@@ -424,7 +426,7 @@ mod tests {
         let work =
             Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
         let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
-        let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4 });
+        let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4, distrusted: false });
         let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::New));
         assert_eq!(agenda.due(at(1_000_001), 9), slots, "what has changed is found by looking at all of them");
         slots.iter().for_each(|task| agenda.begin(*task, at(1_000_001)));

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::crl_policy::{CrlPolicy, ExpiredEntries};
 use super::gate::{self, Coverage, CrlContext, EarlyLook, IssuerFacts, MeantCrl, NumberedCrl, Refusal, RevokedSet};
 use super::schedule::{self, Phase, Turn};
-use super::{IssuerSigning, SigningError, crl_url, kept_since, not_before};
+use super::{IssuerSigning, SigningError, crl_url, kept_since};
 use crate::pki::Timestamp;
 use crate::pki::crl::{CrlEncoder, CrlEntry, CrlHeader};
 use crate::pki::extension::{Contents, IssuingDistributionPoint};
@@ -40,7 +40,8 @@ pub fn issue(
             let what = format!("the CRL ({})", published.scope);
             return Err(RegistryError::Stale { what, found: published.number, expected: state.number - 1 }.into());
         }
-        not_before(Some(published.this_update), now, || format!("CRL ({}) of issuer '{}'", published.scope, signing.issuer.name))?;
+        signing
+            .not_before(Some(published.this_update), now, || format!("CRL ({}) of issuer '{}'", published.scope, signing.issuer.name))?;
     }
     let facts = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let job = Job { registry, signing, key, facts, now, state: &state };
@@ -186,6 +187,8 @@ impl Job<'_> {
         base_octets: Option<&'a [u8]>,
     ) -> CrlContext<'a> {
         let signing = self.signing;
+        // What is published here with a later time is from when the clock was ahead.
+        let numbered = |head: &CrlHead| NumberedCrl { number: head.number, this_update: head.this_update.min(self.now) };
         let [complete, delta] = [&self.state.complete, &self.state.delta].map(|head| head.as_ref().map(numbered));
         let beside = base.and_then(|base| base.beside).map(|complete| numbered(&complete.head));
         let (previous, companion) = if scope.is_delta() { (delta, beside.or(complete)) } else { (complete, delta) };
@@ -253,7 +256,7 @@ impl Job<'_> {
 /// Rule C6: what had expired before the last scheduled CRL, and stood on it, may leave a CRL that is issued `at` that time. Returns the notAfter and the
 /// change from which on entries stay.
 pub(super) fn retained(policy: &CrlPolicy, last_scheduled: Option<&CrlHead>, at: Timestamp) -> (Timestamp, u64) {
-    let listed = last_scheduled.map_or(Timestamp::default(), |head| head.this_update);
+    let listed = last_scheduled.map_or(Timestamp::default(), |head| head.this_update.min(at));
     let not_after_from = match policy.expired {
         ExpiredEntries::UntilListed => listed,
         ExpiredEntries::For(duration) => listed.min(at.saturating_sub(duration)),
@@ -311,10 +314,6 @@ pub(super) fn distribution_point(base_url: &str, issuer: &Issuer, scope: CrlScop
 pub(super) fn freshest(base_url: &str, issuer: &Issuer, scope: CrlScope) -> Option<String> {
     let delta = scope.delta().filter(|delta| issuer.publication.has_crl(*delta))?;
     Some(crl_url(base_url, &issuer.name, delta))
-}
-
-fn numbered(head: &CrlHead) -> NumberedCrl {
-    NumberedCrl { number: head.number, this_update: head.this_update }
 }
 
 /// Partitions are refreshed in turn, each issuer's at a time of its own; full CRL and ARL take the place after the last of them, and a delta that of its base.

@@ -54,5 +54,6 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
         phase: Phase::of_issuer(name),
         timing: signing.ocsp_timing,
     };
-    Ok((consumer, Agenda::new(work, &Published { heads: &heads, crls: &crls, watermark, pruned })))
+    let published = Published { heads: &heads, crls: &crls, watermark, pruned, distrusted: signing.replaces_future };
+    Ok((consumer, Agenda::new(work, &published)))
 }

@@ -78,7 +78,9 @@ pub enum SigningError {
     #[error(transparent)]
     Facts(#[from] gate::FactsError),
     /// The clock shows a time before what is published.
-    #[error("{what} was signed at {published}, and the clock shows {now}: nothing is signed that would look older than what is published")]
+    #[error(
+        "{what} was signed at {published}, and the clock shows {now}: nothing is signed that would look older than what is published; if the clock was ahead then, and is right now: kakunin sign --once --replace-future"
+    )]
     ClockWentBack {
         /// What was to be signed.
         what: String,
@@ -121,12 +123,25 @@ pub struct IssuerSigning {
     pub base_url: String,
     /// Which programmes' rules the gate applies.
     pub profile: gate::Profile,
+    /// Whether what was published with a thisUpdate that is still to come is signed anew: somebody has said that the clock was ahead then, and is right now.
+    /// Otherwise it stays, since nobody knows when the clock was wrong.
+    pub replaces_future: bool,
 }
 
 impl IssuerSigning {
     /// The keys that sign here.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.responder.iter().map(|responder| &responder.key).chain(&self.crl_key)
+    }
+
+    /// Refuses to sign at `now` what was published with a later thisUpdate.
+    fn not_before(&self, published: Option<Timestamp>, now: Timestamp, what: impl FnOnce() -> String) -> Result<(), SigningError> {
+        match published {
+            Some(published) if published > now && !self.replaces_future => {
+                Err(SigningError::ClockWentBack { what: what(), published, now })
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -169,14 +184,6 @@ pub fn describe_signer(
 /// Since when the status of expired certificates is kept, where it is kept for ever: since there have been any (EN 319 411-1 CSS-6.3.10).
 fn kept_since(ca: &CertificateInfo, expired: ExpiredEntries) -> Option<Timestamp> {
     matches!(expired, ExpiredEntries::ForEver).then_some(ca.not_before)
-}
-
-/// Refuses to sign at `now` what was published with a later thisUpdate.
-fn not_before(published: Option<Timestamp>, now: Timestamp, what: impl FnOnce() -> String) -> Result<(), SigningError> {
-    match published {
-        Some(published) if published > now => Err(SigningError::ClockWentBack { what: what(), published, now }),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]

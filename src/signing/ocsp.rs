@@ -60,7 +60,7 @@ pub fn sign_slot(
     // A pack that cannot be read is replaced as a whole.
     let old = published.and_then(|record| Pack::from_blob(record.blob, place).ok());
     let newest = old.as_ref().and_then(|pack| pack.signings().map(|s| s.this_update).max());
-    super::not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
+    signing.not_before(newest, now, || format!("slot {} of issuer '{}'", job.slot.slot, signing.issuer.name))?;
 
     if responder.not_after <= now {
         return Err(SigningError::SignerEnded(responder.not_after));
@@ -102,7 +102,8 @@ enum Part<'a> {
     Fresh(Serial, CertificateTruth),
 }
 
-/// The published responses that may stay, each until its turn, whoever signed it: not those that have ended, nor those whose signature is of another length.
+/// The published responses that may stay, each until its turn, whoever signed it: not those that have ended or not begun, nor those whose signature is of
+/// another length.
 fn reusable<'a>(
     old: &'a Pack,
     extent: Extent,
@@ -120,7 +121,8 @@ fn reusable<'a>(
         }
     };
     let length = responder.key.key_algorithm().raw_signature_length();
-    let may_stay = |entry: &Entry<'_>| entry.signing.next_update > now && entry.raw_signature.len() == length;
+    let is_valid = |signing: &Signing| signing.this_update <= now && now < signing.next_update;
+    let may_stay = |entry: &Entry<'_>| is_valid(&entry.signing) && entry.raw_signature.len() == length;
     entries.into_iter().skip(wanted).filter(may_stay).map(|entry| (entry.serial, entry)).collect()
 }
 
@@ -226,7 +228,8 @@ impl SlotSigner<'_> {
             cert_id_hash: self.cert_id_hash,
             serial: single.serial,
             truth: Some(truth),
-            previous: published.map(|e| PreviousResponse { this_update: e.signing.this_update, status: e.status }),
+            previous: published
+                .map(|e| PreviousResponse { this_update: e.signing.this_update.min(self.fresh.this_update), status: e.status }),
             timing: Some(self.signing.ocsp_timing),
             pre_produced: true,
             verify_signature: look == Look::RulesAndSignature,

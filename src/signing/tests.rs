@@ -112,6 +112,7 @@ impl Bench {
             crl_policy: self.crl_policy,
             base_url: "http://va.example".into(),
             profile: gate::Profile::default(),
+            replaces_future: false,
         }
     }
 
@@ -264,6 +265,31 @@ fn c9_a_feed_that_cannot_be_read_is_an_alarm_for_every_issuer() {
     bench.sql().execute_batch("ALTER TABLE hidden RENAME TO change").unwrap();
     pass(&mut worker, bench.start);
     assert_eq!(metrics.failing_issuers.get(), 0);
+}
+
+#[test]
+fn t4_c2_what_was_signed_while_the_clock_was_ahead_is_replaced_once_somebody_says_so() {
+    let bench = Bench::new(0);
+    bench.add(0..10);
+    pass(&mut bench.worker(), bench.start);
+    let (ahead, now) = (bench.start.saturating_add(4 * DAY), bench.start.saturating_add(HOUR));
+    bench.revoke(1, bench.start);
+    let mut worker = bench.worker();
+    pass(&mut worker, ahead);
+    bench.revoke(2, now);
+    let refused = worker.pass(&|| now).failures;
+    assert!(!refused.is_empty() && refused.iter().all(|failure| failure.contains("--replace-future")), "{refused:?}");
+    let number = bench.crl_number(CrlScope::Full);
+    let report = pass(&mut bench.worker_of(IssuerSigning { replaces_future: true, ..bench.signing() }), now);
+    assert_eq!(report.responses, 2 * 10);
+    for hash in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+        assert!(bench.packs(hash).iter().flat_map(Pack::signings).all(|signing| signing.this_update == now));
+        assert!([1, 2].iter().all(|n| matches!(bench.published_status(hash, *n), Some(CertificateStatus::Revoked(_)))));
+    }
+    let head = bench.registry.latest_crl(bench.issuer().id, CrlScope::Full).unwrap().unwrap().head;
+    assert_eq!((head.number, head.this_update, bench.listed(CrlScope::Full).len()), (number + 1, now, 2));
+    let later = pass(&mut bench.worker(), now.saturating_add(Duration::from_secs(1)));
+    assert_eq!((later.responses, later.crls), (0, 0), "once");
 }
 
 #[test]
