@@ -18,6 +18,7 @@ pub mod live;
 pub mod metrics;
 mod news;
 pub mod ocsp;
+mod pass_report;
 pub mod schedule;
 pub mod verify;
 mod watermarks;
@@ -34,7 +35,8 @@ use gate::{IssuerFacts, Refusal};
 
 pub use crew::REVOCATION_THREADS;
 pub use crl_policy::{CrlPolicy, ExpiredEntries};
-pub use worker::{Clock, PassReport, SignerUpdates, Stopped, Worker};
+pub use pass_report::PassReport;
+pub use worker::{Clock, SignerUpdates, Stopped, Worker};
 
 /// How often and for how long something is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

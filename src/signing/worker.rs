@@ -13,6 +13,7 @@ use super::growth::{self, Divisions};
 use super::lane::{self, Lane};
 use super::metrics::{RunningMark, SigningMetrics};
 use super::news::{self, News};
+use super::pass_report::PassReport;
 use super::watermarks::{self, Clerk};
 use super::{IssuerSigning, ResponseSigner, SigningError, housekeeping};
 use crate::pki::Timestamp;
@@ -77,28 +78,6 @@ impl SignerUpdates {
     /// `responder` signs for the issuer from now on. Nothing comes of it where the worker has ended, or never signed responses for that issuer.
     pub fn replace(&self, issuer: IssuerId, responder: ResponseSigner) {
         let _ = self.0.send((issuer, responder));
-    }
-}
-
-/// What one pass did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct PassReport {
-    /// OCSP responses signed.
-    pub responses: u64,
-    /// Packs published.
-    pub packs: u64,
-    /// CRLs published.
-    pub crls: u64,
-    /// What failed, in words. What was published before stays.
-    pub failures: Vec<String>,
-}
-
-impl PassReport {
-    fn add(&mut self, other: PassReport) {
-        self.responses += other.responses;
-        self.packs += other.packs;
-        self.crls += other.crls;
-        self.failures.extend(other.failures);
     }
 }
 
