@@ -174,6 +174,8 @@ pub enum ChangeKind {
     Crl(CrlScope),
     /// A signer was added.
     Signer,
+    /// What changed can no longer be read: it may have been anything.
+    Unreadable,
 }
 
 /// On which CRL a certificate's revocation stands, beside the full one.

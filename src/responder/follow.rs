@@ -81,6 +81,9 @@ impl Follower {
             Err(RegistryError::FeedPruned { .. }) => return self.reconcile(now),
             changes => changes?,
         };
+        if changes.iter().any(|change| change.kind == ChangeKind::Unreadable) {
+            return self.reconcile(now);
+        }
         if let Some(last) = changes.last() {
             Due::of(&changes).load(&self.loader())?;
             self.after = Some(last.sequence);
@@ -134,6 +137,8 @@ impl Due {
                 ChangeKind::Crl(scope) => due.crls.extend([(issuer, *scope)]),
                 // They are for the signing side; what it makes of them comes as packs and CRLs.
                 ChangeKind::Certificates(_) | ChangeKind::Revocations(_) => {}
+                // Everything is loaded then.
+                ChangeKind::Unreadable => {}
             }
         }
         due
@@ -224,6 +229,16 @@ mod tests {
         assert!(world.knows_all(0..200));
         let crl = world.content.documents.get(&crl_path("test", CrlScope::Full)).unwrap();
         assert_eq!(&crl.body[..], b"crl 9");
+    }
+
+    #[test]
+    fn c9_after_a_change_that_cannot_be_read_everything_is_loaded() {
+        let mut world = world();
+        world.follow();
+        world.registry.publish(0..200);
+        world.registry.spoil_feed();
+        world.follow();
+        assert!(world.knows_all(0..200));
     }
 
     #[test]

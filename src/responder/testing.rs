@@ -289,6 +289,11 @@ impl FakeRegistry {
         self.state().feed.clear();
     }
 
+    /// What it told, but nobody can read it any more.
+    pub(super) fn spoil_feed(&self) {
+        self.state().feed.iter_mut().for_each(|change| change.kind = ChangeKind::Unreadable);
+    }
+
     /// Forgets it as a registry does, so that whoever asks is told.
     pub(super) fn prune_feed(&self) {
         let mut state = self.state();

@@ -131,13 +131,19 @@ impl Agenda {
         published.heads.iter().for_each(|head| agenda.published(head));
         published.crls.iter().for_each(|(scope, planned)| agenda.crls.published(*scope, *planned));
         if published.watermark < published.pruned || published.distrusted {
-            if agenda.hash.is_some() {
-                agenda.new_slots.extend(0..1u32 << agenda.slot_bits);
-            }
-            agenda.crls.distrust(agenda.seen);
-            agenda.ahead_of_watermark = true;
+            agenda.distrust(agenda.seen);
         }
         agenda
+    }
+
+    /// Anything may have changed up to `sequence`: all of it is looked at.
+    fn distrust(&mut self, sequence: u64) {
+        if self.hash.is_some() {
+            self.new_slots.extend(0..1u32 << self.slot_bits);
+            self.may_have_grown = true;
+        }
+        self.crls.distrust(sequence);
+        self.ahead_of_watermark = true;
     }
 
     /// Whether it is the lane of the CRLs; otherwise it is one of responses.
@@ -163,6 +169,7 @@ impl Agenda {
                 self.crls.note(revoked.iter().map(|(_, place)| *place), change.sequence);
                 self.ahead_of_watermark = true;
             }
+            ChangeKind::Unreadable => self.distrust(change.sequence.saturating_sub(1)),
             ChangeKind::Issuer | ChangeKind::Packs(..) | ChangeKind::Crl(_) | ChangeKind::Signer => {}
         }
         self.seen = self.seen.max(change.sequence);

@@ -380,7 +380,8 @@ impl Worker {
                 }
                 lane.agenda.seen = lane.agenda.seen.max(from);
             }
-            let told_of: BTreeSet<IssuerId> = changes.iter().filter(|c| c.kind == ChangeKind::Issuer).map(|c| c.issuer).collect();
+            let may_be_other = |kind: &ChangeKind| matches!(kind, ChangeKind::Issuer | ChangeKind::Unreadable);
+            let told_of: BTreeSet<IssuerId> = changes.iter().filter(|c| may_be_other(&c.kind)).map(|c| c.issuer).collect();
             self.unread.extend((0..self.issuers.len()).filter(|index| told_of.contains(&self.issuers[*index].issuer.id)));
         }
     }

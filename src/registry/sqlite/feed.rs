@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::fault::{Fault, Outcome};
+use super::fault::Outcome;
 use super::values::number;
 use crate::pki::{HashAlgorithm, SlotHash};
 use crate::registry::{Change, ChangeKind, CrlPlace, CrlScope, IssuerId, RegistryError};
@@ -23,6 +23,8 @@ const REVOCATIONS: u8 = 3;
 const PACKS: u8 = 4;
 const CRL: u8 = 5;
 const SIGNER: u8 = 6;
+/// Nobody writes it; whatever is none of the others is read as if it were this.
+const UNREADABLE: u8 = 0;
 /// First octets of the payload of a CRL that is neither full nor a partition's.
 const ARL: u8 = 1;
 const DELTA: u8 = 2;
@@ -37,6 +39,7 @@ pub(super) fn append(connection: &Connection, issuer: IssuerId, kind: &ChangeKin
     match kind {
         ChangeKind::Issuer => row(ISSUER, Vec::new()),
         ChangeKind::Signer => row(SIGNER, Vec::new()),
+        ChangeKind::Unreadable => row(UNREADABLE, Vec::new()),
         ChangeKind::Crl(CrlScope::Full) => row(CRL, Vec::new()),
         ChangeKind::Crl(CrlScope::Partition(n)) => row(CRL, n.to_be_bytes().to_vec()),
         ChangeKind::Crl(CrlScope::Authorities) => row(CRL, vec![ARL]),
@@ -153,7 +156,10 @@ pub(super) fn after(connection: &Connection, sequence: u64, limit: usize) -> Out
             continue;
         };
         let payload = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let kind = decode(code, payload).ok_or_else(|| Fault::Damaged(format!("change {sequence} of kind {code} cannot be read")))?;
+        let kind = decode(code, payload).unwrap_or_else(|| {
+            tracing::error!("change {sequence} of kind {code} cannot be read: whatever it told of is looked at again");
+            ChangeKind::Unreadable
+        });
         changes.push(Change { sequence, issuer: row.get(1)?, kind });
     }
     if sequence < pruned {

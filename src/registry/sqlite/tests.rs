@@ -233,7 +233,7 @@ fn values_that_mean_nothing_are_reported_as_damage() {
     spoil("UPDATE certificate SET not_after = -1");
     assert!(matches!(registry.certificate(issuer, &serial(0)), Err(RegistryError::Damaged { .. })));
     spoil("UPDATE change SET payload = x'00'");
-    assert!(matches!(registry.changes_after(0, 9), Err(RegistryError::Damaged { .. })));
+    assert_eq!(registry.changes_after(0, 9).unwrap()[0].kind, crate::registry::ChangeKind::Unreadable, "whoever follows the feed goes on");
     spoil("UPDATE issuer SET mode = 9");
     assert!(matches!(registry.issuers(), Err(RegistryError::Damaged { .. })));
 }

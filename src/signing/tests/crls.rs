@@ -358,6 +358,27 @@ fn c9_the_feed_is_pruned_behind_everybody_and_nothing_is_missed() {
     assert_eq!(pass(&mut bench.worker(), now), PassReport::default(), "and a restart finds nothing to do");
 }
 
+#[test]
+fn c9_a_change_that_cannot_be_read_may_have_been_anything_and_holds_up_nothing() {
+    let bench = Bench::new(0);
+    bench.add(0..10);
+    let mut worker = bench.worker();
+    pass(&mut worker, bench.start);
+    for (n, spoilt) in [(1, "kind = 99"), (2, "payload = x'00'")] {
+        bench.revoke(n, bench.start);
+        bench.sql().execute(&format!("UPDATE change SET {spoilt} WHERE sequence = (SELECT max(sequence) FROM change)"), []).unwrap();
+        bench.revoke(n + 4, bench.start);
+        pass(&mut worker, bench.start.saturating_add(HOUR * n as u32));
+        for hash in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
+            assert!([n, n + 4].iter().all(|n| matches!(bench.published_status(hash, *n), Some(CertificateStatus::Revoked(_)))));
+        }
+        assert_eq!(bench.listed(CrlScope::Full).len() as u64, 2 * n);
+    }
+    let last = bench.registry.last_change().unwrap();
+    assert_eq!(pass(&mut bench.worker(), bench.start.saturating_add(3 * HOUR)), PassReport::default());
+    assert!(bench.registry.watermarks().unwrap().iter().all(|(_, sequence)| *sequence <= last));
+}
+
 /// A worker that has signed everything, and responses for one more CertID hash registered since.
 fn with_a_hash_that_the_worker_does_not_know() -> (Bench, Worker) {
     let bench = Bench::new(0);
