@@ -18,7 +18,7 @@ pub struct OcspRequest<'a> {
     pub cert_id: CertId<'a>,
     /// How many certificates are asked about; at least 1.
     pub certificates: usize,
-    /// The value of the nonce extension, 1 to [`MAX_NONCE_BYTES`] octets.
+    /// The value of the nonce extension, 1 to [`MAX_NONCE_BYTES`] octets; `None` also for one in the form of RFC 2560, which cannot be echoed.
     pub nonce: Option<&'a [u8]>,
     /// Whether an extension that this program does not know is marked critical.
     pub unknown_critical_extension: bool,
@@ -74,7 +74,7 @@ impl<'a> OcspRequest<'a> {
         }
         tbs.finish()?;
         let Extensions { nonce, unknown_critical: unknown_critical_extension } = extensions;
-        Ok(OcspRequest { cert_id, certificates, nonce, unknown_critical_extension, list: whole })
+        Ok(OcspRequest { cert_id, certificates, nonce: nonce.flatten(), unknown_critical_extension, list: whole })
     }
 
     /// Every CertID that is asked about, in order: its whole DER, and what it says.
@@ -119,7 +119,8 @@ fn read_cert_id(mut fields: Reader<'_>) -> Result<CertId<'_>, MalformedRequest> 
 
 #[derive(Default)]
 struct Extensions<'a> {
-    nonce: Option<&'a [u8]>,
+    /// The nonce of the request, and its value where it has the form that is echoed.
+    nonce: Option<Option<&'a [u8]>>,
     unknown_critical: bool,
 }
 
@@ -145,15 +146,22 @@ impl<'a> Extensions<'a> {
     }
 
     fn read_nonce(&mut self, value: &'a [u8]) -> Result<(), MalformedRequest> {
-        let mut reader = Reader::new(value);
-        let nonce = reader.expect(tag::OCTET_STRING)?;
-        reader.finish()?;
-        if nonce.is_empty() || nonce.len() > MAX_NONCE_BYTES || self.nonce.is_some() {
+        let wrapped = unwrap_nonce(value);
+        let length = wrapped.unwrap_or(value).len();
+        if length == 0 || length > MAX_NONCE_BYTES || self.nonce.is_some() {
             return Err(MalformedRequest);
         }
-        self.nonce = Some(nonce);
+        self.nonce = Some(wrapped);
         Ok(())
     }
+}
+
+/// The nonce within its OCTET STRING (RFC 8954 2.1). RFC 2560 did not say that there is one, and clients that go by it send the bare octets.
+fn unwrap_nonce(value: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(value);
+    let nonce = reader.expect(tag::OCTET_STRING).ok()?;
+    reader.finish().ok()?;
+    Some(nonce)
 }
 
 /// A request for one certificate, as a client without options makes it. For tests, tools and the command line's examples.
@@ -207,6 +215,23 @@ mod tests {
             let read = OcspRequest::from_der(&der);
             assert_eq!(read.is_ok(), accepted, "a nonce of {length} octets");
             assert!(read.map_or(true, |r| r.nonce == Some(&nonce[..])));
+        }
+    }
+
+    #[test]
+    fn o11_a_nonce_without_its_octet_string_is_read_and_not_echoed() {
+        let bare =
+            |value: &[u8]| OwnedExtension { extn_id: ID_PKIX_OCSP_NONCE, critical: false, extn_value: OctetString::new(value).unwrap() };
+        let read = |extensions| owned(HashAlgorithm::Sha1, &"01".parse().unwrap(), extensions).to_der().unwrap();
+        for (length, accepted) in [(0, false), (1, true), (16, true), (32, true), (128, true), (129, false)] {
+            let der = read(vec![bare(&vec![7; length])]);
+            let expected = if accepted { Ok(None) } else { Err(MalformedRequest) };
+            assert_eq!(OcspRequest::from_der(&der).map(|request| request.nonce), expected, "a bare nonce of {length} octets");
+        }
+        // Octets of chance that begin as an OCTET STRING, and are none to the end.
+        assert!(OcspRequest::from_der(&read(vec![bare(&[4, 2, 7, 7, 7])])).is_ok_and(|request| request.nonce.is_none()));
+        for second in [bare(&[7; 16]), nonce_extension(&[7; 16])] {
+            assert_eq!(OcspRequest::from_der(&read(vec![bare(&[8; 16]), second])), Err(MalformedRequest));
         }
     }
 

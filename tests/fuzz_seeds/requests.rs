@@ -133,6 +133,7 @@ fn refused_or_odd() -> Vec<(&'static str, Vec<u8>)> {
         ("nonce-0", with_extensions(vec![nonce(0, false)])),
         ("nonce-129", with_extensions(vec![nonce(129, false)])),
         ("nonce-no-octet-string", with_extensions(vec![extension(ID_PKIX_OCSP_NONCE, false, &[7; 16])])),
+        ("nonce-no-octet-string-129", with_extensions(vec![extension(ID_PKIX_OCSP_NONCE, false, &[7; 129])])),
         ("two-nonces", with_extensions(vec![nonce(16, false), nonce(16, false)])),
         ("no-extension", with_extensions(vec![])),
         ("serial-21", with_serial(&[0x7f; 21])),

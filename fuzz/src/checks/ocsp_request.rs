@@ -22,7 +22,7 @@ enum Stricter {
     TooLong,
     /// It asks about no certificate.
     NoCertificate,
-    /// A nonce that is no OCTET STRING of 1 to [`MAX_NONCE_BYTES`] octets (RFC 9654 2.1, rule O11).
+    /// A nonce of no octets or more than [`MAX_NONCE_BYTES`] (RFC 9654 2.1, rule O11), within an OCTET STRING or without one (RFC 2560).
     Nonce,
     /// More than one nonce.
     SecondNonce,
@@ -91,7 +91,7 @@ fn says_the_same(ours: &OcspRequest<'_>, theirs: &Theirs) {
         assert_eq!(ours.issuer_key_hash, theirs.issuer_key_hash.as_bytes());
         assert_eq!(ours.serial, theirs.serial_number.as_bytes());
     }
-    assert_eq!(ours.nonce, nonces(theirs).next().flatten());
+    assert_eq!(ours.nonce, nonces(theirs).next().and_then(|(nonce, is_wrapped)| is_wrapped.then_some(nonce)));
     let single = tbs.request_list.iter().filter_map(|request| request.single_request_extensions.as_ref()).flatten();
     let other = of_request(theirs).filter(|extension| extension.extn_id != ID_PKIX_OCSP_NONCE);
     assert_eq!(ours.unknown_critical_extension, single.chain(other).any(|extension| extension.critical));
@@ -101,11 +101,11 @@ fn of_request(theirs: &Theirs) -> impl Iterator<Item = &Extension> {
     theirs.tbs_request.request_extensions.iter().flatten()
 }
 
-/// The value of every nonce; `None` for one of a wrong form or length.
-fn nonces(theirs: &Theirs) -> impl Iterator<Item = Option<&[u8]>> {
+/// Every nonce: the octets that its length is judged by, and whether an OCTET STRING holds them, so that they could be echoed.
+fn nonces(theirs: &Theirs) -> impl Iterator<Item = (&[u8], bool)> {
     of_request(theirs).filter(|extension| extension.extn_id == ID_PKIX_OCSP_NONCE).map(|extension| {
-        let nonce = OctetStringRef::from_der(extension.extn_value.as_bytes()).ok()?.as_bytes();
-        (1..=MAX_NONCE_BYTES).contains(&nonce.len()).then_some(nonce)
+        let bare = extension.extn_value.as_bytes();
+        OctetStringRef::from_der(bare).map_or((bare, false), |nonce| (nonce.as_bytes(), true))
     })
 }
 
@@ -114,7 +114,7 @@ impl Stricter {
         match () {
             () if length > MAX_REQUEST_BYTES => Some(Stricter::TooLong),
             () if theirs.tbs_request.request_list.is_empty() => Some(Stricter::NoCertificate),
-            () if nonces(theirs).any(|nonce| nonce.is_none()) => Some(Stricter::Nonce),
+            () if nonces(theirs).any(|(nonce, _)| !(1..=MAX_NONCE_BYTES).contains(&nonce.len())) => Some(Stricter::Nonce),
             () if nonces(theirs).count() > 1 => Some(Stricter::SecondNonce),
             () => None,
         }
