@@ -196,6 +196,10 @@ fn s4_4_a_later_index_adds_revocations_and_an_older_one_undoes_none() {
 #[test]
 fn a_bad_line_is_named_by_its_number_and_nothing_of_the_file_is_applied() {
     let mut case = Case::new(RSA);
+    case.ca.write("bad.txt", "V\tnever\t\t2F02\tunknown\t/CN=x\n");
+    fail(&mut case.kakunin.import_command(&case.ca, "bad.txt"));
+    let listed = fail(&mut case.kakunin.command("list", &["--issuer", case.name()]));
+    assert!(listed.contains(&format!("no issuer '{}'", case.name())), "S1.1: nor is the issuer registered: {listed}");
     assert_eq!(case.kakunin.import(&case.ca, "index.txt").0, case.ca.issued.len() as u64);
     let state = case.state();
     let leaf = case.ca.leaf(8);

@@ -10,7 +10,7 @@ use clap::Args;
 use super::output::Output;
 use super::{ConfigFile, setup};
 use crate::pki::{CertificateStatus, Revocation, Serial, Timestamp};
-use crate::registry::{BoxError, CertificateRecord, OnConflict};
+use crate::registry::{BoxError, CertificateRecord};
 use crate::signing::partition_url;
 use crate::sources::openssl_index::{Certificates, IndexReader};
 
@@ -18,7 +18,7 @@ use crate::sources::openssl_index::{Certificates, IndexReader};
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: kakunin import --config kakunin.toml --issuer my-ca --openssl-index ca/index.txt --certificates ca/newcerts --openssl-crlnumber ca/crlnumber\n\n\
-    The whole file is applied, or nothing of it. Importing again changes only what is new; a revocation is never undone. Creates the registry where there is none."
+    The whole file is applied, or nothing of it, nor is the issuer registered then. Importing again changes only what is new; a revocation is never undone. Creates the registry where there is none."
 )]
 pub(super) struct Import {
     #[command(flatten)]
@@ -52,7 +52,7 @@ impl Import {
         let next_number = self.openssl_crlnumber.as_deref().map(read_crl_number).transpose()?;
 
         let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
-        let (issuer, certificate) = setup::register_issuer(registry.as_ref(), issuer_config)?;
+        let (issuer, certificate) = setup::describe_issuer(registry.as_ref(), issuer_config)?;
         let certificates = self.certificates.as_deref().map(|directory| Certificates {
             directory,
             issuer: &certificate,
@@ -61,12 +61,11 @@ impl Import {
         });
         let mut records =
             IndexReader::new(BufReader::new(file), certificates).map(|record| record.map_err(BoxError::from).and_then(with_reason));
-        if let Some(next) = next_number {
-            // Before there is anything to put on a CRL: a running signer would publish one at once (rule C2).
-            registry.raise_crl_number(issuer.id, next.saturating_sub(1))?;
-        }
+        // Everything at once: a running signer would publish a CRL of what there is, with a number of its own (rule C2), and a responder would be asked
+        // for an issuer of whom there is nothing (S1.1).
+        let last_number = next_number.unwrap_or_default().saturating_sub(1);
         let report = registry
-            .add_certificates(issuer.id, &mut records, OnConflict::Merge, Timestamp::now())
+            .take_over(&issuer, last_number, &mut records, Timestamp::now())
             .with_context(|| format!("{}: nothing was imported", self.openssl_index.display()))?;
         let mut output = Output::new();
         let written = match self.json {

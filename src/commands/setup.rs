@@ -78,15 +78,20 @@ pub(super) fn find_issuer(registry: &dyn Registry, name: &str) -> Result<Issuer>
 
 /// Registers an issuer as the configuration describes it, or brings its description up to date.
 pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(Issuer, CertificateInfo)> {
+    let (new, certificate) = describe_issuer(registry, config)?;
+    registry.register_issuer(&new)?;
+    Ok((find_issuer(registry, &config.name)?, certificate))
+}
+
+/// An issuer as the configuration describes it, where what is registered of it allows that. Changes nothing.
+pub(super) fn describe_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(NewIssuer, CertificateInfo)> {
     let certificate = read_certificate(&config.certificate)?;
     if !certificate.is_ca {
         bail!("certificate {}: not a CA's (basicConstraints lacks cA)", config.certificate.display());
     }
     check_registered(registry, config)?;
     let publication = config.publication();
-    let new = NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication };
-    registry.register_issuer(&new)?;
-    Ok((find_issuer(registry, &config.name)?, certificate))
+    Ok((NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication }, certificate))
 }
 
 /// What is registered of an issuer allows what its configuration says now. Changes nothing.

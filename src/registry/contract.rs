@@ -33,6 +33,7 @@ macro_rules! registry_contract {
             certificates: p3_a_repeated_serial_undoes_the_whole_call;
             certificates: p3_serials_are_unique_per_issuer_only;
             certificates: a_failing_stream_adds_nothing;
+            certificates: s1_1_taking_over_registers_the_issuer_with_all_its_certificates_or_not_at_all;
             certificates: readers_see_all_of_a_call_or_nothing;
             certificates: a_panic_in_a_stream_or_visitor_undoes_its_call_and_harms_no_other;
             certificates: a_partition_that_cannot_be_stored_is_refused;

@@ -303,6 +303,11 @@ pub trait Registry: Send + Sync {
         now: Timestamp,
     ) -> Result<AddReport>;
 
+    /// Takes over an issuer and its certificates in one transaction: registers it as [`Registry::register_issuer`] does, makes every later CRL of it carry a
+    /// number greater than `crl_number` (which never lowers what an earlier call said; 0 says nothing), and adds the certificates under
+    /// [`OnConflict::Merge`]. Where any of it fails, the stream included, nothing is registered.
+    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, records: CertificateStream<'_>, now: Timestamp) -> Result<AddReport>;
+
     /// Revokes one certificate, for ever. `now` is kept as the time of record.
     fn revoke(
         &self,
@@ -411,7 +416,7 @@ pub trait Registry: Send + Sync {
     fn newest_crl_heads(&self, issuer: IssuerId, scope: CrlScope, scheduled_only: bool, limit: usize) -> Result<Vec<CrlHead>>;
 
     /// The number that the next CRL of `scope` must have: greater than every number published for it, for its base or delta, and than every
-    /// [`Registry::raise_crl_number`] (rule C2).
+    /// [`Registry::take_over`] (rule C2).
     fn next_crl_number(&self, issuer: IssuerId, scope: CrlScope) -> Result<u64>;
 
     /// Publishes a CRL, or a complete CRL and its delta together, of one number and thisUpdate (rule C2). The number must be exactly
@@ -420,7 +425,4 @@ pub trait Registry: Send + Sync {
     /// Forgets, in the same transaction, all CRLs of the same scopes but the newest, the `superseded` before it, and the two newest scheduled ones. No number
     /// is ever given again. What cannot be forgotten keeps nothing from being published: it is tried again with the next CRL.
     fn publish_crls(&self, issuer: IssuerId, crls: &[CrlRecord], superseded: u32) -> Result<()>;
-
-    /// Makes every later CRL of the issuer carry a number greater than `number`: for a CA that published CRLs elsewhere before. Never lowers it.
-    fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()>;
 }

@@ -36,8 +36,9 @@ const READ_AHEAD_FROM: u64 = 20_000;
 
 /// A registry in one SQLite file (with `-wal` and `-shm` beside it while in use).
 ///
-/// Writers wait for each other: threads without limit, other processes up to 10 s. A stream given to [`Registry::add_certificates`] is read while the
-/// write lock is held: it may read from the registry, but a write from within it never returns, and a long one keeps revocations waiting.
+/// Writers wait for each other: threads without limit, other processes up to 10 s. A stream given to [`Registry::add_certificates`] or
+/// [`Registry::take_over`] is read while the write lock is held: it may read from the registry, but a write from within it never returns, and a long one
+/// keeps revocations waiting.
 #[derive(Debug)]
 pub struct SqliteRegistry(Database);
 
@@ -80,6 +81,14 @@ impl Registry for SqliteRegistry {
         now: Timestamp,
     ) -> Result<AddReport> {
         self.0.write_in_bulk(|c| certificates::add(c, issuer, records, on_conflict, now))
+    }
+
+    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, records: CertificateStream<'_>, now: Timestamp) -> Result<AddReport> {
+        self.0.write_in_bulk(|c| {
+            let id = issuers::register(c, issuer)?;
+            crls::raise_number(c, id, crl_number)?;
+            certificates::add(c, id, records, OnConflict::Merge, now)
+        })
     }
 
     fn revoke(
@@ -231,10 +240,6 @@ impl Registry for SqliteRegistry {
             }
             outcome => outcome,
         }
-    }
-
-    fn raise_crl_number(&self, issuer: IssuerId, number: u64) -> Result<()> {
-        self.0.write(|c| crls::raise_number(c, issuer, number))
     }
 }
 

@@ -365,6 +365,10 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn take_over(&self, _: &NewIssuer, _: u64, _: CertificateStream<'_>, _: Timestamp) -> Result<AddReport> {
+        not_for_reading()
+    }
+
     fn revoke(&self, _: IssuerId, _: &Serial, _: Revocation, _: Option<Timestamp>, _: Timestamp) -> Result<RevokeOutcome> {
         not_for_reading()
     }
@@ -442,10 +446,6 @@ impl Registry for FakeRegistry {
     }
 
     fn publish_crls(&self, _: IssuerId, _: &[CrlRecord], _: u32) -> Result<()> {
-        not_for_reading()
-    }
-
-    fn raise_crl_number(&self, _: IssuerId, _: u64) -> Result<()> {
         not_for_reading()
     }
 }
