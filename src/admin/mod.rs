@@ -20,7 +20,7 @@ use prometheus::{Registry, TextEncoder};
 use tracing::error;
 
 use crate::pki::Timestamp;
-use crate::responder::Stop;
+use crate::responder::{Readiness, Stop};
 
 pub use responder::ResponderPart;
 
@@ -29,8 +29,8 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 /// A part of the program, as operators see it.
 pub trait Part: Send + Sync {
-    /// Why this part cannot do its work at `now`, one sentence a reason; nothing where it can.
-    fn not_ready(&self, now: Timestamp) -> Vec<String>;
+    /// Whether this part can do its work at `now`.
+    fn readiness(&self, now: Timestamp) -> Readiness;
 
     /// Registers this part's metrics, with their values of now, in a registry that is made for this one scrape: metrics that live longer are registered as
     /// clones (a clone shares the value), others are made here. Names begin with `kakunin_` and occur in one part only.
@@ -88,11 +88,17 @@ async fn serve(listener: TcpListener, parts: Parts, stop: Stop) -> std::io::Resu
 
 async fn readyz(State(parts): State<Parts>) -> (StatusCode, String) {
     let now = Timestamp::now();
-    let reasons: Vec<String> = parts.iter().flat_map(|part| part.not_ready(now)).collect();
-    match reasons.is_empty() {
-        true => (StatusCode::OK, "ready\n".into()),
-        false => (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
+    let (mut reasons, mut remarks) = (Vec::new(), Vec::new());
+    for Readiness { reasons: of_part, remarks: beside } in parts.iter().map(|part| part.readiness(now)) {
+        reasons.extend(of_part);
+        remarks.extend(beside);
     }
+    let (status, mut lines) = match reasons.is_empty() {
+        true => (StatusCode::OK, vec!["ready".to_owned()]),
+        false => (StatusCode::SERVICE_UNAVAILABLE, reasons),
+    };
+    lines.append(&mut remarks);
+    (status, lines.join("\n") + "\n")
 }
 
 type Page = (StatusCode, [(HeaderName, &'static str); 1], String);
@@ -128,8 +134,9 @@ mod tests {
     }
 
     impl Part for Fake {
-        fn not_ready(&self, _: Timestamp) -> Vec<String> {
-            if self.ready.load(Ordering::Relaxed) { vec![] } else { vec!["no key".into(), "no token".into()] }
+        fn readiness(&self, _: Timestamp) -> Readiness {
+            let reasons = if self.ready.load(Ordering::Relaxed) { vec![] } else { vec!["no key".into(), "no token".into()] };
+            Readiness { reasons, remarks: vec!["a new key".into()] }
         }
 
         fn metrics(&self, registry: &Registry, _: Timestamp) -> prometheus::Result<()> {
@@ -154,10 +161,10 @@ mod tests {
         let thread = admin.run(Arc::new([fake.clone() as Arc<dyn Part>]), stop.clone()).unwrap();
         assert!(fetch(address, "/livez").starts_with("HTTP/1.1 200"));
         let not_ready = fetch(address, "/readyz");
-        assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.ends_with("no key\nno token\n"), "{not_ready}");
+        assert!(not_ready.starts_with("HTTP/1.1 503") && not_ready.ends_with("no key\nno token\na new key\n"), "{not_ready}");
         fake.ready.store(true, Ordering::Relaxed);
         let ready = fetch(address, "/readyz");
-        assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready\n"), "{ready}");
+        assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ready\na new key\n"), "{ready}");
         let metrics = fetch(address, "/metrics");
         assert!(metrics.contains("content-type: text/plain; version=0.0.4") && metrics.contains("\nkakunin_fake 42\n"), "{metrics}");
         assert!(fetch(address, "/").starts_with("HTTP/1.1 404"));

@@ -55,6 +55,14 @@ impl ResponderPart {
         Ok(())
     }
 
+    fn issuers(&self, registry: &Registry) -> Result<()> {
+        let published = gauges(registry, "issuer_published", "Whether anything was ever published for the issuer.", &["issuer"])?;
+        for issuer in self.content.issuers().iter() {
+            published.with_label_values(&[&issuer.name]).set(self.content.is_published(issuer.id).into());
+        }
+        Ok(())
+    }
+
     fn packs(&self, registry: &Registry) -> Result<()> {
         let labels = &["issuer", "hash"];
         let certificates = gauges(registry, "certificates", "Certificates with a pre-signed response in memory.", labels)?;
@@ -99,13 +107,19 @@ impl ResponderPart {
 }
 
 impl Part for ResponderPart {
-    fn not_ready(&self, now: Timestamp) -> Vec<String> {
-        Readiness::of(&self.content, now).reasons
+    fn readiness(&self, now: Timestamp) -> Readiness {
+        Readiness::of(&self.content, now)
     }
 
     fn metrics(&self, registry: &Registry, now: Timestamp) -> Result<()> {
-        let ready = Readiness::of(&self.content, now).is_ready();
-        gauge(registry, "responder_ready", "Whether every registered issuer can be answered for.", ready.into())?;
+        let readiness = Readiness::of(&self.content, now);
+        gauge(
+            registry,
+            "responder_ready",
+            "Whether every issuer that anything was published for can be answered for.",
+            readiness.is_ready().into(),
+        )?;
+        self.issuers(registry)?;
         self.events(registry)?;
         self.feed(registry, now)?;
         self.packs(registry)?;
@@ -159,6 +173,7 @@ mod tests {
         let text = scrape(std::slice::from_ref(&part), time(NOW)).unwrap();
         for line in [
             "kakunin_responder_ready 1",
+            "kakunin_issuer_published{issuer=\"test\"} 1",
             "kakunin_ocsp_answers_total{kind=\"good\"} 2",
             "kakunin_http_responses_total{kind=\"200\"} 0",
             "kakunin_certificates{hash=\"sha1\",issuer=\"test\"} 100",

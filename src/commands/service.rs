@@ -201,9 +201,9 @@ impl Signals {
 struct SigningPart(SigningMetrics);
 
 impl Part for SigningPart {
-    fn not_ready(&self, _: Timestamp) -> Vec<String> {
+    fn readiness(&self, _: Timestamp) -> Readiness {
         // What is published stays valid while signing fails: that is an alarm (`kakunin_signing_failing_issuers`), not a reason to take the node out.
-        Vec::new()
+        Readiness::default()
     }
 
     fn metrics(&self, registry: &prometheus::Registry, _: Timestamp) -> prometheus::Result<()> {

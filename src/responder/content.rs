@@ -1,5 +1,6 @@
 //! Everything that a responder answers from. Filled by [`super::follow`], read by everybody else.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -21,6 +22,7 @@ pub struct Content {
     /// How well all of this follows the registry.
     pub feed: FeedState,
     issuers: ArcSwap<Vec<Arc<Issuer>>>,
+    published: ArcSwap<BTreeSet<IssuerId>>,
 }
 
 impl Content {
@@ -37,6 +39,22 @@ impl Content {
     /// One issuer as it was last read.
     pub fn issuer(&self, id: IssuerId) -> Option<Arc<Issuer>> {
         self.issuers().iter().find(|issuer| issuer.id == id).cloned()
+    }
+
+    /// Whether the registry was ever seen to hold a pack or a CRL of an issuer, be it one that could not be taken into use.
+    pub fn is_published(&self, id: IssuerId) -> bool {
+        self.published.load().contains(&id)
+    }
+
+    /// Whether [`Content::is_published`] holds for any issuer.
+    pub fn has_published(&self) -> bool {
+        !self.published.load().is_empty()
+    }
+
+    pub(super) fn note_published(&self, id: IssuerId) {
+        if !self.is_published(id) {
+            self.published.rcu(|old| old.iter().copied().chain([id]).collect::<BTreeSet<_>>());
+        }
     }
 
     pub(super) fn replace_issuer(&self, issuer: &Issuer) {

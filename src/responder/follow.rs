@@ -104,6 +104,7 @@ impl Follower {
         self.after = Some(sequence);
         self.reconcile_at = now.saturating_add(RECONCILE);
         self.content.feed.advanced(sequence);
+        self.content.feed.caught_up(now);
         if first {
             let packs = self.content.feed.packs_loaded();
             info!(issuers = self.content.issuers().len(), packs, sequence, "everything is loaded from the registry");
@@ -362,7 +363,8 @@ mod tests {
             world.registry.change_issuer(damage);
             world.follow();
             assert_eq!(world.content.feed.documents_refused(), 1);
-            assert!(!Readiness::of(&world.content, time(NOW)).is_ready());
+            let readiness = Readiness::of(&world.content, time(NOW));
+            assert!(readiness.remarks.is_empty() && !readiness.is_ready(), "something was published for it: {readiness:?}");
             let mut world = self::world();
             world.follow();
             world.registry.change_issuer(damage);

@@ -43,8 +43,9 @@ impl Loader<'_> {
         let certificate = match check(issuer) {
             Ok(certificate) => certificate,
             Err(reason) => {
-                // It counts as registered all the same: without its packs the node is not ready.
+                // It counts as registered all the same: without the packs that there are the node is not ready.
                 self.content.replace_issuer(issuer);
+                self.note_what_is_published(issuer.id)?;
                 self.content.feed.document_refused();
                 error!(issuer = issuer.name, "the issuer is refused, what was served of it stays in use: {reason}");
                 return Ok(());
@@ -69,6 +70,17 @@ impl Loader<'_> {
         }
         self.content.documents.publish(vec![(certificate_path(&issuer.name), Document::ca_certificate(&certificate))]);
         self.crls(issuer.id)
+    }
+
+    /// For an issuer of whom nothing else is read.
+    fn note_what_is_published(&self, issuer: IssuerId) -> Result<()> {
+        if self.content.is_published(issuer) {
+            return Ok(());
+        }
+        if !self.registry.pack_heads(issuer)?.is_empty() || !self.registry.latest_crls(issuer)?.is_empty() {
+            self.content.note_published(issuer);
+        }
+        Ok(())
     }
 
     /// The templates of all signers of one issuer.
@@ -132,6 +144,9 @@ impl Loader<'_> {
                 _ => again.push(slot),
             }
         })?;
+        if !packs.is_empty() || !again.is_empty() {
+            self.content.note_published(status.issuer());
+        }
         // Only now, so that they lie side by side and not each beside its blob: a look-up touches one, and some hundred share a page of memory.
         packs.into_iter().for_each(|pack| table.insert(Arc::new(pack)));
         Ok(again)
@@ -139,6 +154,7 @@ impl Loader<'_> {
 
     /// One pack.
     pub(super) fn pack(&self, issuer: IssuerId, algorithm: HashAlgorithm, slot: u32) -> Result<()> {
+        self.content.note_published(issuer);
         // A hash that is not in the issuer's publication is not served.
         let Some(status) = self.content.status.get(issuer, algorithm) else { return Ok(()) };
         let bits = status.table().bits();
@@ -190,6 +206,7 @@ impl Loader<'_> {
         let Some(issuer) = self.content.issuer(issuer) else { return };
         let (mut documents, mut partitions_changed) = (Vec::new(), false);
         for crl in crls {
+            self.content.note_published(issuer.id);
             let (path, number) = (crl_path(&issuer.name, crl.head.scope), crl.head.number);
             let served = self.content.documents.get(&path);
             match served.as_ref().map(|document| document.kind) {

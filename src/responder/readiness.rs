@@ -1,5 +1,7 @@
 //! Whether this node can answer for everything it is registered for. Reads the content only, and no clock.
 
+use std::time::Duration;
+
 use crate::pki::{CertificateInfo, HashAlgorithm, Timestamp};
 use crate::registry::{Issuer, IssuerMode};
 
@@ -8,21 +10,28 @@ use super::documents::Document;
 use super::status_map::next_update;
 use crate::registry::crl_path;
 
+/// For so long a node may be without news from the registry. From then on it may lack what must be definitive by now (rule O16), and hides revocations that
+/// other nodes tell.
+const MAX_SILENCE: Duration = Duration::from_secs(15 * 60);
+
 /// Why a node is not ready; ready where there is no reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// One sentence a reason, for people.
     pub reasons: Vec<String>,
+    /// The same of what is no reason: an issuer for which nothing was ever published.
+    pub remarks: Vec<String>,
 }
 
 impl Readiness {
-    /// Checks every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every CertID hash, and a current CRL of
-    /// every scope.
+    /// Checks that the registry could be read within the last 15 minutes, and every issuer that is not closed and whose certificate has not ended: a current pack
+    /// in every slot for every CertID hash, and a current CRL of every scope.
+    ///
+    /// An issuer for which nothing was ever published is no reason where anything was for another: no node can answer for it, and each must go on answering
+    /// for the others (S1.1).
     pub fn of(content: &Content, now: Timestamp) -> Readiness {
         let mut readiness = Readiness::default();
-        if !content.feed.is_loaded() {
-            readiness.reasons.push("the registry has not been read yet".to_owned());
-        }
+        readiness.check_feed(content, now);
         for issuer in content.issuers().iter().filter(|issuer| issuer.mode != IssuerMode::Closed) {
             let mut of_issuer = Readiness::default();
             for algorithm in &issuer.publication.cert_id_hashes {
@@ -30,9 +39,16 @@ impl Readiness {
             }
             of_issuer.check_crls(content, issuer, now);
             // The certificate is read only where it matters: there may be thousands of issuers.
-            if !of_issuer.is_ready() && !has_ended(issuer, now) {
-                readiness.reasons.append(&mut of_issuer.reasons);
+            if of_issuer.is_ready() || has_ended(issuer, now) {
+                continue;
             }
+            match content.is_published(issuer.id) {
+                true => readiness.reasons.append(&mut of_issuer.reasons),
+                false => readiness.remarks.push(format!("issuer '{}': nothing has been published for it yet", issuer.name)),
+            }
+        }
+        if !content.has_published() {
+            readiness.reasons.append(&mut readiness.remarks);
         }
         readiness
     }
@@ -40,6 +56,18 @@ impl Readiness {
     /// Whether there is no reason against it.
     pub fn is_ready(&self) -> bool {
         self.reasons.is_empty()
+    }
+
+    fn check_feed(&mut self, content: &Content, now: Timestamp) {
+        if !content.feed.is_loaded() {
+            self.reasons.push("the registry has not been read yet".to_owned());
+        }
+        let silence = content.feed.caught_up_at().map(|at| now.since(at)).unwrap_or_default();
+        if silence > MAX_SILENCE {
+            let (found, wanted) = (silence.as_secs(), MAX_SILENCE.as_secs());
+            self.reasons
+                .push(format!("the registry was last read {found} s ago, wanted at most {wanted} s: revocations since then are not told"));
+        }
     }
 
     fn check_packs(&mut self, content: &Content, issuer: &Issuer, algorithm: HashAlgorithm, now: Timestamp) {
@@ -97,6 +125,7 @@ fn has_ended(issuer: &Issuer, now: Timestamp) -> bool {
 mod tests {
     use super::super::testing::{self, NEXT_UPDATE, NOW, time};
     use super::*;
+    use crate::registry::IssuerId;
 
     #[test]
     fn a_node_with_everything_is_ready_until_something_expires() {
@@ -118,6 +147,37 @@ mod tests {
         assert!(readiness.reasons.len() == 1 && readiness.reasons[0].contains("are not loaded"), "{readiness:?}");
         status.replace_table(super::super::status_map::SlotTable::empty(0));
         assert!(Readiness::of(&content, time(NOW)).reasons[0].contains("not divided"));
+    }
+
+    #[test]
+    fn s1_1_an_issuer_of_whom_nothing_was_published_takes_no_node_from_the_others() {
+        let content = testing::content();
+        let mut new = (**content.issuers().first().unwrap()).clone();
+        (new.id, new.name) = (IssuerId(2), "new".into());
+        content.replace_issuer(&new);
+        let readiness = Readiness::of(&content, time(NOW));
+        assert!(readiness.is_ready(), "{readiness:?}");
+        assert_eq!(readiness.remarks, ["issuer 'new': nothing has been published for it yet"]);
+        content.note_published(new.id);
+        let readiness = Readiness::of(&content, time(NOW));
+        assert!(readiness.remarks.is_empty() && readiness.reasons.iter().any(|reason| reason.contains("'new'")), "{readiness:?}");
+
+        let fresh = Content::new();
+        fresh.feed.advanced(1);
+        fresh.replace_issuer(&new);
+        let readiness = Readiness::of(&fresh, time(NOW));
+        assert_eq!(readiness.reasons, ["issuer 'new': nothing has been published for it yet"], "nobody can be answered");
+    }
+
+    #[test]
+    fn o16_a_node_without_news_from_the_registry_is_not_ready_after_a_while() {
+        let content = testing::content();
+        content.feed.caught_up(time(NOW));
+        assert!(Readiness::of(&content, time(NOW).saturating_add(MAX_SILENCE)).is_ready());
+        let late = Readiness::of(&content, time(NOW + 1).saturating_add(MAX_SILENCE));
+        assert_eq!(late.reasons, ["the registry was last read 901 s ago, wanted at most 900 s: revocations since then are not told"]);
+        content.feed.caught_up(time(NOW + 1).saturating_add(MAX_SILENCE));
+        assert!(Readiness::of(&content, time(NOW + 1).saturating_add(MAX_SILENCE)).is_ready());
     }
 
     #[test]

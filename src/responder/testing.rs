@@ -146,6 +146,7 @@ pub(super) fn content_at(now: u64) -> Content {
     });
     content.status.replace_issuer(issuer.id, &statuses);
     content.replace_issuer(&issuer);
+    content.note_published(issuer.id);
     let mut documents: Vec<_> =
         SCOPES.iter().map(|scope| (crl_path(ISSUER, *scope), Document::crl(issuer.id, crl(*scope, 1, now)))).collect();
     let certificate = CertificateInfo::from_der(CERTIFICATE).unwrap();

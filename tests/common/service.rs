@@ -132,10 +132,10 @@ impl Service {
         Service::start(&mut demo_command(directory, arguments))
     }
 
-    /// `kakunin serve`, at the addresses of its configuration, until `/readyz` says that all is loaded and fresh.
+    /// `kakunin serve`, at the addresses of its configuration, until `/readyz` says that all is loaded and fresh, with no issuer of whom there is nothing.
     pub fn serve(command: &mut Command) -> Service {
         let service = Service::start(command);
-        until(PATIENCE, "/readyz", || (http::get(&service.admin, "/readyz", &[]).status == 200).then_some(()));
+        until(PATIENCE, "/readyz", || (http::get(&service.admin, "/readyz", &[]).text() == "ready\n").then_some(()));
         service
     }
 
