@@ -83,6 +83,8 @@ events! {
     Http405 => "http_responses", "405";
     /// 408 Request Timeout.
     Http408 => "http_responses", "408";
+    /// 412 Precondition Failed: the document is another one by now.
+    Http412 => "http_responses", "412";
     /// 413 Content Too Large.
     Http413 => "http_responses", "413";
     /// 415 Unsupported Media Type.
@@ -117,6 +119,7 @@ impl Event {
             404 => Event::Http404,
             405 => Event::Http405,
             408 => Event::Http408,
+            412 => Event::Http412,
             413 => Event::Http413,
             415 => Event::Http415,
             416 => Event::Http416,

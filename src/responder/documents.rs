@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use hyper::header::{CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
-use hyper::{HeaderMap, Response, StatusCode};
+use hyper::header::{ACCEPT_RANGES, CACHE_CONTROL, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use hyper::{HeaderMap, Method, Response, StatusCode};
 
 use crate::pki::{CertificateInfo, Timestamp};
 use crate::registry::{CrlHead, CrlRecord, CrlScope, IssuerId};
@@ -137,10 +137,15 @@ impl Document {
         }
     }
 
-    /// The response to a GET or HEAD with these headers: 200, 206, 304, 416, or 503 where the document has expired. Caches may keep it for at most `cap`.
-    pub fn respond(&self, request: &HeaderMap, now: Timestamp, cap: Duration) -> Response<Bytes> {
+    /// The response to a GET or HEAD with these headers: 200, 206, 304, 412, 416, or 503 where the document has expired. Caches may keep it for at most `cap`.
+    /// Only a GET has ranges (RFC 9110 14.2).
+    pub fn respond(&self, method: &Method, request: &HeaderMap, now: Timestamp, cap: Duration) -> Response<Bytes> {
         if self.is_expired(now) {
             return expired();
+        }
+        // Before anything else (RFC 9110 13.2.2): who resumes a download must not get the rest of another CRL.
+        if !headers::precondition_holds(request, &self.etag, self.validity.this_update) {
+            return refused(StatusCode::PRECONDITION_FAILED);
         }
         let mut response = Response::new(Bytes::new());
         self.validity.write(response.headers_mut(), &self.etag, now, cap);
@@ -148,7 +153,7 @@ impl Document {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return response;
         }
-        let honoured = headers::if_range_holds(request, &self.etag, self.validity.this_update);
+        let honoured = *method == Method::GET && headers::if_range_holds(request, &self.etag, self.validity.this_update);
         let length = self.body.len();
         match request.get(RANGE).filter(|_| honoured).map_or(Range::Whole, |value| Range::read(value, length)) {
             Range::Whole => *response.body_mut() = self.body.clone(),
@@ -158,20 +163,27 @@ impl Document {
                 response.headers_mut().insert(CONTENT_RANGE, content_range(&format!("{first}-{last}"), length));
             }
             Range::Unsatisfiable => {
-                *response.status_mut() = StatusCode::RANGE_NOT_SATISFIABLE;
-                response.headers_mut().clear();
-                response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+                response = refused(StatusCode::RANGE_NOT_SATISFIABLE);
                 response.headers_mut().insert(CONTENT_RANGE, content_range("*", length));
                 return response;
             }
         }
         response.headers_mut().insert(CONTENT_TYPE, self.content_type());
+        response.headers_mut().insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
         response
     }
 }
 
 fn etag_of(der: &[u8]) -> ETag {
     ETag::strong(&xxhash_rust::xxh3::xxh3_128(der).to_be_bytes())
+}
+
+/// What says nothing about the document, for no cache to keep.
+fn refused(status: StatusCode) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
+    response
 }
 
 fn expired() -> Response<Bytes> {
@@ -227,7 +239,7 @@ mod tests {
     use super::*;
     use crate::pki::extension::{Contents, IssuingDistributionPoint};
     use crate::registry::crl_path;
-    use hyper::header::{ETAG, EXPIRES, HeaderName, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
+    use hyper::header::{ETAG, EXPIRES, HeaderName, IF_MATCH, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE, LAST_MODIFIED};
     use proptest::prelude::*;
 
     fn crl() -> Document {
@@ -252,8 +264,12 @@ mod tests {
     }
 
     fn asked(pairs: &[(HeaderName, &str)], now: u64) -> Response<Bytes> {
+        asked_by(Method::GET, pairs, now)
+    }
+
+    fn asked_by(method: Method, pairs: &[(HeaderName, &str)], now: u64) -> Response<Bytes> {
         let headers = pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        crl().respond(&headers, time(now), Duration::from_secs(3600))
+        crl().respond(&method, &headers, time(now), Duration::from_secs(3600))
     }
 
     #[test]
@@ -306,12 +322,40 @@ mod tests {
     }
 
     #[test]
+    fn a_head_has_no_ranges_and_says_that_a_get_has() {
+        let head = asked_by(Method::HEAD, &[(RANGE, "bytes=0-0")], 1000);
+        assert_eq!((head.status(), head.headers().get(CONTENT_RANGE)), (StatusCode::OK, None));
+        for response in [head, asked(&[], 1000), asked(&[(RANGE, "bytes=0-0")], 1000)] {
+            assert_eq!(response.headers()[ACCEPT_RANGES], "bytes");
+        }
+        assert_eq!(asked_by(Method::HEAD, &[(RANGE, "bytes=99-")], 1000).status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn c10_a_download_is_not_resumed_with_another_crl() {
+        let etag = asked(&[], 1000).headers()[ETAG].to_str().unwrap().to_owned();
+        let (now, before) = ("Thu, 01 Jan 1970 00:16:40 GMT", "Thu, 01 Jan 1970 00:16:39 GMT");
+        let (listed, weak) = (format!("\"another\", {etag}"), format!("W/{etag}"));
+        let status = |condition: (HeaderName, &str)| asked(&[condition, (RANGE, "bytes=7-")], 1000).status().as_u16();
+        for held in [(IF_MATCH, &*etag), (IF_MATCH, &*listed), (IF_MATCH, "*"), (IF_UNMODIFIED_SINCE, now), (IF_UNMODIFIED_SINCE, "soon")] {
+            assert_eq!(status(held.clone()), 206, "{held:?}");
+        }
+        for broken in [(IF_MATCH, "\"another\""), (IF_MATCH, &*weak), (IF_UNMODIFIED_SINCE, before)] {
+            let response = asked(&[broken.clone(), (IF_NONE_MATCH, &etag)], 1000);
+            assert_eq!((response.status(), response.body().len()), (StatusCode::PRECONDITION_FAILED, 0), "before If-None-Match");
+            assert_eq!((response.headers().len(), &response.headers()[CACHE_CONTROL]), (1, &NO_STORE));
+            assert_eq!(status(broken), 412);
+        }
+        assert_eq!(asked(&[(IF_MATCH, &etag), (IF_UNMODIFIED_SINCE, before)], 1000).status(), StatusCode::OK, "If-Match decides alone");
+    }
+
+    #[test]
     fn c7_the_list_of_partitions_is_a_json_array_of_their_urls() {
         let point =
             |n: u32| IssuingDistributionPoint { uri: format!("http://va.example/crl/a/{n}.crl"), contents: Contents::UserCertificates };
         let partitions = [10, 2, 0].map(|n| (n, Arc::new(crl_of(CrlScope::Partition(n), Some(point(n))))));
         let list = Document::partition_list(&BTreeMap::from(partitions)).unwrap();
-        let response = list.respond(&HeaderMap::new(), time(2_000_000), Duration::from_secs(60));
+        let response = list.respond(&Method::GET, &HeaderMap::new(), time(2_000_000), Duration::from_secs(60));
         assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
         let urls = r#"["http://va.example/crl/a/0.crl","http://va.example/crl/a/2.crl","http://va.example/crl/a/10.crl"]"#;
         assert_eq!(&response.body()[..], urls.as_bytes());

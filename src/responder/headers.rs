@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use httpdate::parse_http_date;
 use hyper::HeaderMap;
-use hyper::header::{CACHE_CONTROL, ETAG, EXPIRES, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, LAST_MODIFIED};
+use hyper::header::{
+    CACHE_CONTROL, ETAG, EXPIRES, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED,
+};
 
 use crate::pki::{Timestamp, two_digits};
 
@@ -154,6 +157,17 @@ fn names_etag(list: &[u8], etag: &[u8]) -> bool {
         let strong = tag.strip_prefix(b"W/").unwrap_or(tag);
         strong == etag || tag == b"*"
     })
+}
+
+/// Whether what the client goes on with is still what would be sent; otherwise answer 412. If-Match, where present, decides alone (RFC 9110 13.1.1, 13.1.4).
+pub fn precondition_holds(request: &HeaderMap, etag: &ETag, last_modified: Timestamp) -> bool {
+    let mut matches = request.get_all(IF_MATCH).into_iter().map(HeaderValue::as_bytes).peekable();
+    if matches.peek().is_some() {
+        let is_ours = |tag: &[u8]| tag == etag.as_bytes() || tag == b"*";
+        return matches.any(|list| list.split(|octet| *octet == b',').map(<[u8]>::trim_ascii).any(is_ours));
+    }
+    let since = request.get(IF_UNMODIFIED_SINCE).and_then(|value| parse_http_date(value.to_str().ok()?).ok());
+    since.is_none_or(|since| last_modified.to_system_time() <= since)
 }
 
 /// Whether a Range may be honoured: without If-Range always, otherwise only for exactly the same representation (RFC 9110 13.1.5).

@@ -104,7 +104,7 @@ impl Service {
     /// The response to any request.
     pub async fn respond<B: Body<Data = Bytes> + Unpin>(&self, request: Request<B>) -> Response<Full<Bytes>> {
         let response = match *request.method() {
-            Method::GET | Method::HEAD => self.get(request.uri().path(), request.headers()).await,
+            Method::GET | Method::HEAD => self.get(request.method(), request.uri().path(), request.headers()).await,
             Method::POST => self.post(request).await,
             Method::OPTIONS => options(request.uri().path()),
             _ => method_not_allowed(ALL_METHODS),
@@ -138,7 +138,7 @@ impl Service {
         self.content.status.directory().has_issuer(name)
     }
 
-    async fn get(&self, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
+    async fn get(&self, method: &Method, path: &str, headers: &HeaderMap) -> Response<Full<Bytes>> {
         match GetRoute::of(path, |name| self.has_issuer(name)) {
             GetRoute::Ocsp { issuer, encoded } => match get_path::decode(encoded, &mut Buffer::default()) {
                 Ok(request) => self.ocsp(request, issuer, headers, true).await,
@@ -147,7 +147,7 @@ impl Service {
                     refused(ErrorStatus::MalformedRequest)
                 }
             },
-            GetRoute::Document(path) => self.document(path, headers),
+            GetRoute::Document(path) => self.document(method, path, headers),
             GetRoute::Greeting => text(StatusCode::OK, GREETING),
             GetRoute::Unknown => text(StatusCode::NOT_FOUND, "Nothing here.\n"),
         }
@@ -297,11 +297,11 @@ impl Service {
         events.iter().for_each(|event| self.count(*event));
     }
 
-    fn document(&self, path: &str, conditions: &HeaderMap) -> Response<Full<Bytes>> {
+    fn document(&self, method: &Method, path: &str, conditions: &HeaderMap) -> Response<Full<Bytes>> {
         let Some(document) = self.content.documents.get(path) else {
             return text(StatusCode::NOT_FOUND, "Nothing here.\n");
         };
-        let response = document.respond(conditions, self.now(), self.limits.max_cache_age);
+        let response = document.respond(method, conditions, self.now(), self.limits.max_cache_age);
         match (response.status(), document.kind) {
             (StatusCode::SERVICE_UNAVAILABLE, _) => self.count(Event::CrlWithheld),
             (StatusCode::OK | StatusCode::PARTIAL_CONTENT, DocumentKind::Crl { .. }) => self.count(Event::Crl),

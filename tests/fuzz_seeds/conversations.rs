@@ -44,6 +44,7 @@ fn requests() -> Vec<(&'static str, Vec<u8>)> {
         ("crl-since", asked("HEAD /crl/alpha/7.crl", SINCE, &[])),
         ("crl-range", conditional("/crl/alpha.crl", "Range: bytes=2-7\r\n")),
         ("crl-range-end", conditional("/crl/alpha.crl", "Range: bytes=-7\r\nIf-Range: Fri, 15 Jan 2027 08:00:00 GMT\r\n")),
+        ("crl-resumed", conditional("/crl/alpha.crl", "Range: bytes=7-\r\nIf-Match: \"another\"\r\n")),
         ("crl-range-beyond", conditional("/crl/alpha.crl", "Range: bytes=99999999999999999999-\r\n")),
         ("ca", conditional("/ca/alpha.cer", "Range: bytes=0-\r\n")),
         ("options", asked("OPTIONS *", "", &[])),

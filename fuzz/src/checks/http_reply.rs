@@ -3,8 +3,8 @@
 use bytes::Bytes;
 use httparse::Status;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue, IF_MODIFIED_SINCE,
-    IF_NONE_MATCH, LAST_MODIFIED, RANGE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, DATE, ETAG, EXPIRES, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE,
+    IF_NONE_MATCH, IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use hyper::{HeaderMap, Method, StatusCode};
 use kakunin::pki::Timestamp;
@@ -57,7 +57,13 @@ impl Reply {
                 assert!(reading && conditional && self.body.is_empty());
                 self.is_cacheable(now);
             }
-            416 => assert!(reading && self.body.is_empty() && self.is_for_no_cache() && asked.headers.contains_key(RANGE)),
+            412 => {
+                let conditional = asked.headers.contains_key(IF_MATCH) || asked.headers.contains_key(IF_UNMODIFIED_SINCE);
+                assert!(reading && conditional && self.body.is_empty() && self.is_for_no_cache());
+            }
+            416 => {
+                assert!(asked.method == Method::GET && self.body.is_empty() && self.is_for_no_cache() && asked.headers.contains_key(RANGE))
+            }
             204 => assert!(asked.method == Method::OPTIONS && self.body.is_empty() && self.is_for_no_cache()),
             503 => assert!(reading && self.is_for_no_cache()),
             404 | 405 => assert!(self.is_for_no_cache()),
@@ -104,7 +110,7 @@ impl Reply {
             assert_eq!((self.status, &self.body), (StatusCode::OK, &document.body));
             return;
         };
-        assert_eq!(self.status, StatusCode::PARTIAL_CONTENT);
+        assert_eq!((self.status, &asked.method), (StatusCode::PARTIAL_CONTENT, &Method::GET));
         let numbers: Vec<usize> =
             range.strip_prefix("bytes ").expect("bytes").split(['-', '/']).map(|n| n.parse().expect("digits")).collect();
         let [first, last, length] = numbers[..] else { panic!("Content-Range: {range}") };
