@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,12 +27,14 @@ const HTTP2_PREFACE: &[u8] = b"PRI ";
 const MAX_STREAMS: u32 = 128;
 /// Octets of a large answer that a connection of HTTP/2 holds for its client.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
+/// What a client of HTTP/2 must take in a while of the answers that it still has to get: a frame of data. Answers to its pings are not as much.
+const MIN_PROGRESS: u64 = 16 * 1024;
 
 /// Answers requests until the connection ends.
 pub(super) async fn hold(thread: &Arc<Thread>, rest: Rest) {
     let left = AtomicU32::new(rest.left);
     let is_http2 = rest.unanswered.starts_with(HTTP2_PREFACE);
-    let io = TokioIo::new(Rewound { stream: rest.stream, unread: rest.unanswered, read: 0 });
+    let io = TokioIo::new(Rewound { stream: rest.stream, unread: rest.unanswered, read: 0, written: Arc::default() });
     let ended = if is_http2 { hold_http2(thread, io, left).await } else { hold_http1(thread, io, &left).await };
     match ended {
         Err(e) if e.is_timeout() => thread.counters.count(Event::TimedOut),
@@ -70,6 +72,7 @@ async fn hold_http1(thread: &Arc<Thread>, io: TokioIo<Rewound>, left: &AtomicU32
 
 async fn hold_http2(thread: &Arc<Thread>, io: TokioIo<Rewound>, left: AtomicU32) -> hyper::Result<()> {
     let (first, left) = (left.load(Relaxed), Arc::new(left));
+    let written = io.inner().written.clone();
     let service = service_fn(|request| {
         let (thread, left) = (Arc::clone(thread), Arc::clone(&left));
         async move {
@@ -107,7 +110,24 @@ async fn hold_http2(thread: &Arc<Thread>, io: TokioIo<Rewound>, left: AtomicU32)
         answered_before = left;
     }
     connection.as_mut().graceful_shutdown();
-    connection.await
+    while_taken(connection, &written, idle.max(thread.limits.write_stall_timeout)).await
+}
+
+/// Waits for the end of the last answers, for as long as the client takes them. One that lets none be sent, by its window, takes nothing of what TCP would
+/// miss, and answers every ping: nobody else notices that its place is held for nothing.
+async fn while_taken(connection: impl Future<Output = hyper::Result<()>>, written: &AtomicU64, patience: Duration) -> hyper::Result<()> {
+    let mut connection = pin!(connection);
+    let mut before = written.load(Relaxed);
+    loop {
+        if let Ok(ended) = tokio::time::timeout(patience, connection.as_mut()).await {
+            return ended;
+        }
+        let now = written.load(Relaxed);
+        if now - before < MIN_PROGRESS {
+            return Ok(());
+        }
+        before = now;
+    }
 }
 
 /// A socket of which something was read already.
@@ -115,6 +135,17 @@ struct Rewound {
     stream: TcpStream,
     unread: Vec<u8>,
     read: usize,
+    /// Octets that were sent.
+    written: Arc<AtomicU64>,
+}
+
+impl Rewound {
+    fn count(&self, sent: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(Ok(octets)) = sent {
+            self.written.fetch_add(octets as u64, Relaxed);
+        }
+        sent
+    }
 }
 
 impl AsyncRead for Rewound {
@@ -133,11 +164,13 @@ impl AsyncRead for Rewound {
 
 impl AsyncWrite for Rewound {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, octets)
+        let sent = Pin::new(&mut self.stream).poll_write(context, octets);
+        self.count(sent)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, parts: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
+        let sent = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.count(sent)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -11,6 +11,8 @@ use super::*;
 use crate::pki::HashAlgorithm;
 use crate::pki::ocsp_request::{MAX_REQUEST_BYTES, encode_request};
 
+mod http2;
+
 struct World {
     running: Option<Running>,
     stop: Stop,
