@@ -1,11 +1,13 @@
 //! What a validation authority needs to know of a certificate: an issuer's, a responder's, or one to register.
 
-use der::{Decode, Encode};
+use der::Decode;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::crl::CrlDistributionPoints;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
 use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
 
+use super::der_encoding::tag;
+use super::der_reading::{NotDer, Reader};
 use super::{HashAlgorithm, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};
 
 /// The parts of an X.509 certificate that this program works with, read once.
@@ -15,13 +17,13 @@ pub struct CertificateInfo {
     pub der: Vec<u8>,
     /// Its serial number.
     pub serial: Serial,
-    /// The issuer's DER Name.
+    /// The issuer's Name, byte for byte.
     pub issuer: Vec<u8>,
-    /// The subject's DER Name, byte for byte (rules O2, C1).
+    /// The subject's Name, byte for byte (rules O2, C1), be it DER or not: a SET in another order than DER's must be neither sorted nor refused.
     pub subject: Vec<u8>,
     /// The subject as RFC 4514 text, for people.
     pub subject_text: String,
-    /// The DER SubjectPublicKeyInfo.
+    /// The SubjectPublicKeyInfo, byte for byte.
     pub spki: Vec<u8>,
     /// Content of the SPKI BIT STRING without the unused-bits octet: what issuerKeyHash and byKey hash (rule O2).
     pub public_key_bits: Vec<u8>,
@@ -59,6 +61,7 @@ impl CertificateInfo {
     pub fn from_der(der: &[u8]) -> Result<CertificateInfo, CertificateError> {
         let malformed = |e: der::Error| CertificateError::Malformed(e.to_string());
         let certificate = Certificate::from_der(der).map_err(malformed)?;
+        let octets = Octets::of(der).map_err(|NotDer| CertificateError::Malformed("its parts are not DER".to_owned()))?;
         let tbs = &certificate.tbs_certificate;
         let spki = &tbs.subject_public_key_info;
         let public_key_bits = spki.subject_public_key.raw_bytes().to_vec();
@@ -70,10 +73,10 @@ impl CertificateInfo {
         Ok(CertificateInfo {
             der: der.to_vec(),
             serial: Serial::from_der_content(tbs.serial_number.as_bytes())?,
-            issuer: tbs.issuer.to_der().map_err(malformed)?,
-            subject: tbs.subject.to_der().map_err(malformed)?,
+            issuer: octets.issuer.to_vec(),
+            subject: octets.subject.to_vec(),
             subject_text: tbs.subject.to_string(),
-            spki: spki.to_der().map_err(malformed)?,
+            spki: octets.spki.to_vec(),
             public_key_bits,
             key_identifier,
             not_before: tbs.validity.not_before.to_date_time().into(),
@@ -105,12 +108,39 @@ impl CertificateInfo {
 
     /// Whether `issuer_spki` verifies this certificate's signature.
     pub fn is_signed_by(&self, issuer_spki: &[u8]) -> bool {
-        let Ok(certificate) = Certificate::from_der(&self.der) else { return false };
-        let (Ok(tbs), Ok(identifier)) = (certificate.tbs_certificate.to_der(), certificate.signature_algorithm.to_der()) else {
-            return false;
-        };
-        let algorithm = SignatureAlgorithm::ALL.into_iter().find(|a| a.identifier() == identifier);
-        algorithm.is_some_and(|a| a.verify(issuer_spki, &tbs, certificate.signature.raw_bytes()))
+        let Ok(octets) = Octets::of(&self.der) else { return false };
+        let algorithm = SignatureAlgorithm::ALL.into_iter().find(|a| a.identifier() == octets.signature_algorithm);
+        algorithm.is_some_and(|a| a.verify(issuer_spki, octets.to_be_signed, octets.signature))
+    }
+}
+
+/// Parts of a certificate as they stand in it: what is decoded and encoded again may be other octets than those that were signed and are hashed.
+struct Octets<'a> {
+    to_be_signed: &'a [u8],
+    issuer: &'a [u8],
+    subject: &'a [u8],
+    spki: &'a [u8],
+    signature_algorithm: &'a [u8],
+    /// Without the unused-bits octet.
+    signature: &'a [u8],
+}
+
+impl<'a> Octets<'a> {
+    fn of(der: &'a [u8]) -> Result<Octets<'a>, NotDer> {
+        let mut outer = Reader::new(der);
+        let mut certificate = outer.enter(tag::SEQUENCE)?;
+        outer.finish()?;
+        let (to_be_signed, mut tbs) = certificate.whole(tag::SEQUENCE)?;
+        let signature_algorithm = certificate.raw(tag::SEQUENCE)?;
+        let Some((0, signature)) = certificate.expect(tag::BIT_STRING)?.split_first() else { return Err(NotDer) };
+        certificate.finish()?;
+        tbs.optional(tag::constructed(0))?;
+        tbs.expect(tag::INTEGER)?;
+        tbs.expect(tag::SEQUENCE)?;
+        let issuer = tbs.raw(tag::SEQUENCE)?;
+        tbs.expect(tag::SEQUENCE)?;
+        let (subject, spki) = (tbs.raw(tag::SEQUENCE)?, tbs.raw(tag::SEQUENCE)?);
+        Ok(Octets { to_be_signed, issuer, subject, spki, signature_algorithm, signature })
     }
 }
 
@@ -166,4 +196,77 @@ fn rsa_modulus_bits(rsa_public_key: &[u8]) -> Option<usize> {
     let modulus = der::asn1::UintRef::decode(&mut reader).ok()?;
     let first = *modulus.as_bytes().first()?;
     Some(modulus.as_bytes().len() * 8 - first.leading_zeros() as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pki::IssuerHashes;
+    use crate::pki::der_encoding::{constructed, tlv};
+    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use der::Encode;
+
+    const CERTIFICATE: &[u8] = include_bytes!("../../tests/data/responder.der");
+
+    /// A name of one RDN with two attributes, in this order or in the other one. DER wants the shorter one first.
+    fn name(in_der_order: bool) -> Vec<u8> {
+        let attribute = |oid: u8, text: &str| constructed(tag::SEQUENCE, &[&tlv(tag::OID, &[0x55, 4, oid]), &tlv(0x0c, text.as_bytes())]);
+        let (short, long) = (attribute(10, "a"), attribute(3, "a longer one"));
+        let set = if in_der_order { [&short[..], &long] } else { [&long[..], &short] };
+        constructed(tag::SEQUENCE, &[&constructed(0x31, &set)])
+    }
+
+    fn with_names(name: &[u8]) -> Vec<u8> {
+        let octets = Octets::of(CERTIFICATE).unwrap();
+        let mut tbs = Reader::new(octets.to_be_signed).enter(tag::SEQUENCE).unwrap();
+        let mut parts = Vec::new();
+        while let Ok((_, _, whole)) = tbs.any_whole() {
+            parts.push(whole);
+        }
+        // version, serialNumber, signature, issuer, validity, subject
+        (parts[3], parts[5]) = (name, name);
+        let mut certificate = Reader::new(CERTIFICATE).enter(tag::SEQUENCE).unwrap();
+        certificate.any().unwrap();
+        let (algorithm, signature) = (certificate.any_whole().unwrap().2, certificate.any_whole().unwrap().2);
+        constructed(tag::SEQUENCE, &[&constructed(tag::SEQUENCE, &parts), algorithm, signature])
+    }
+
+    #[test]
+    fn o2_c1_names_are_the_certificates_own_octets_in_whatever_order() {
+        for in_der_order in [true, false] {
+            let name = name(in_der_order);
+            let read = CertificateInfo::from_der(&with_names(&name)).unwrap();
+            assert_eq!((&read.subject, &read.issuer), (&name, &name));
+            let hashes = IssuerHashes::of(&read, HashAlgorithm::Sha256);
+            assert_eq!(hashes.name_hash, HashAlgorithm::Sha256.hash(&name).as_ref());
+        }
+    }
+
+    #[test]
+    fn what_is_cut_out_is_what_the_oracle_encodes() {
+        let read = CertificateInfo::from_der(CERTIFICATE).unwrap();
+        let theirs = Certificate::from_der(CERTIFICATE).unwrap();
+        let tbs = &theirs.tbs_certificate;
+        assert_eq!(read.issuer, tbs.issuer.to_der().unwrap());
+        assert_eq!(read.subject, tbs.subject.to_der().unwrap());
+        assert_eq!(read.spki, tbs.subject_public_key_info.to_der().unwrap());
+        let octets = Octets::of(CERTIFICATE).unwrap();
+        assert_eq!(octets.to_be_signed, tbs.to_der().unwrap());
+        assert_eq!(octets.signature_algorithm, theirs.signature_algorithm.to_der().unwrap());
+        assert_eq!(octets.signature, theirs.signature.raw_bytes());
+    }
+
+    /// The signature is over the octets that there are.
+    #[test]
+    fn a_signature_over_a_name_in_another_order_verifies() {
+        let key = Ed25519KeyPair::generate().unwrap();
+        let spki: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+        let der = with_names(&name(false));
+        let to_be_signed = Octets::of(&der).unwrap().to_be_signed;
+        let signature = constructed(tag::BIT_STRING, &[&[0], key.sign(to_be_signed).as_ref()]);
+        let signed = constructed(tag::SEQUENCE, &[to_be_signed, SignatureAlgorithm::Ed25519.identifier(), &signature]);
+        let read = CertificateInfo::from_der(&signed).unwrap();
+        assert!(read.is_signed_by(spki.as_ref()));
+    }
 }
