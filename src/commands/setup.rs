@@ -286,7 +286,7 @@ impl Unopened {
     pub(super) fn may_come_back(&self) -> bool {
         let absent = |cause: &TokenError| match cause {
             TokenError::TokenLabel { count, .. } | TokenError::KeyCount { count, .. } => *count == 0,
-            TokenError::Token { .. } | TokenError::Busy { .. } => true,
+            TokenError::ModuleStart { .. } | TokenError::Token { .. } | TokenError::Busy { .. } => true,
             _ => false,
         };
         self.why.chain().any(|cause| cause.downcast_ref::<TokenError>().is_some_and(absent))

@@ -31,11 +31,11 @@ pub(super) struct BackgroundSigner {
 }
 
 impl BackgroundSigner {
-    /// A worker for every issuer of the configuration whose keys can be opened. Fails where there is none, and where keys cannot be opened for a reason
-    /// other than that a token is away.
+    /// A worker for every issuer of the configuration whose keys can be opened, be it none: what is published is answered whatever token is away, and that
+    /// is the service's first duty. Fails where keys cannot be opened for a reason that does not pass by itself.
     pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>, live: &LiveLane) -> Result<BackgroundSigner> {
         let Opened { issuers, unopened } = setup::open_signing(config, registry.as_ref(), |_| true);
-        if (issuers.is_empty() && !unopened.is_empty()) || !unopened.iter().all(Unopened::may_come_back) {
+        if !unopened.iter().all(Unopened::may_come_back) {
             let all: Vec<String> = unopened.iter().map(Unopened::to_string).collect();
             bail!("cannot sign for every issuer:\n  {}", all.join("\n  "));
         }

@@ -71,12 +71,20 @@ pub enum TokenError {
         /// What is wrong with it.
         found: &'static str,
     },
-    /// The PKCS#11 module cannot be loaded or initialised.
+    /// The PKCS#11 module is not there, or is none.
     #[error("PKCS#11 module {}: {error}", path.display())]
     Module {
         /// The module's path.
         path: PathBuf,
-        /// The loader's or the module's message.
+        /// The loader's message.
+        error: String,
+    },
+    /// The PKCS#11 module is there, but what it works with is not: a token's directory, a device, a server.
+    #[error("PKCS#11 module {}: does not start (C_Initialize): {error}", path.display())]
+    ModuleStart {
+        /// The module's path.
+        path: PathBuf,
+        /// The module's message.
         error: String,
     },
     /// No token, or more than one, has the label.

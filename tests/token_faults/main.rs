@@ -226,6 +226,35 @@ fn s1_1_an_issuer_whose_keys_are_missing_waits_for_them_and_the_others_do_not_wa
     service.stop();
 }
 
+/// S3.9: the root's keys are on the token too, so that no key at all can be opened. Neither role alone gives up.
+#[test]
+fn s3_9_a_start_without_any_token_answers_what_is_published_and_signs_when_the_token_is_back() {
+    let world = World::new();
+    world.import("root.key.pem", "root", "04");
+    world.configure(|text| text.replace("{ file = \"keys/root.key.pem\" }", "{ token = \"hsm\", label = \"root\" }"));
+    fs::rename(world.path("tokens"), world.path("away")).unwrap();
+    let service = world.serve();
+    let (serial, issuing) = (world.good(), world.asker("issuing"));
+    assert!(is_good(&service, &issuing, &serial), "what is valid is answered");
+    assert_eq!(service.metric("kakunin_signing_failing_issuers"), 2);
+    assert!(service.stderr().contains("issuer 'root'") && service.stderr().contains("issuer 'issuing'"), "{}", service.stderr());
+    world.revoke("issuing", &serial);
+    fs::rename(world.path("away"), world.path("tokens")).unwrap();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
+    until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));
+    service.stop();
+
+    fs::rename(world.path("tokens"), world.path("away")).unwrap();
+    let (serial, responder) = (world.good(), Service::serve(&mut world.command(&["serve"], &["--roles", "responder"])));
+    world.revoke("issuing", &serial);
+    let mut signer = Process::start(&mut world.command(&["serve"], &["--roles", "signer"]));
+    until(PATIENCE, "the alarm", || signer.stderr().contains("issuer 'root'").then_some(()));
+    fs::rename(world.path("away"), world.path("tokens")).unwrap();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&responder, &issuing, &serial)).then_some(()));
+    assert_eq!(signer.stop("TERM").code(), Some(0), "{}", signer.stderr());
+    responder.stop();
+}
+
 /// Orders of certificates by a CA whose key is on the token, which stops to answer properly in the middle of one: its keys are gone.
 #[test]
 fn p3_a_batch_whose_token_vanishes_says_so_and_goes_on_when_it_is_back() {

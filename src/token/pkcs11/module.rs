@@ -24,7 +24,7 @@ pub(super) fn load(path: &Path) -> Result<Pkcs11, TokenError> {
     match context.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
         // Another library of this process uses it too.
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
-        Err(e) => return Err(failed(e.to_string())),
+        Err(e) => return Err(TokenError::ModuleStart { path: path.to_owned(), error: e.to_string() }),
     }
     modules.insert(canonical, context.clone());
     Ok(context)
