@@ -268,7 +268,7 @@ pub(super) struct Opened {
 /// An issuer that cannot be signed for.
 pub(super) struct Unopened {
     pub(super) name: String,
-    why: anyhow::Error,
+    pub(super) why: anyhow::Error,
 }
 
 impl Opened {

@@ -13,8 +13,8 @@ use crate::config::Config;
 use crate::pki::Timestamp;
 use crate::registry::Registry;
 use crate::responder::Stop;
-use crate::signing::Worker;
 use crate::signing::metrics::SigningMetrics;
+use crate::signing::{IssuerSigning, Worker};
 
 /// How often keys that could not be opened are tried again, and the certificates of responders looked at.
 const RETRY: Duration = Duration::from_secs(10);
@@ -68,38 +68,133 @@ impl BackgroundSigner {
             ResponderCertificates { config: &config, registry: registry.as_ref(), live: &live, metrics: &metrics, watched };
         std::thread::scope(|scope| {
             scope.spawn(|| worker.run(&|| stop.is_stopped(), &Timestamp::now));
-            for failure in &unopened {
-                error!("{failure}; what is published of it is answered, and nothing new is signed");
-            }
-            let (mut waiting, given_up): (Vec<Unopened>, Vec<Unopened>) = unopened.into_iter().partition(|issuer| !issuer.pin_refused());
-            for issuer in given_up {
-                warn!("issuer '{}': its PIN is not tried again before the next start, so that the token is not locked", issuer.name);
-            }
+            let mut waiting = Waiting::of(unopened, metrics.clone());
             loop {
                 certificates.look(Timestamp::now());
                 if !stop.sleep(RETRY) {
                     break;
                 }
-                if waiting.is_empty() {
+                if waiting.issuers.is_empty() {
                     continue;
                 }
-                let opened = setup::open_signing(&config, registry.as_ref(), |name| waiting.iter().any(|issuer| issuer.name == name));
-                waiting = opened.unopened.into_iter().filter(|issuer| !issuer.pin_refused()).collect();
-                for signing in opened.issuers {
-                    info!(issuer = signing.issuer.name, "its keys could be opened now");
-                    metrics.failing_issuers.sub(1);
+                let opened = setup::open_signing(&config, registry.as_ref(), |name| waiting.has(name));
+                waiting.go_on(opened, |signing| {
+                    let mut worker = Worker::new(registry.clone(), vec![signing.clone()], config.signing.threads, metrics.clone())?;
                     live.add(&signing);
-                    match Worker::new(registry.clone(), vec![signing.clone()], config.signing.threads, metrics.clone()) {
-                        Ok(mut worker) => {
-                            certificates.watched.push(Watched::new(signing, worker.updates()));
-                            scope.spawn(move || worker.run(&|| stop.is_stopped(), &Timestamp::now));
-                        }
-                        Err(failure) => {
-                            error!("issuer '{}': {failure}: nothing is signed for it before the next start", signing.issuer.name)
-                        }
-                    }
-                }
+                    certificates.watched.push(Watched::new(signing, worker.updates()));
+                    scope.spawn(move || worker.run(&|| stop.is_stopped(), &Timestamp::now));
+                    Ok(())
+                });
             }
         });
+    }
+}
+
+/// The issuers whose keys are tried again. Each counts as failing until it is signed for, and whatever becomes of it is logged.
+struct Waiting {
+    issuers: Vec<Unopened>,
+    metrics: SigningMetrics,
+}
+
+impl Waiting {
+    /// Those of `unopened`, which count as failing already, that may be tried again.
+    fn of(unopened: Vec<Unopened>, metrics: SigningMetrics) -> Waiting {
+        let mut waiting = Waiting { issuers: Vec::new(), metrics };
+        waiting.keep(unopened);
+        waiting
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.issuers.iter().any(|issuer| issuer.name == name)
+    }
+
+    /// Takes what came of another try: `start` begins to sign for an issuer.
+    fn go_on(&mut self, opened: Opened, mut start: impl FnMut(IssuerSigning) -> Result<()>) {
+        let Opened { issuers, mut unopened } = opened;
+        let tried = self.issuers.len();
+        for signing in issuers {
+            let name = signing.issuer.name.clone();
+            match start(signing) {
+                Ok(()) => info!(issuer = name, "its keys could be opened now"),
+                Err(why) => unopened.push(Unopened { name, why }),
+            }
+        }
+        // An issuer that is neither is closed by now, and nothing is to be signed for it.
+        self.metrics.failing_issuers.sub(tried as i64 - unopened.len() as i64);
+        self.keep(unopened);
+    }
+
+    /// Says of each why it waits, where that is new, and gives up those whose PIN was refused.
+    fn keep(&mut self, unopened: Vec<Unopened>) {
+        let before = std::mem::take(&mut self.issuers);
+        let known: Vec<String> = before.iter().map(Unopened::to_string).collect();
+        for issuer in unopened {
+            if !known.contains(&issuer.to_string()) {
+                error!("{issuer}; what is published of it is answered, and nothing new is signed");
+            }
+            if issuer.pin_refused() {
+                warn!("issuer '{}': its PIN is not tried again before the next start, so that the token is not locked", issuer.name);
+            } else {
+                self.issuers.push(issuer);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuance::{RootOrder, Validity, self_signed_root};
+    use crate::pki::KeyAlgorithm;
+    use crate::pki::certificate::certificate_pem;
+    use crate::registry::sqlite::SqliteRegistry;
+    use crate::token::TokenError;
+    use crate::token::software::SoftwareKey;
+    use anyhow::anyhow;
+
+    /// What can be signed for: one CA with its key in a file.
+    fn opened() -> Opened {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let registry = SqliteRegistry::create(&path("registry.sqlite")).unwrap();
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        key.create_file(&path("ca.key")).unwrap();
+        let validity = Validity { not_before: Timestamp::default(), not_after: Timestamp::from_unix(4_000_000_000).unwrap() };
+        let root = RootOrder { subject: "CN=CA", serial: "01".parse().unwrap(), validity, signs_ocsp: true };
+        std::fs::write(path("ca.pem"), certificate_pem(&self_signed_root(&root, &key).unwrap())).unwrap();
+        let text = "base_url = 'http://va.example'\n[registry]\nsqlite = 'registry.sqlite'\n\
+            [[issuer]]\nname = 'ca'\ncertificate = 'ca.pem'\nkey = { file = 'ca.key' }\n";
+        std::fs::write(path("kakunin.toml"), text).unwrap();
+        setup::open_signing(&Config::load(&path("kakunin.toml")).unwrap(), &registry, |_| true)
+    }
+
+    fn unopened(name: &str, why: impl Into<anyhow::Error>) -> Unopened {
+        Unopened { name: name.to_owned(), why: why.into() }
+    }
+
+    fn waiting(names: &[&str]) -> (Waiting, SigningMetrics) {
+        let metrics = SigningMetrics::default();
+        metrics.failing_issuers.add(names.len() as i64);
+        let absent = |name: &&str| unopened(name, TokenError::Busy { token: "hsm".into(), seconds: 30 });
+        (Waiting::of(names.iter().map(absent).collect(), metrics.clone()), metrics)
+    }
+
+    #[test]
+    fn an_issuer_waits_and_counts_as_failing_until_it_is_signed_for() {
+        let (mut waiting, metrics) = waiting(&["ca"]);
+        waiting.go_on(opened(), |_| Err(anyhow!("the registry is busy")));
+        assert!(waiting.has("ca") && metrics.failing_issuers.get() == 1, "its worker could not be made");
+        waiting.go_on(opened(), |_| Ok(()));
+        assert!(!waiting.has("ca") && metrics.failing_issuers.get() == 0);
+    }
+
+    #[test]
+    fn a_refused_pin_is_not_tried_again_and_stays_an_alarm() {
+        let (mut waiting, metrics) = waiting(&["ca", "other", "closed"]);
+        let refused = TokenError::WrongPin { token: "hsm".into(), place: "hsm.pin".into() };
+        let unopened = vec![unopened("ca", refused), unopened("other", anyhow!("another reason"))];
+        waiting.go_on(Opened { issuers: Vec::new(), unopened }, |_| Ok(()));
+        assert!(!waiting.has("ca") && waiting.has("other") && !waiting.has("closed"));
+        assert_eq!(metrics.failing_issuers.get(), 2, "the closed one is no alarm any more");
     }
 }

@@ -255,6 +255,20 @@ fn s3_9_a_start_without_any_token_answers_what_is_published_and_signs_when_the_t
     responder.stop();
 }
 
+#[test]
+fn a_pin_that_is_refused_at_a_later_try_is_told_and_not_tried_again() {
+    let world = World::new();
+    fs::rename(world.path("tokens"), world.path("away")).unwrap();
+    let service = world.serve();
+    write_secret(&world.path("demo/pin"), "000000\n");
+    fs::rename(world.path("away"), world.path("tokens")).unwrap();
+    let told = |text: &str| until(PATIENCE, text, || service.stderr().contains(text).then_some(()));
+    told("wrong PIN");
+    told("its PIN is not tried again before the next start");
+    assert_eq!(service.metric("kakunin_signing_failing_issuers"), 1);
+    service.stop();
+}
+
 /// Orders of certificates by a CA whose key is on the token, which stops to answer properly in the middle of one: its keys are gone.
 #[test]
 fn p3_a_batch_whose_token_vanishes_says_so_and_goes_on_when_it_is_back() {
