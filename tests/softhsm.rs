@@ -234,6 +234,39 @@ fn lost_sessions_and_logins_are_made_good() {
 }
 
 #[test]
+fn a_key_that_was_replaced_under_its_label_signs_nothing() {
+    with_token("a_key_that_was_replaced_under_its_label_signs_nothing", |directory| {
+        let before = import(directory, KeyAlgorithm::EcdsaP256, "key", "01");
+        let token = open(directory, 2);
+        let key = token.key(&labelled("key")).unwrap();
+        let replace = || {
+            let (context, session) = administrator();
+            let _ = session.login(UserType::User, Some(&AuthPin::new(PIN.into())));
+            for object in session.find_objects(&[Attribute::Label(b"key".to_vec())]).unwrap() {
+                session.destroy_object(object).unwrap();
+            }
+            drop(session);
+            restart(context);
+        };
+        replace();
+        import(directory, KeyAlgorithm::EcdsaP256, "key", "02");
+        for _ in 0..2 {
+            let refused = key.sign(b"message");
+            assert!(
+                matches!(&refused, Err(TokenError::ChangedKey { token, key }) if token == TOKEN && key == "label 'key'"),
+                "{refused:?}"
+            );
+        }
+        replace();
+        let file = directory.join("before.pem");
+        before.create_file(&file).unwrap();
+        let arguments = ["--import", file.to_str().unwrap(), "--token", TOKEN, "--label", "key", "--id", "01", "--pin", PIN];
+        succeed(tool("softhsm2-util").args(arguments));
+        verify_pair(&key, before.public_key()).unwrap();
+    });
+}
+
+#[test]
 fn four_threads_sign_at_once_also_through_a_logout() {
     with_token("four_threads_sign_at_once_also_through_a_logout", |directory| {
         let algorithms = [(KeyAlgorithm::EcdsaP256, "01"), (KeyAlgorithm::Rsa2048, "02"), (KeyAlgorithm::Ed25519, "03")];

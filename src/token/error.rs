@@ -135,6 +135,16 @@ pub enum TokenError {
         /// The labels of the private keys on the token.
         found: Vec<String>,
     },
+    /// After a new login the token has another key in the place of the one that was opened.
+    #[error(
+        "token '{token}': the key with {key} is another one than before: what it signs does not verify with the certificate's public key"
+    )]
+    ChangedKey {
+        /// The token's label.
+        token: String,
+        /// The label and id of the key.
+        key: String,
+    },
     /// The public half of a token's key is not to be had.
     #[error("token '{token}', key with {key}: no public key: {why}")]
     PublicKey {

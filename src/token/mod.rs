@@ -37,6 +37,9 @@ pub trait SigningKey: Send + Sync {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError>;
 }
 
+/// What is signed to try a key. Nothing that is signed elsewhere starts like this, so the signature can be used for nothing else.
+const TRIAL: &[u8] = b"kakunin: trial signature";
+
 /// A shared signing key.
 pub type Key = Arc<dyn SigningKey>;
 
@@ -46,11 +49,9 @@ pub fn verify_pair(key: &dyn SigningKey, spki: &[u8]) -> Result<(), TokenError> 
     if key.public_key() != spki {
         return Err(TokenError::OtherKey { certificate: fingerprint(spki), key: fingerprint(key.public_key()) });
     }
-    // Nothing that is signed elsewhere starts like this, so the signature can be used for nothing else.
-    let message = b"kakunin: trial signature";
-    let signature = key.sign(message)?;
+    let signature = key.sign(TRIAL)?;
     let algorithm = key.signature_algorithm();
-    if algorithm.verify(spki, message, &signature) { Ok(()) } else { Err(TokenError::TrialSignature(algorithm)) }
+    if algorithm.verify(spki, TRIAL, &signature) { Ok(()) } else { Err(TokenError::TrialSignature(algorithm)) }
 }
 
 /// The signature algorithm to use with a key: the one asked for where the key can make it, else the key's own (rule O15).

@@ -16,7 +16,7 @@ use super::sessions::Sessions;
 use crate::pki::certificate::key_algorithm_of_spki;
 use crate::pki::der_encoding::{constructed, tag, tlv};
 use crate::pki::{HashAlgorithm, KeyAlgorithm, SignatureAlgorithm, ecdsa};
-use crate::token::{SigningKey, TokenError, choose_signature};
+use crate::token::{SigningKey, TRIAL, TokenError, choose_signature};
 
 /// Labels listed in a message at most.
 const MAX_LABELS_SHOWN: usize = 50;
@@ -100,16 +100,36 @@ impl Pkcs11Key {
         Ok(Pkcs11Key { sessions, request: request.clone(), algorithm, signature, spki, handle: Mutex::new(description.handle) })
     }
 
-    /// The key's handle in the login of `generation`: looked for again after a new login.
-    fn handle(&self, session: &Session, generation: u64) -> Result<ObjectHandle, Error> {
+    /// The key's handle in the login of `generation`; `None` where another key is in its place. It is looked for again after a new login, and tried: a token
+    /// that was initialised again may have another key under the same label.
+    fn handle(&self, session: &Session, generation: u64) -> Result<Option<ObjectHandle>, Error> {
         let mut known = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != generation {
             let [handle] = session.find_objects(&self.request.template(ObjectClass::PRIVATE_KEY))?[..] else {
                 return Err(Error::Pkcs11(RvError::KeyHandleInvalid, Function::FindObjects));
             };
+            let raw = session.sign(&self.mechanism(), handle, &self.token_input(TRIAL))?;
+            if !self.signature_of(raw).is_ok_and(|signature| self.signature.verify(&self.spki, TRIAL, &signature)) {
+                return Ok(None);
+            }
             *known = (generation, handle);
         }
-        Ok(known.1)
+        Ok(Some(known.1))
+    }
+
+    /// The signature as X.509 carries it, of what the token returned.
+    fn signature_of(&self, raw: Vec<u8>) -> Result<Vec<u8>, TokenError> {
+        let wanted = self.algorithm.raw_signature_length();
+        if raw.len() != wanted {
+            let why = format!("token '{}' returned {} octets, wanted {wanted}", self.sessions.label(), raw.len());
+            return Err(TokenError::Signing { key: self.algorithm, why });
+        }
+        if !self.signature.is_ecdsa() {
+            return Ok(raw);
+        }
+        let mut signature = Vec::with_capacity(ecdsa::der_length(&raw));
+        ecdsa::push_der(&mut signature, &raw);
+        Ok(signature)
     }
 
     /// What the token signs for `message`.
@@ -152,18 +172,12 @@ impl SigningKey for Pkcs11Key {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, TokenError> {
         let input = self.token_input(message);
         let mechanism = self.mechanism();
-        let raw = self.sessions.run("sign", |session, generation| session.sign(&mechanism, self.handle(session, generation)?, &input))?;
-        let wanted = self.algorithm.raw_signature_length();
-        if raw.len() != wanted {
-            let why = format!("token '{}' returned {} octets, wanted {wanted}", self.sessions.label(), raw.len());
-            return Err(TokenError::Signing { key: self.algorithm, why });
-        }
-        if !self.signature.is_ecdsa() {
-            return Ok(raw);
-        }
-        let mut signature = Vec::with_capacity(ecdsa::der_length(&raw));
-        ecdsa::push_der(&mut signature, &raw);
-        Ok(signature)
+        let raw = self.sessions.run("sign", |session, generation| {
+            let handle = self.handle(session, generation)?;
+            handle.map(|handle| session.sign(&mechanism, handle, &input)).transpose()
+        })?;
+        let changed = || TokenError::ChangedKey { token: self.sessions.label().to_owned(), key: self.request.to_string() };
+        self.signature_of(raw.ok_or_else(changed)?)
     }
 }
 
