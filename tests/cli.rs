@@ -189,6 +189,24 @@ fn a_port_in_use_is_named_and_the_service_that_has_it_goes_on() {
 }
 
 #[test]
+fn one_process_answers_by_ipv4_and_by_ipv6() {
+    let directory = tempfile::tempdir().unwrap();
+    Service::demo(directory.path(), &["--certificates", "20", "--revoked", "2"]).stop();
+    let config = directory.path().join("kakunin.toml");
+    let mut listen = ["listen = [\"127.0.0.1:0\", \"[::1]:0\"]", "listen = \"127.0.0.1:0\""].into_iter();
+    let text = fs::read_to_string(&config).unwrap();
+    let lines = text.lines().map(|line| if line.starts_with("listen = ") { listen.next().unwrap() } else { line });
+    fs::write(&config, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let service = Service::serve(&mut with_config("serve", &config, &[]));
+    let urls: Vec<&str> = service.ocsp.split(',').collect();
+    assert!(urls.len() == 2 && urls[1].starts_with("http://[::1]:"), "{urls:?}");
+    for url in urls {
+        assert_eq!(common::http::get(url, "/ca/issuing.cer", &[]).status, 200, "{url}");
+    }
+    service.stop();
+}
+
+#[test]
 fn a_demo_that_cannot_be_is_refused_before_anything_is_made() {
     let directory = tempfile::tempdir().unwrap();
     for (arguments, wanted) in [

@@ -8,7 +8,7 @@ mod hierarchy;
 mod population;
 mod samples;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ use crate::signing::Worker;
 use crate::signing::metrics::SigningMetrics;
 use files::Plan;
 
+/// Where a new demo answers OCSP and CRL requests.
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2560);
 /// CRL partitions of the issuing CA.
 const PARTITIONS: u32 = 8;
 
@@ -64,13 +66,13 @@ impl Demo {
         if before.is_none() {
             files::refuse_foreign(&self.dir)?;
         }
-        let mut responder = ResponderConfig { listen: plan.listen, ..Default::default() };
+        let mut responder = ResponderConfig { listen: vec![plan.listen], ..Default::default() };
         let mut admin = self.admin.unwrap_or(plan.admin);
         if config_path.exists() {
             let config = Config::load(&config_path)?;
             (responder, admin) = (config.responder, self.admin.unwrap_or(config.admin.listen));
         }
-        responder.listen = self.listen.unwrap_or(responder.listen);
+        responder.listen = self.listen.map_or(responder.listen, |address| vec![address]);
         // The port is part of every certificate, so it is taken before anything is made.
         let server = service::bind(&responder)?;
         let sockets =
@@ -104,11 +106,11 @@ impl Demo {
         service.wait_until_ready(Duration::from_secs(60))?;
 
         let counts = registry.counts(setup::find_issuer(registry.as_ref(), "issuing")?.id)?;
-        let (ocsp, admin) = (service.ocsp_url().unwrap_or_default(), service.admin_url());
+        let (ocsp, admin) = (service.ocsp_urls(), service.admin_url());
         let mut output = Output::new();
-        examples::print(&mut output, &self.dir, &ocsp, counts)?;
+        examples::print(&mut output, &self.dir, ocsp.first().map_or("", String::as_str), counts)?;
         let total = counts.good + counts.revoked;
-        output.line(format!("ready ocsp={ocsp} admin={admin} certificates={total} revoked={}", counts.revoked))?;
+        output.line(format!("ready ocsp={} admin={admin} certificates={total} revoked={}", ocsp.join(","), counts.revoked))?;
         output.finish()?;
         Ok(service)
     }
@@ -130,7 +132,7 @@ impl Demo {
             (None, Some(plan)) => plan.key_algorithm()?,
             (None, None) => KeyAlgorithm::EcdsaP256,
         };
-        let listen = before.map(|p| p.listen).or(self.listen).unwrap_or(ResponderConfig::default().listen);
+        let listen = before.map(|p| p.listen).or(self.listen).unwrap_or(DEFAULT_LISTEN);
         let admin = before.map(|p| p.admin).or(self.admin).unwrap_or(AdminConfig::default().listen);
         Ok(Plan { certificates, revoked, key_algorithm: key_algorithm.name().to_owned(), listen, admin })
     }

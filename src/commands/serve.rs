@@ -13,7 +13,7 @@ use crate::admin::Admin;
 /// Serve OCSP and CRLs, and sign in the background
 #[derive(Debug, Args)]
 #[command(after_help = "Example: kakunin serve --config kakunin.toml --roles responder\n\n\
-    Prints one line, `ready ocsp=URL admin=URL`, when requests are answered. SIGTERM and Ctrl-C finish what is in flight, and stop.")]
+    Prints one line, `ready ocsp=URL admin=URL` (URL,URL for several addresses), when requests are answered. SIGTERM and Ctrl-C finish what is in flight, and stop.")]
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigFile,
@@ -51,7 +51,8 @@ impl Serve {
         };
         let service = Service::start(sockets, registry, signer, live)?;
         let mut output = Output::new();
-        let ocsp = service.ocsp_url().map_or(String::new(), |url| format!("ocsp={url} "));
+        let ocsp = service.ocsp_urls();
+        let ocsp = if ocsp.is_empty() { String::new() } else { format!("ocsp={} ", ocsp.join(",")) };
         output.line(format!("ready {ocsp}admin={}", service.admin_url()))?;
         output.finish()?;
         service.run_until_signal()

@@ -67,7 +67,7 @@ pub(super) fn bind(config: &ResponderConfig) -> Result<Server> {
         max_cache_age: config.max_age,
     };
     let threads = NonZeroUsize::new(config.threads).unwrap_or(NonZeroUsize::MIN);
-    Server::bind(&[config.listen], threads, limits).context("responder.listen")
+    Server::bind(&config.listen, threads, limits).context("responder.listen")
 }
 
 impl Service {
@@ -118,9 +118,10 @@ impl Service {
         bail!("not ready after {} s:\n  {}", patience.as_secs(), Readiness::of(&self.content, Timestamp::now()).reasons.join("\n  "))
     }
 
-    /// Where OCSP and CRL requests are answered.
-    pub(super) fn ocsp_url(&self) -> Option<String> {
-        self.responder.as_ref().and_then(|running| running.addresses().first()).map(|address| format!("http://{address}"))
+    /// Where OCSP and CRL requests are answered: a URL for each address, in the order of the configuration.
+    pub(super) fn ocsp_urls(&self) -> Vec<String> {
+        let addresses = self.responder.as_ref().map(Running::addresses).unwrap_or_default();
+        addresses.iter().map(|address| format!("http://{address}")).collect()
     }
 
     /// Where the operator's questions are answered.

@@ -94,6 +94,8 @@ pub fn bounds(config: &Config) -> Vec<Finding> {
 
 fn check_responder(findings: &mut Findings, responder: &ResponderConfig) {
     findings.place = "responder.".to_owned();
+    let addresses = responder.listen.len();
+    findings.unless((1..=16).contains(&addresses), "listen", format!("{addresses} addresses"), "1 to 16 addresses");
     findings.unless(THREADS.contains(&responder.threads), "threads", responder.threads, "1 to 256");
     let connections = responder.max_connections;
     findings.unless((1..=1_000_000).contains(&connections), "max_connections", connections, "1 to 1000000");

@@ -408,6 +408,18 @@ mod tests {
     }
 
     #[test]
+    fn the_responder_listens_on_one_address_or_several() {
+        let listening = |value: &str| load(&format!("{SMALL}\n[responder]\nlisten = {value}")).map(|config| config.responder.listen);
+        assert_eq!(listening("'[::]:80'").unwrap(), ["[::]:80".parse().unwrap()]);
+        assert_eq!(listening("['0.0.0.0:80', '[::]:80']").unwrap(), ["0.0.0.0:80", "[::]:80"].map(|address| address.parse().unwrap()));
+        let many = format!("[{}]", vec!["'127.0.0.1:0'"; 17].join(", "));
+        for (value, wanted) in [("'port 80'", "[::]:80"), ("80", "[::]:80"), ("[]", "1 to 16 addresses"), (&many, "1 to 16 addresses")] {
+            let message = listening(value).unwrap_err().to_string();
+            assert!(message.contains("listen") && message.contains(wanted), "{value}: {message}");
+        }
+    }
+
+    #[test]
     fn unknown_fields_and_bad_values_are_named() {
         let message = |text: &str| load(text).unwrap_err().to_string();
         assert!(message(&SMALL.replace("base_url", "base_uri")).contains("base_uri"));

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::{cores, duration, local};
 
@@ -11,8 +11,9 @@ use super::{cores, duration, local};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResponderConfig {
-    /// Where relying parties are answered. Default `127.0.0.1:2560`.
-    pub listen: SocketAddr,
+    /// Where relying parties are answered: an address, or a list of 1 to 16. One with IPv6 is for IPv6 alone. Default `127.0.0.1:2560`.
+    #[serde(deserialize_with = "one_or_several")]
+    pub listen: Vec<SocketAddr>,
     /// Listener threads, each with a socket and a runtime of its own; 1 to 256. Default: one a core.
     pub threads: usize,
     /// The longest time that a cache may keep an OCSP answer (rule O13 bounds it too). Default 1 h.
@@ -41,7 +42,7 @@ pub struct ResponderConfig {
 impl Default for ResponderConfig {
     fn default() -> Self {
         Self {
-            listen: local(2560),
+            listen: vec![local(2560)],
             threads: cores(),
             max_age: Duration::from_secs(3600),
             max_connections: 10_000,
@@ -53,4 +54,17 @@ impl Default for ResponderConfig {
             drain_timeout: Duration::from_secs(10),
         }
     }
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SocketAddr>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected an address such as \"127.0.0.1:2560\" or \"[::]:80\", or a list of them")]
+    enum Addresses {
+        One(SocketAddr),
+        Several(Vec<SocketAddr>),
+    }
+    Ok(match Addresses::deserialize(deserializer)? {
+        Addresses::One(address) => vec![address],
+        Addresses::Several(addresses) => addresses,
+    })
 }
