@@ -74,14 +74,14 @@ impl Demo {
         }
         responder.listen = self.listen.map_or(responder.listen, |address| vec![address]);
         // The port is part of every certificate, so it is taken before anything is made.
-        let server = service::bind(&responder)?;
+        let (server, announce_stop) = (service::bind(&responder)?, responder.announce_stop);
         let sockets =
             Sockets { admin: Admin::bind(admin).with_context(|| format!("--admin: cannot listen on {admin}"))?, responder: Some(server) };
         if before.is_none() {
             plan.listen = sockets.responder.as_ref().map_or(plan.listen, Server::local_addr);
         }
         let service = self.build_and_serve(&config_path, &plan, sockets)?;
-        service.run_until_signal()
+        service.run_until_signal(announce_stop)
     }
 
     /// Makes what is missing of the plan, signs what is due, starts serving, and tells how to ask.

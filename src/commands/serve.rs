@@ -55,6 +55,6 @@ impl Serve {
         let ocsp = if ocsp.is_empty() { String::new() } else { format!("ocsp={} ", ocsp.join(",")) };
         output.line(format!("ready {ocsp}admin={}", service.admin_url()))?;
         output.finish()?;
-        service.run_until_signal()
+        service.run_until_signal(config.responder.announce_stop)
     }
 }

@@ -34,10 +34,15 @@ pub(super) struct Sockets {
 
 /// Everything that runs.
 pub(super) struct Service {
+    /// Told of the stop before anybody else: from then on the node is not ready.
+    announced: Stop,
     stop: Stop,
+    /// The stop of the admin listener, which tells of all others to the end.
+    admin_stop: Stop,
     content: Arc<Content>,
     responder: Option<Running>,
     admin: SocketAddr,
+    admin_thread: JoinHandle<()>,
     threads: Vec<JoinHandle<()>>,
     live: LiveLane,
     signals: Signals,
@@ -78,8 +83,8 @@ impl Service {
         signer: Option<BackgroundSigner>,
         live: LiveLane,
     ) -> Result<Service> {
-        let (stop, content) = (Stop::new(), Arc::new(Content::new()));
-        let mut parts: Vec<Arc<dyn Part>> = Vec::new();
+        let (announced, stop, admin_stop, content) = (Stop::new(), Stop::new(), Stop::new(), Arc::new(Content::new()));
+        let mut parts: Vec<Arc<dyn Part>> = vec![Arc::new(StoppingPart(announced.clone()))];
         let (mut threads, signs) = (Vec::new(), signer.is_some());
         if let Some(signer) = signer {
             parts.push(Arc::new(SigningPart(signer.metrics.clone())));
@@ -103,10 +108,10 @@ impl Service {
             parts.push(Arc::new(ResponderPart::new(content.clone(), running.statistics().clone())));
         }
         let admin = sockets.admin.local_addr();
-        threads.push(sockets.admin.run(parts.into(), stop.clone())?);
+        let admin_thread = sockets.admin.run(parts.into(), admin_stop.clone())?;
         // From here on there is something to finish; before, a signal ends the process at once, which loses nothing.
         let signals = Signals::catch()?;
-        Ok(Service { stop, content, responder, admin, threads, live, signals })
+        Ok(Service { announced, stop, admin_stop, content, responder, admin, admin_thread, threads, live, signals })
     }
 
     /// Waits until everything is loaded and fresh.
@@ -129,30 +134,41 @@ impl Service {
         format!("http://{}", self.admin)
     }
 
-    /// Runs until Ctrl-C or SIGTERM; then finishes what is in flight, and ends.
-    pub(super) fn run_until_signal(self) -> Result<()> {
+    /// Runs until Ctrl-C or SIGTERM; then is not ready, goes on answering for `announce`, finishes what is in flight, and ends. The admin listener ends last.
+    pub(super) fn run_until_signal(self, announce: Duration) -> Result<()> {
         self.signals.wait();
         info!("stopping");
+        self.announced.stop();
+        if self.responder.is_some() {
+            std::thread::sleep(announce);
+        }
         self.stop.stop();
         if let Some(responder) = self.responder {
             responder.join();
         }
         self.live.stop();
-        let end = Instant::now() + LAST_SIGNATURES;
-        for thread in self.threads {
-            while !thread.is_finished() && Instant::now() < end {
-                std::thread::sleep(LOOK);
-            }
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            match thread.is_finished() {
-                true if thread.join().is_err() => bail!("the thread '{name}' has panicked"),
-                true => {}
-                // It ends with the process. Whatever it would have published is done again at the next start.
-                false => warn!("the thread '{name}' did not end within {} s: a token does not answer", LAST_SIGNATURES.as_secs()),
-            }
-        }
-        Ok(())
+        end_threads(self.threads)?;
+        self.admin_stop.stop();
+        end_threads(vec![self.admin_thread])
     }
+}
+
+/// Waits for threads that were told to end, for as long as a last signature may take.
+fn end_threads(threads: Vec<JoinHandle<()>>) -> Result<()> {
+    let end = Instant::now() + LAST_SIGNATURES;
+    for thread in threads {
+        while !thread.is_finished() && Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+        let name = thread.thread().name().unwrap_or_default().to_owned();
+        match thread.is_finished() {
+            true if thread.join().is_err() => bail!("the thread '{name}' has panicked"),
+            true => {}
+            // It ends with the process. Whatever it would have published is done again at the next start.
+            false => warn!("the thread '{name}' did not end within {} s: a token does not answer", LAST_SIGNATURES.as_secs()),
+        }
+    }
+    Ok(())
 }
 
 fn wait_until(stop: &Stop, patience: Duration, holds: impl Fn() -> bool) -> bool {
@@ -195,6 +211,20 @@ impl Signals {
         runtime.block_on(async {
             tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         });
+    }
+}
+
+/// Whether the process is about to end.
+struct StoppingPart(Stop);
+
+impl Part for StoppingPart {
+    fn readiness(&self, _: Timestamp) -> Readiness {
+        let reasons = if self.0.is_stopped() { vec!["stopping".to_owned()] } else { Vec::new() };
+        Readiness { reasons, remarks: Vec::new() }
+    }
+
+    fn metrics(&self, _: &prometheus::Registry, _: Timestamp) -> prometheus::Result<()> {
+        Ok(())
     }
 }
 

@@ -111,6 +111,8 @@ fn check_responder(findings: &mut Findings, responder: &ResponderConfig) {
     for (field, time) in times {
         findings.unless_duration((Duration::from_millis(100)..=HOUR).contains(&time), field, time, "100ms to 1h");
     }
+    let announce = responder.announce_stop;
+    findings.unless_duration(announce <= HOUR, "announce_stop", announce, "0s to 1h");
     findings.place.clear();
 }
 

@@ -34,7 +34,10 @@ pub struct ResponderConfig {
     /// A client that takes nothing of its answer for so long is cut off; 100 ms to 1 h. Default 30 s.
     #[serde(with = "duration")]
     pub write_stall_timeout: Duration,
-    /// How long requests in flight may take after SIGTERM; 100 ms to 1 h. Default 10 s.
+    /// How long after SIGTERM requests are answered as before while `/readyz` says that they should go elsewhere; at most 1 h. Default 0 s.
+    #[serde(with = "duration")]
+    pub announce_stop: Duration,
+    /// How long requests in flight may take after SIGTERM, and after `announce_stop`; 100 ms to 1 h. Default 10 s.
     #[serde(with = "duration")]
     pub drain_timeout: Duration,
 }
@@ -51,6 +54,7 @@ impl Default for ResponderConfig {
             header_read_timeout: Duration::from_secs(30),
             body_read_timeout: Duration::from_secs(10),
             write_stall_timeout: Duration::from_secs(30),
+            announce_stop: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
         }
     }

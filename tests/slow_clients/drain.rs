@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::World;
-use super::common::http::Connection;
+use super::common::http::{self, Connection};
 use super::common::random::Random;
 use super::common::until;
 
@@ -137,4 +137,32 @@ fn a_stop_under_load_loses_no_request() {
         println!("{tally:?}");
         assert!(tally.answered > DEPTHS.len());
     }
+}
+
+#[test]
+fn a_stop_is_announced_before_anybody_is_turned_away() {
+    let world = World::new("20", "4");
+    let mut service = world.serve("announce_stop = \"1500ms\"");
+    until(Duration::from_secs(10), "ready", || (http::get(&service.admin, "/readyz", &[]).status == 200).then_some(()));
+    let stop = Instant::now();
+    service.process.signal("TERM");
+    let readiness = || http::get(&service.admin, "/readyz", &[]);
+    until(Duration::from_secs(1), "not ready at once", || (readiness().status == 503).then_some(()));
+    assert_eq!(readiness().text(), "stopping\n");
+    let mut announced = 0;
+    while stop.elapsed() < Duration::from_millis(1200) {
+        world.ask(&service.ocsp, announced);
+        announced += 1;
+    }
+    assert!(announced > 0 && readiness().status == 503);
+    // What is in flight keeps the process, and its admin listener tells so.
+    let (request, mut begun) = (world.request(0), Connection::open(&service.ocsp).unwrap());
+    begun.send(&request[..request.len() - 20]).unwrap();
+    until(Duration::from_secs(10), "new connections are refused", || Connection::open(&service.ocsp).is_err().then_some(()));
+    assert!(stop.elapsed() >= Duration::from_millis(1500));
+    assert_eq!(readiness().text(), "stopping\n");
+    begun.send(&request[request.len() - 20..]).unwrap();
+    world.judge(0, &begun.receive(false).unwrap());
+    let status = service.process.wait(Duration::from_secs(10)).expect("the service ends");
+    assert_eq!(status.code(), Some(0), "{}", service.stderr());
 }
