@@ -45,6 +45,36 @@ fn s4_8_an_order_by_a_profile_that_its_issuer_does_not_have_is_refused() {
     succeed(&mut office.run_order(&order));
 }
 
+#[test]
+fn s1_5_a_batch_makes_neither_cas_nor_their_responders() {
+    let (_directory, office) = office();
+    let leaf = fs::read_to_string(office.path("profile.toml")).unwrap();
+    let shipped = |name: &str| fs::read_to_string(crate::orders::profiles().join(format!("{name}.toml"))).unwrap();
+    let profiles = [
+        ("ca", shipped("br-7.1.2.6-tls-sub-ca"), "found the kind sub-ca"),
+        ("responder", shipped("br-7.1.2.8-ocsp-responder"), "found the kind ocsp-responder"),
+        // Called a leaf's, and yet the certificate of somebody who answers for the CA.
+        ("disguised", leaf.replace("[\"serverAuth\"]", "[\"serverAuth\", \"OCSPSigning\"]"), "the purpose OCSPSigning"),
+    ];
+    for (id, profile, found) in profiles {
+        fs::write(office.path("profile.toml"), profile).unwrap();
+        for kind in ["issue", "issue-with-keys"] {
+            let order = if kind == "issue" {
+                office.write_issue(&format!("{id}-{kind}"), "one.jsonl", "")
+            } else {
+                let order =
+                    office.write_issue(&format!("{id}-{kind}"), "one.jsonl", "passphrases = \"phrases\"\nkey_algorithm = \"ecdsa-p256\"\n");
+                crate::edit(&office, &order, "kind = \"issue\"", "kind = \"issue-with-keys\"");
+                order
+            };
+            office.approve(&order, &["baba", "doi"]);
+            for said in [office.refused(&order), fail(&mut office.order("check", &[&order]))] {
+                assert!(said.contains("profile.toml: ") && said.contains(found) && said.contains("wanted the kind end-entity"), "{said}");
+            }
+        }
+    }
+}
+
 const REQUESTS: usize = 3000;
 
 /// Has an order's certificates made on so many threads.

@@ -14,6 +14,9 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
     for (issuer, profile) in order.task.issued_by() {
         objections.extend(profile_objection(config, issuer, profile)?);
     }
+    if let Some(profile) = order.task.batch_profile() {
+        objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
+    }
     if let Some((issuer, profile, period)) = order.task.limited() {
         objections.extend(validity_objection(config, issuer, profile, period));
     }

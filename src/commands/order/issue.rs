@@ -15,7 +15,7 @@ use super::run::{Done, Job};
 use crate::commands::output::progress;
 use crate::commands::setup;
 use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
-use crate::issuance::profile::{Choices, Period, Profile, Template};
+use crate::issuance::profile::{Choices, Kind, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
 use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, read_csr_line};
 use crate::issuance::{IssuanceError, Issuer, Links, Validity};
@@ -66,7 +66,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
 
 /// Issues what is missing, in rounds: registered, its status published, and then handed out.
 pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
-    let profile = profile(batch.profile)?;
+    let profile = batch_profile(batch.profile)?;
     let signing = open_issuer(job, batch.issuer)?;
     let issuer = issuer_of(&signing)?;
     let templates = templates(job, &signing, &issuer, &profile)?;
@@ -163,6 +163,20 @@ impl Report {
         let before = if *there_before > 0 { format!(", {there_before} were there before") } else { String::new() };
         format!("issued {issued} certificates{before}, {written} are written, {rejected} requests were rejected ({REJECTED}){stopped}")
     }
+}
+
+/// The profile of a batch. What makes a CA, or who answers for one, is ordered as a ceremony, with a ceremony's approvals (S1.5).
+pub(super) fn batch_profile(bound: &order::Bound) -> Result<Profile> {
+    let profile = profile(bound)?;
+    let found = match profile.kind() {
+        Kind::EndEntity if profile.names_responders() => "a profile with the purpose OCSPSigning".to_owned(),
+        Kind::EndEntity => return Ok(profile),
+        other => format!("the kind {}", other.name()),
+    };
+    bail!(
+        "profile {}: found {found}, wanted the kind end-entity: a batch makes neither CAs nor their responders (S1.5)",
+        bound.file.display()
+    )
 }
 
 /// A profile that an order is bound to.

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
 use serde::Deserialize;
 
-use super::issue::{Batch, profile, run_batch};
+use super::issue::{Batch, batch_profile, run_batch};
 use super::run::{Done, Job};
 use crate::commands::setup;
 use crate::issuance::order::{self, Item};
@@ -51,7 +51,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
     }
     let issuer = job.config.issuer(&task.issuer).with_context(|| format!("no [[issuer]] named '{}'", task.issuer))?;
     let ca = setup::read_certificate(&issuer.certificate)?;
-    let profile = profile(&task.profile)?;
+    let profile = batch_profile(&task.profile)?;
     let maker = Maker { task, ca, profile: &profile, keys: Mutex::default() };
     let batch = Batch {
         issuer: &task.issuer,

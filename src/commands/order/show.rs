@@ -167,7 +167,7 @@ impl Check {
     }
 }
 
-/// Whether everything that an order is bound to is there and is what was approved.
+/// Whether everything that an order is bound to is there and is what was approved. The profile of a batch is looked at elsewhere.
 fn check_files(task: &Task, config: &Config) -> Result<()> {
     let issuer = |name: &str| config.issuer(name).map(drop).with_context(|| format!("no [[issuer]] named '{name}'"));
     let profile = |bound: &crate::issuance::order::Bound| -> Result<()> {
@@ -176,12 +176,10 @@ fn check_files(task: &Task, config: &Config) -> Result<()> {
     match task {
         Task::Issue(issue) => {
             issuer(&issue.issuer)?;
-            profile(&issue.profile)?;
             Inputs::open(&issue.inputs)?;
         }
         Task::IssueWithKeys(issue) => {
             issuer(&issue.issuer)?;
-            profile(&issue.profile)?;
             Inputs::open(&issue.inputs)?;
         }
         Task::Ceremony(steps) => steps.iter().flat_map(Step::profiles).try_for_each(profile)?,

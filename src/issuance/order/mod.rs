@@ -280,6 +280,15 @@ impl Task {
         }
     }
 
+    /// The profile of a batch: every certificate that it makes is of this one.
+    pub fn batch_profile(&self) -> Option<&Bound> {
+        match self {
+            Task::Issue(issue) => Some(&issue.profile),
+            Task::IssueWithKeys(issue) => Some(&issue.profile),
+            Task::Ceremony(_) | Task::Operators(_) => None,
+        }
+    }
+
     /// By which profiles which CAs of the configuration are to issue.
     pub fn issued_by(&self) -> Vec<(&str, &Bound)> {
         match self {

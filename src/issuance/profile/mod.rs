@@ -23,7 +23,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::rand::SecureRandom;
-use const_oid::db::rfc5280::ID_KP_SERVER_AUTH;
+use const_oid::db::rfc5280::{ID_KP_OCSP_SIGNING, ID_KP_SERVER_AUTH};
 use der::flagset::FlagSet;
 use serde::{Deserialize, Serialize};
 use x509_cert::ext::pkix::KeyUsages;
@@ -267,7 +267,12 @@ impl Profile {
         self.document.kind
     }
 
-    /// The same in a line of text.
+    /// Whether its certificates, of whatever kind, say that their keys sign OCSP responses (RFC 6960 4.2.2.2).
+    pub fn names_responders(&self) -> bool {
+        self.document.extensions.has_purpose(ID_KP_OCSP_SIGNING)
+    }
+
+    /// What its certificates are, in a line of text.
     pub fn title(&self) -> &str {
         &self.document.title
     }
