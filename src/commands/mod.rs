@@ -9,6 +9,7 @@ mod live;
 mod order;
 mod output;
 mod profile;
+mod reasons;
 mod responder_certificates;
 mod revoke;
 mod serve;

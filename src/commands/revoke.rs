@@ -5,12 +5,11 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{Output, progress};
-use super::{ConfigFile, setup};
+use super::{ConfigFile, reasons, setup};
 use crate::config::Config;
 use crate::pki::status::ReasonError;
 use crate::pki::{Revocation, RevocationReason, Serial, SlotRange, Timestamp};
 use crate::registry::{Issuer, Registry, RevokeOutcome};
-use crate::signing::gate::IssuerFacts;
 
 /// Revoke a certificate, or all of an issuer, for ever
 #[derive(Debug, Args)]
@@ -89,19 +88,12 @@ impl Revoke {
         }
     }
 
-    /// What could not be published is not recorded: it would keep everything else in its slot and on its CRL from being published.
     fn check_reason(&self, config: &Config) -> Result<()> {
         let Some(issuer) = config.issuer(&self.issuer) else { return Ok(()) };
-        let facts = IssuerFacts::of(&setup::read_certificate(&issuer.certificate)?, issuer.profile())?;
-        if !facts.allows_reason(self.reason.0) {
-            let found = self.reason.0.map_or("unspecified", RevocationReason::name);
-            bail!(
-                "--reason: found {found}, wanted unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or \
-                privilegeWithdrawn: issuer '{}' keeps the Baseline Requirements (C3)",
-                self.issuer
-            );
+        match reasons::objection(&reasons::facts(issuer)?, &self.issuer, self.reason.0) {
+            Some(objection) => bail!("--reason: {objection}"),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn one(&self, registry: &dyn Registry, issuer: &Issuer, serial: Serial, revocation: Revocation, now: Timestamp) -> Result<()> {
@@ -115,7 +107,7 @@ impl Revoke {
             RevokeOutcome::AlreadyRevoked(before) => ("already revoked", before),
             RevokeOutcome::NotFound => bail!("issuer '{}' has no certificate with serial {serial}", self.issuer),
         };
-        let outcome = Outcome { serial, outcome, revoked_at: revocation.at, reason: reason_name(revocation) };
+        let outcome = Outcome { serial, outcome, revoked_at: revocation.at, reason: reasons::name(revocation.reason) };
         let text = format!("{} {} at {} ({})", outcome.outcome, outcome.serial, outcome.revoked_at, outcome.reason);
         self.tell(&outcome, text)
     }
@@ -137,7 +129,7 @@ impl Revoke {
         let bar = progress(registry.counts(issuer.id)?.good, "revoking");
         let revoked = registry.revoke_all(issuer.id, revocation, now, &mut |so_far| bar.set_position(so_far))?;
         bar.finish_and_clear();
-        let outcome = MassOutcome { issuer: &self.issuer, revoked, revoked_at: revocation.at, reason: reason_name(revocation) };
+        let outcome = MassOutcome { issuer: &self.issuer, revoked, revoked_at: revocation.at, reason: reasons::name(revocation.reason) };
         let text = format!("revoked {revoked} certificates of issuer '{}' at {} ({})", self.issuer, outcome.revoked_at, outcome.reason);
         self.tell(&outcome, text)
     }
@@ -154,8 +146,4 @@ fn has_issued_to_cas(registry: &dyn Registry, issuer: &Issuer) -> Result<bool> {
     let mut found = false;
     registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |certificate| found |= certificate.is_ca)?;
     Ok(found)
-}
-
-fn reason_name(revocation: Revocation) -> &'static str {
-    revocation.reason.map_or("unspecified", RevocationReason::name)
 }

@@ -8,6 +8,7 @@ mod batches;
 mod common;
 #[path = "../common/orders.rs"]
 mod orders;
+mod revocations;
 mod smart_card;
 
 use std::fs;

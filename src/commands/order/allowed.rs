@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result};
 
-use crate::commands::setup;
+use crate::commands::{reasons, setup};
 use crate::config::Config;
 use crate::issuance::order::{Bound, WorkOrder};
 use crate::issuance::profile::{Period, Profile};
-use crate::pki::Timestamp;
+use crate::pki::{RevocationReason, Timestamp};
 
 /// Everything that stands against an order in the configuration.
 pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<String>> {
@@ -19,6 +19,9 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
     }
     if let Some((issuer, profile, period)) = order.task.limited() {
         objections.extend(validity_objection(config, issuer, profile, period));
+    }
+    for (issuer, reason) in order.task.revoked() {
+        objections.extend(reason_objection(config, issuer, reason));
     }
     Ok(objections)
 }
@@ -38,6 +41,12 @@ pub(super) fn profile_objection(config: &Config, issuer: &str, profile: &Bound) 
     }
     let (file, found) = (profile.file.display(), profile.sha256);
     Ok(Some(format!("issuer '{issuer}': found the profile {file} ({found}), wanted one of its issuance.profiles: {}", wanted.join(", "))))
+}
+
+/// A reason that the issuer's revocations cannot be published with. An issuer whose certificate cannot be read yet may be one that the order itself makes.
+pub(super) fn reason_objection(config: &Config, issuer: &str, reason: RevocationReason) -> Option<String> {
+    let facts = reasons::facts(config.issuer(issuer)?).ok()?;
+    reasons::objection(&facts, issuer, Some(reason)).map(|objection| format!("revoke-all, reason: {objection}"))
 }
 
 /// A validity that the profile does not allow, or that ends after the issuer. A profile or an issuer that cannot be read is objected to elsewhere.

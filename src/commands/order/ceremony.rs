@@ -82,6 +82,11 @@ impl OneStep<'_, '_> {
         match step {
             Step::GenerateKey { key, .. } => self.may_generate(key),
             Step::DestroyKey { key } => self.may_destroy(key),
+            // Again: the issuer may be one that an earlier step has made.
+            Step::RevokeAll { issuer, reason } => match allowed::reason_objection(self.job.config, issuer, *reason) {
+                Some(objection) => bail!("{objection}"),
+                None => Ok(json!({})),
+            },
             _ => Ok(json!({})),
         }
     }

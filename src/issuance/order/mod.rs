@@ -16,7 +16,7 @@ pub use step::{CaSource, Linked, Named, NewCertificate, Step, TokenKey};
 
 use super::control::OrderClass;
 use super::profile::Period;
-use crate::pki::{Fingerprint, KeyAlgorithm, Timestamp};
+use crate::pki::{Fingerprint, KeyAlgorithm, RevocationReason, Timestamp};
 use crate::registry::work::MAX_ORDER_ID;
 
 /// The greatest order file that is read.
@@ -297,6 +297,15 @@ impl Task {
             Task::Ceremony(steps) => steps.iter().filter_map(Step::issued_by).collect(),
             Task::Operators(_) => Vec::new(),
         }
+    }
+
+    /// All of whose certificates are to be revoked, and why.
+    pub fn revoked(&self) -> impl Iterator<Item = (&str, RevocationReason)> {
+        let steps = if let Task::Ceremony(steps) = self { steps.as_slice() } else { &[] };
+        steps.iter().filter_map(|step| match step {
+            Step::RevokeAll { issuer, reason } => Some((issuer.as_str(), *reason)),
+            _ => None,
+        })
     }
 
     fn resolve(&mut self, directory: &Path) {
