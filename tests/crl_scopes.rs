@@ -323,6 +323,25 @@ fn c6_o14_who_keeps_status_for_ever_says_so_in_every_response() {
     service.stop();
 }
 
+/// An index of a CA that did not keep the Baseline Requirements: what it says of one certificate would keep all others from being signed.
+#[test]
+fn c3_a_reason_that_could_not_be_published_is_not_taken_over() {
+    let world = World::new("");
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config.replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"baseline-requirements\"]")).unwrap();
+    let (index, before) = (world.path("other.txt"), succeed(&mut world.command("list", &["--issuer", NAME])));
+    let good = "# taken over\nV\t301231000000Z\t\t0A01\tunknown\t/CN=a\nR\t301231000000Z\t260301120000Z,superseded\t0A02\tunknown\t/CN=b\n";
+    let import = || world.command("import", &["--issuer", NAME, "--openssl-index", &world.text("other.txt")]);
+    fs::write(&index, format!("{good}R\t301231000000Z\t260301120000Z,aACompromise\t0A03\tunknown\t/CN=c\n")).unwrap();
+    let said = fail(&mut import());
+    let wanted = "line 4: revocation reason of serial 0a03: found aACompromise, wanted one of unspecified, keyCompromise,";
+    assert!(said.contains(wanted) && said.contains("(C3)") && said.contains("nothing was imported"), "{said}");
+    assert_eq!(succeed(&mut world.command("list", &["--issuer", NAME])), before);
+    fs::write(&index, good).unwrap();
+    succeed(&mut import());
+    succeed(&mut world.command("sign", &["--once"]));
+}
+
 /// There is no ARL, and the OCSP response could not be published.
 #[test]
 fn o14_a_ca_revoked_without_a_reason_is_not_taken_over() {

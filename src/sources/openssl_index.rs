@@ -54,6 +54,8 @@ pub enum Problem {
     Serial(#[from] crate::pki::serial::SerialError),
     #[error("certificate {file}: {detail}")]
     Certificate { file: PathBuf, detail: String },
+    #[error("{0}")]
+    Refused(String),
 }
 
 /// Where the certificates of an index are, and what they must say.
@@ -69,17 +71,26 @@ pub struct Certificates<'a> {
     pub partitions: u32,
 }
 
+/// What stands against taking a record over, where anything does.
+pub type Objection<'a> = dyn Fn(&CertificateRecord) -> Option<String> + 'a;
+
 /// Reads an index line by line.
 pub struct IndexReader<'a, R> {
     reader: R,
     line: u64,
     certificates: Option<Certificates<'a>>,
+    objection: Option<&'a Objection<'a>>,
 }
 
 impl<'a, R: BufRead> IndexReader<'a, R> {
     /// Reads `reader`; with `certificates`, notBefore, CRL partition and whether it is a CA's are taken from them.
     pub fn new(reader: R, certificates: Option<Certificates<'a>>) -> IndexReader<'a, R> {
-        IndexReader { reader, line: 0, certificates }
+        IndexReader { reader, line: 0, certificates, objection: None }
+    }
+
+    /// The same, but a line is refused whose record is objected to.
+    pub fn objecting(self, objection: &'a Objection<'a>) -> IndexReader<'a, R> {
+        IndexReader { objection: Some(objection), ..self }
     }
 
     fn next_line(&mut self) -> Result<Option<String>, Problem> {
@@ -121,7 +132,10 @@ impl<'a, R: BufRead> IndexReader<'a, R> {
         if let Some(certificates) = &self.certificates {
             certificates.complete(serial, &mut record)?;
         }
-        Ok(record)
+        match self.objection.and_then(|objection| objection(&record)) {
+            Some(objection) => Err(Problem::Refused(objection)),
+            None => Ok(record),
+        }
     }
 }
 
