@@ -196,6 +196,10 @@ fn p3_an_order_is_run_by_one_process_at_a_time() {
     until(PATIENCE, "the first one", || (list(&office.config(), "issuing").len() > before).then_some(()));
     let said = fail(&mut office.run_order(&order));
     assert!(said.contains("order twice: another process runs it"), "{said}");
+    // Another one neither: each would certify keys and subjects that it does not see the other certify.
+    let other = approved(&office, "other");
+    let said = fail(&mut office.run_order(&other));
+    assert!(said.contains("order other: another process runs the batch 'twice'"), "{said}");
     assert!(first.wait(PATIENCE).unwrap().success(), "{}", first.stderr());
     assert_eq!(list(&office.config(), "issuing").len(), before + 4000);
     assert!(office.refused(&order).contains("run before"));

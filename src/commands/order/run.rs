@@ -51,7 +51,10 @@ impl Run {
         let config = self.config.load()?;
         let standing = Standing::read(&self.order, &config.issuing.operators, Timestamp::now())?;
         let registry = setup::open_work_registry(&config)?;
-        let _turn = Turn::take(&config.registry.sqlite, &standing.order.id)?;
+        let id = &standing.order.id;
+        let _turn = Turn::take(&config.registry.sqlite, id)?;
+        let is_batch = standing.order.task.batch_profile().is_some();
+        let _batch = is_batch.then(|| Turn::take_for_batch(&config.registry.sqlite, id)).transpose()?;
         let state = begin(registry.as_ref(), &config, &standing)?;
         let job = Job { config: &config, registry: registry.clone(), order: &standing.order, work: state.id, steps_done: state.steps };
         let result = match &standing.order.task {

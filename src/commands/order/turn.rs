@@ -1,12 +1,14 @@
-//! One process at a time runs an order: a lock on a file beside the registry, which the operating system lets go of when its holder ends, however it ends.
+//! One process at a time runs an order, and one at a time a batch: a lock on a file beside the registry, which the operating system lets go of when its holder
+//! ends, however it ends.
 
-use std::fs::{self, File, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The right to run an order; it ends when this is dropped.
+/// The right to run an order, or to run batches at all; it ends when this is dropped.
 pub(super) struct Turn {
     path: PathBuf,
     _locked: File,
@@ -15,23 +17,51 @@ pub(super) struct Turn {
 impl Turn {
     /// Fails where another process runs the order. `order` is the order's id, which is fit for a name of a file.
     pub(super) fn take(registry: &Path, order: &str) -> Result<Turn> {
-        let mut name = registry.as_os_str().to_owned();
-        name.push(format!(".{order}.lock"));
-        let path = PathBuf::from(name);
+        let path = beside(registry, &format!(".{order}.lock"));
+        match Turn::lock(&path, order)? {
+            Some(turn) => Ok(turn),
+            None => bail!("order {order}: another process runs it at this moment ({})", path.display()),
+        }
+    }
+
+    /// Fails where another process runs a batch of any id: two batches would not see each other's keys and subjects before both have certified them (S3.1).
+    pub(super) fn take_for_batch(registry: &Path, order: &str) -> Result<Turn> {
+        // No order's own lock is called so: none has an empty id.
+        let path = beside(registry, ".lock");
+        if let Some(turn) = Turn::lock(&path, order)? {
+            return Ok(turn);
+        }
+        let (holder, path) = (fs::read_to_string(&path).unwrap_or_default(), path.display());
+        bail!(
+            "order {order}: another process runs the batch '{holder}' at this moment, wanted one batch at a time: run it again later ({path})"
+        )
+    }
+
+    /// Locks a file, and writes into it, for people, which order has it. `None` where another process has locked it.
+    fn lock(path: &Path, order: &str) -> Result<Option<Turn>> {
         loop {
-            let file = File::create(&path).with_context(|| path.display().to_string())?;
+            let open = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+            let mut file = open.with_context(|| path.display().to_string())?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => bail!("order {order}: another process runs it at this moment ({})", path.display()),
+                Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error).with_context(|| path.display().to_string()),
             }
             // Whoever had it before may have removed the file: then the lock is one on nothing.
             let inode = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-            if fs::metadata(&path).ok().map(inode) == file.metadata().ok().map(inode) {
-                return Ok(Turn { path, _locked: file });
+            if fs::metadata(path).ok().map(inode) == file.metadata().ok().map(inode) {
+                // The lock is what counts: a full disk does not keep an order from its turn.
+                let _ = file.set_len(0).and_then(|()| file.write_all(order.as_bytes()));
+                return Ok(Some(Turn { path: path.to_owned(), _locked: file }));
             }
         }
     }
+}
+
+fn beside(registry: &Path, suffix: &str) -> PathBuf {
+    let mut name = registry.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 impl Drop for Turn {
@@ -55,6 +85,19 @@ mod tests {
         drop(Turn::take(&registry, "another").unwrap());
         drop(first);
         drop(Turn::take(&registry, "batch").unwrap());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn s3_1_one_batch_at_a_time_runs_whatever_its_id() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = directory.path().join("registry.sqlite");
+        let first = Turn::take_for_batch(&registry, "first").unwrap();
+        let said = Turn::take_for_batch(&registry, "second").err().unwrap().to_string();
+        assert!(said.contains("order second: another process runs the batch 'first'") && said.contains("one batch at a time"), "{said}");
+        drop(Turn::take(&registry, "a-ceremony").unwrap());
+        drop(first);
+        drop(Turn::take_for_batch(&registry, "second").unwrap());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
     }
 }
