@@ -150,9 +150,10 @@ fn s4_9_p3_kills_of_orders_with_keys_leave_whole_files_and_one_certificate_each(
         let serials: BTreeSet<String> = (1..=APPLICANTS).map(|line| opened(&office, &id, line)).collect();
         assert!(serials.len() == APPLICANTS && serials.is_subset(&registered));
         let lines = |end: &str| (1..=APPLICANTS).map(|line| format!("line-{line:09}.{end}")).collect::<BTreeSet<_>>();
-        assert_eq!(names_in(&office, &format!("phrases-{id}")), lines("passphrase"));
-        let mut wanted = lines("p12");
-        wanted.insert("rejected.jsonl".to_owned());
+        let with =
+            |more: &[&str], end: &str| lines(end).into_iter().chain(more.iter().map(|name| (*name).to_owned())).collect::<BTreeSet<_>>();
+        assert_eq!(names_in(&office, &format!("phrases-{id}")), with(&["order"], "passphrase"));
+        let wanted = with(&["order", "rejected.jsonl"], "p12");
         assert_eq!(names_in(&office, &format!("out-{id}")), wanted, "nothing half-written is left");
     }
 }

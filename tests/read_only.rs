@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::{Service, counts, fail, succeed, with_config};
+use kakunin::pki::Fingerprint;
 use orders::Office;
 use small_disk::{make_read_only, make_writable, on_a_small_disk};
 
@@ -65,9 +66,9 @@ fn p3_s4_8_a_batch_on_a_read_only_file_system_says_so_and_goes_on_when_it_is_wri
         assert_eq!((counts(&office.config(), "issuing"), begun()), (before, 0), "nothing was begun");
 
         fs::create_dir(&output).unwrap();
-        let said = refused(&mut office.run_order(&order), &output, "out-batch/rejected");
+        let said = refused(&mut office.run_order(&order), &output, "out-batch/order");
         assert!(said.contains("run it again"), "{said}");
-        assert_eq!(counts(&office.config(), "issuing"), before, "what cannot be reported is not issued");
+        assert_eq!(counts(&office.config(), "issuing"), before, "what cannot be written is not issued");
         assert_eq!(begun(), 2, "it was begun, and why it was interrupted is in the log");
 
         // The order itself need not be written.
@@ -77,7 +78,7 @@ fn p3_s4_8_a_batch_on_a_read_only_file_system_says_so_and_goes_on_when_it_is_wri
         assert!(said.contains(&format!("issued {REQUESTS} certificates, {REQUESTS} are written, 0 requests were rejected")), "{said}");
         assert_eq!(counts(&office.config(), "issuing").0, before.0 + REQUESTS, "each once");
         let written: Vec<_> = fs::read_dir(&output).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(written.len(), 2, "certificates, and what was rejected: {written:?}");
+        assert_eq!(written.len(), 3, "certificates, what was rejected, and whose it is: {written:?}");
         succeed(&mut with_config("verify", &office.config(), &[]));
     });
 }
@@ -96,6 +97,8 @@ fn p3_certificates_that_could_not_be_written_are_written_when_they_can_be() {
         let before = counts(&office.config(), "issuing");
         // One of the two can be written, the other cannot.
         fs::create_dir_all(office.path("out-files/b.csr.pem")).unwrap();
+        let fingerprint = Fingerprint::of(&fs::read(office.path(&order)).unwrap());
+        fs::write(office.path("out-files/order"), format!("files {fingerprint}\n")).unwrap();
         make_read_only(&office.path("out-files/b.csr.pem"));
         let said = fail(&mut office.run_order(&order));
         assert!(said.contains("out-files/b.csr.pem") && said.contains("run it again"), "{said}");

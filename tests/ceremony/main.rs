@@ -96,7 +96,10 @@ fn ceremony(here: &Path, id: &str, steps: &str) -> Command {
 fn run_off(here: &Path) {
     succeed(&mut ceremony(here, "run-off", "[[step]]\ndo = \"run-off\"\nissuer = \"issuing\"\n"));
     // Whatever the configuration says: it still says `open`.
-    let batch = fs::read_to_string(here.join("batch.toml")).unwrap().replace("2026-batch-1", "2026-batch-2");
+    let batch = fs::read_to_string(here.join("batch.toml"))
+        .unwrap()
+        .replace("2026-batch-1", "2026-batch-2")
+        .replace("\"certificates\"", "\"late\"");
     fs::write(here.join("late.toml"), batch).unwrap();
     shell(here, "kakunin order approve late.toml --operators operators.toml --operator suzuki --key suzuki.key.pem");
     let refused = fail(&mut kakunin(here, &["order", "run", "late.toml", "--config", "kakunin.toml"]));

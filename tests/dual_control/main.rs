@@ -278,5 +278,22 @@ fn s4_9_keys_that_are_made_for_applicants_are_handed_over_under_a_passphrase() {
         assert!(!wrong.status.success() && common::text(&wrong).contains("invalid password"), "{}", common::text(&wrong));
     }
     let left: Vec<_> = fs::read_dir(office.path("out-keys")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left.len(), 3, "two files and what was rejected: {left:?}");
+    assert_eq!(left.len(), 4, "two files, what was rejected, and whose it is: {left:?}");
+    // Whoever orders into the same directories next would write over keys that are nowhere else.
+    let before = fs::read(office.path("out-keys/line-000000001.p12")).unwrap();
+    for (id, output, phrases) in
+        [("second", "out-keys", "phrases-2"), ("third", "out-third", "phrases"), ("fourth", "requests", "phrases-4")]
+    {
+        fs::create_dir_all(office.path("requests")).unwrap();
+        fs::write(office.path("requests/kept"), "").unwrap();
+        let order = office.write_issue(id, "applicants.jsonl", &format!("key_algorithm = \"rsa-2048\"\npassphrases = \"{phrases}\"\n"));
+        edit(&office, &order, "kind = \"issue\"", "kind = \"issue-with-keys\"");
+        edit(&office, &order, &format!("output = \"out-{id}\""), &format!("output = \"{output}\""));
+        office.approve(&order, &["baba", "doi"]);
+        for said in [office.refused(&order), fail(&mut office.order("check", &[&order]))] {
+            let wanted = if id == "fourth" { "found 'kept', wanted a directory that is empty" } else { "found the output of order keys " };
+            assert!(said.contains(wanted), "{said}");
+        }
+    }
+    assert_eq!(fs::read(office.path("out-keys/line-000000001.p12")).unwrap(), before);
 }

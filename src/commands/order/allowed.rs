@@ -1,14 +1,15 @@
-//! What the configuration allows an order. Looked at before an order is begun, and again when it is taken up. Changes nothing.
+//! What the configuration allows an order, and what is there already. Looked at before an order is begun, and again when it is taken up. Changes nothing.
 
 use anyhow::{Context, Result};
 
+use super::claim;
 use crate::commands::{reasons, setup};
 use crate::config::Config;
 use crate::issuance::order::{Bound, WorkOrder};
 use crate::issuance::profile::{Period, Profile};
 use crate::pki::{RevocationReason, Timestamp};
 
-/// Everything that stands against an order in the configuration.
+/// Everything that stands against an order in the configuration and where it writes.
 pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<String>> {
     let mut objections = Vec::new();
     for (issuer, profile) in order.task.issued_by() {
@@ -17,6 +18,7 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
     if let Some(profile) = order.task.batch_profile() {
         objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
     }
+    objections.extend(order.task.outputs().into_iter().filter_map(|directory| claim::objection(directory, order)));
     if let Some((issuer, profile, period)) = order.task.limited() {
         objections.extend(validity_objection(config, issuer, profile, period));
     }

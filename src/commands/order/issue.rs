@@ -9,6 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
 
+use super::claim;
 use super::files;
 use super::release;
 use super::run::{Done, Job};
@@ -73,7 +74,7 @@ pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
     let constraints = Constraints::of(&signing.certificate.der)?;
     let blocked = blocked_keys(job)?;
     let mut inputs = Inputs::open(batch.inputs)?;
-    fs::create_dir_all(batch.output).with_context(|| format!("output {}", batch.output.display()))?;
+    claim::take(batch.output, job.order)?;
     let valid_for = batch.valid_for;
     let validity = |now| validity(&profile, &issuer, valid_for, now);
     let requests = Requests {

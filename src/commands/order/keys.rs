@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
 use serde::Deserialize;
 
+use super::claim;
 use super::issue::{Batch, batch_profile, run_batch};
 use super::run::{Done, Job};
 use crate::commands::setup;
@@ -49,6 +50,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
             task.output.display()
         );
     }
+    claim::take(&task.passphrases, job.order)?;
     let issuer = job.config.issuer(&task.issuer).with_context(|| format!("no [[issuer]] named '{}'", task.issuer))?;
     let ca = setup::read_certificate(&issuer.certificate)?;
     let profile = batch_profile(&task.profile)?;

@@ -3,6 +3,7 @@
 mod allowed;
 mod approve;
 mod ceremony;
+mod claim;
 mod digest;
 mod files;
 mod issue;

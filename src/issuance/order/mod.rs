@@ -102,7 +102,7 @@ pub struct Issue {
     pub profile: Bound,
     /// Certification requests (PKCS#10), PEM or DER; in JSON lines `{"csr": "…"}`, PEM or base64.
     pub inputs: InputsConfig,
-    /// Where the certificates go.
+    /// Where the certificates go: a directory that is empty or not there, and from then on this order's.
     pub output: PathBuf,
     /// What becomes of the rest when a request is rejected.
     #[serde(default)]
@@ -128,9 +128,9 @@ pub struct IssueWithKeys {
     /// Kind of the keys.
     #[serde(deserialize_with = "key_algorithm")]
     pub key_algorithm: KeyAlgorithm,
-    /// Where certificates and encrypted keys go.
+    /// Where certificates and encrypted keys go: a directory that is empty or not there, and from then on this order's.
     pub output: PathBuf,
-    /// Where the passphrases go: to be handed over by another way than the keys.
+    /// Where the passphrases go, likewise: to be handed over by another way than the keys.
     pub passphrases: PathBuf,
     /// For how long the certificates are valid, where that is less than the profile allows.
     #[serde(default)]
@@ -286,6 +286,15 @@ impl Task {
             Task::Issue(issue) => Some(&issue.profile),
             Task::IssueWithKeys(issue) => Some(&issue.profile),
             Task::Ceremony(_) | Task::Operators(_) => None,
+        }
+    }
+
+    /// Directories that a batch writes into.
+    pub fn outputs(&self) -> Vec<&Path> {
+        match self {
+            Task::Issue(issue) => vec![&issue.output],
+            Task::IssueWithKeys(issue) => vec![&issue.output, &issue.passphrases],
+            Task::Ceremony(_) | Task::Operators(_) => Vec::new(),
         }
     }
 
