@@ -6,7 +6,7 @@
 //! Nothing here hands a certificate out. What is registered is signed for by the signing worker, as the registry's feed tells it to, and handed out when its
 //! status is published (rule O16). A run that was interrupted anywhere goes on with what is missing: the registry knows which inputs have a certificate.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 
 use aws_lc_rs::rand::SecureRandom;
@@ -53,7 +53,7 @@ pub struct Requests<'a> {
     pub read: &'a ReadRequest<'a>,
     /// Told of each certificate that was signed, before it is registered; what it makes of it, it must not hand out.
     pub signed: Option<&'a Signed<'a>>,
-    /// Whether a key may be certified again for the same subject.
+    /// Whether a key may be certified again for the same subject; not one that a certificate was revoked for.
     pub renewal: bool,
     /// What becomes of the rest when one is rejected.
     pub on_rejection: OnRejection,
@@ -269,14 +269,20 @@ impl Requests<'_> {
         let is_unique = self.templates[0].profile().has_unique_subjects();
         // From here on: whoever comes later finds these in the set, or, where they are registered meanwhile, in the registry.
         let mut reserved = run.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key_holders = self.registry.key_holders(&keys)?.into_iter();
+        let key_holders = self.registry.key_holders(&keys)?;
+        let compromised = self.compromised(&key_holders)?;
+        let mut key_holders = key_holders.into_iter();
         let subject_holders = if is_unique { self.registry.subject_holders(self.issuer, &subjects, (run.clock)())? } else { Vec::new() };
         let mut subject_holders = subject_holders.into_iter();
         let mut admitted = Vec::with_capacity(keys.len());
         for Candidate { item, found } in candidates {
             let admission = found.and_then(|vetted| {
                 let of_subject = [subject_holders.next(), subject_holders.next()].into_iter().flatten().flatten().next();
-                self.check_holders(&vetted, key_holders.next().flatten(), of_subject)?;
+                let of_key = key_holders.next().flatten();
+                self.check_holders(&vetted, of_key, of_subject)?;
+                if let Some(holder) = of_key.and_then(|holder| compromised.get(&holder.public_key)) {
+                    return Err(key_compromised(holder));
+                }
                 let subject = is_unique.then_some(vetted.subject);
                 if reserved.contains(&vetted.public_key) {
                     return Err(key_repeats());
@@ -298,6 +304,13 @@ impl Requests<'_> {
             }
         }
         Ok(admitted)
+    }
+
+    /// Of the keys that certificates have, those that a certificate was revoked for.
+    fn compromised(&self, holders: &[Option<Holder>]) -> Result<HashMap<Fingerprint, Holder>, RegistryError> {
+        let known: Vec<_> = holders.iter().flatten().map(|holder| holder.public_key).collect();
+        let revoked = self.registry.compromised_holders(&known)?;
+        Ok(revoked.into_iter().flatten().map(|holder| (holder.public_key, holder)).collect())
     }
 
     fn check_holders(&self, vetted: &Vetted, key: Option<Holder>, of_subject: Option<Holder>) -> Result<(), Rejection> {
@@ -368,6 +381,11 @@ fn key_repeats() -> Rejection {
 
 fn subject_repeats() -> Rejection {
     Rejection::new("unique-subject", "another request of this order has the subject (S3.1)")
+}
+
+/// Whatever the order says of renewals: who else has the key can use the new certificate as well.
+fn key_compromised(holder: &Holder) -> Rejection {
+    Rejection::new("compromised-key", format!("certificate {} has the key, and is revoked for its compromise (BR 6.1.1.3)", holder.serial))
 }
 
 fn by_profile(finding: Finding) -> Rejection {

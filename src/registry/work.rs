@@ -236,6 +236,9 @@ pub trait WorkRegistry: Registry {
     /// The newest certificate with each of these public keys, whoever issued it.
     fn key_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>>;
 
+    /// The newest certificate with each of these public keys that is revoked because the key was compromised, whoever issued it.
+    fn compromised_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>>;
+
     /// The newest certificate of the issuer with each of these subjects that ends at `from` or later and is not revoked.
     fn subject_holders(&self, issuer: IssuerId, subjects: &[Fingerprint], from: Timestamp) -> Result<Vec<Option<Holder>>>;
 

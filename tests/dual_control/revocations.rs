@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::common::{fail, list, succeed};
-use crate::office;
+use crate::{approved, office};
 
 #[test]
 fn c3_a_ceremony_does_not_revoke_for_a_reason_that_cannot_be_published() {
@@ -29,4 +29,32 @@ fn c3_a_ceremony_does_not_revoke_for_a_reason_that_cannot_be_published() {
     succeed(&mut office.run_order(&order));
     assert_eq!(revoked(), 10);
     succeed(&mut crate::with_config("sign", &office.config(), &["--once"]));
+}
+
+#[test]
+fn s3_1_a_compromised_key_is_not_certified_again_whatever_the_order_says() {
+    let (_directory, office) = office();
+    succeed(&mut office.run_order(&approved(&office, "first")));
+    let renew = |id: &str| {
+        let order = office.write_issue(id, "one.jsonl", "renewal = true\n");
+        office.approve(&order, &["baba"]);
+        (succeed(&mut office.run_order(&order)), fs::read_to_string(office.path(&format!("out-{id}/rejected.jsonl"))).unwrap())
+    };
+    let serial = |id: &str| {
+        let line = fs::read_to_string(office.path(&format!("out-{id}/certificates-000000001.jsonl"))).unwrap();
+        serde_json::from_str::<serde_json::Value>(&line).unwrap()["serial"].as_str().unwrap().to_owned()
+    };
+    let revoke = |id: &str, reason: &str| {
+        succeed(&mut crate::with_config("revoke", &office.config(), &["--issuer", "issuing", "--serial", &serial(id), "--reason", reason]));
+    };
+    revoke("first", "superseded");
+    let (said, _) = renew("second");
+    assert!(said.contains("issued 1 certificates"), "another reason says nothing of the key: {said}");
+    let (said, _) = renew("third");
+    assert!(said.contains("issued 1 certificates"), "{said}");
+    // Not the newest certificate of the key: the key is the same.
+    revoke("second", "keyCompromise");
+    let (said, rejected) = renew("fourth");
+    assert!(said.contains("issued 0 certificates") && said.contains("1 requests were rejected"), "{said}");
+    assert!(rejected.contains("compromised-key") && rejected.contains(&serial("second")) && rejected.contains("BR 6.1.1.3"), "{rejected}");
 }

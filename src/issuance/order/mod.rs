@@ -110,7 +110,7 @@ pub struct Issue {
     /// For how long the certificates are valid, where that is less than the profile allows.
     #[serde(default)]
     pub valid_for: Option<Period>,
-    /// Whether a key may be certified again for the same subject.
+    /// Whether a key may be certified again for the same subject; not one that a certificate was revoked for.
     #[serde(default)]
     pub renewal: bool,
 }

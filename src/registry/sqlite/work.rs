@@ -9,7 +9,7 @@ use super::fault::{Fault, Outcome};
 use super::feed::clamp;
 use super::values::{Number, number};
 use super::{SqliteRegistry, certificates, feed, issuers};
-use crate::pki::{Fingerprint, Serial, Timestamp};
+use crate::pki::{CertificateStatus, Fingerprint, Revocation, RevocationReason, Serial, Timestamp};
 use crate::registry::work::{
     CHAIN_START, Holder, IssuedRecord, MAX_ORDER_ID, MAX_WORK_DETAIL, NewWork, WorkEntry, WorkEvent, WorkId, WorkRegistry, WorkState, chain,
 };
@@ -69,13 +69,23 @@ impl WorkRegistry for SqliteRegistry {
         })
     }
 
+    fn compromised_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>> {
+        self.0.read(|c| {
+            let mut statement =
+                c.prepare_cached("SELECT issuer, serial, public_key, subject, work FROM issued WHERE public_key = ?1 ORDER BY id DESC")?;
+            let mut compromised = |key: &Fingerprint| newest_of(c, &mut statement, params![&key.0[..]], &is_compromised);
+            public_keys.iter().map(&mut compromised).collect()
+        })
+    }
+
     fn subject_holders(&self, issuer: IssuerId, subjects: &[Fingerprint], from: Timestamp) -> Result<Vec<Option<Holder>>> {
         self.0.read(|c| {
             let mut statement = c.prepare_cached(
                 "SELECT issuer, serial, public_key, subject, work FROM issued WHERE issuer = ?1 AND subject = ?2 AND not_after >= ?3
                  ORDER BY id DESC",
             )?;
-            let live = |subject: &Fingerprint| live_holder(c, &mut statement, issuer, subject, from);
+            let is_good = |status| status == CertificateStatus::Good;
+            let live = |subject: &Fingerprint| newest_of(c, &mut statement, params![issuer, &subject.0[..], from], &is_good);
             subjects.iter().map(live).collect()
         })
     }
@@ -215,18 +225,21 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
     Ok(Holder { issuer: row.get(0)?, serial: row.get(1)?, public_key, subject, work: WorkId(number(row, 4)?) })
 }
 
-fn live_holder(
+fn is_compromised(status: CertificateStatus) -> bool {
+    matches!(status, CertificateStatus::Revoked(Revocation { reason: Some(RevocationReason::KeyCompromise), .. }))
+}
+
+/// The first of the rows whose certificate has such a status.
+fn newest_of(
     connection: &Connection,
     statement: &mut CachedStatement<'_>,
-    issuer: IssuerId,
-    subject: &Fingerprint,
-    from: Timestamp,
+    parameters: &[&dyn rusqlite::ToSql],
+    wanted: &dyn Fn(CertificateStatus) -> bool,
 ) -> Outcome<Option<Holder>> {
-    let mut rows = statement.query(params![issuer, &subject.0[..], from])?;
+    let mut rows = statement.query(parameters)?;
     while let Some(row) = rows.next()? {
         let holder = holder(row)?;
-        let known = certificates::one(connection, issuer, &holder.serial)?;
-        if known.is_some_and(|known| known.status == crate::pki::CertificateStatus::Good) {
+        if certificates::one(connection, holder.issuer, &holder.serial)?.is_some_and(|known| wanted(known.status)) {
             return Ok(Some(holder));
         }
     }

@@ -121,6 +121,25 @@ fn s3_1_keys_and_subjects_are_found_again() {
 }
 
 #[test]
+fn a_compromised_key_is_known_whatever_was_issued_for_it_later() {
+    let store = TempStore::new();
+    let registry = store.registry();
+    let issuer = register(&registry);
+    append(&registry, "one", WorkEvent::Begun).unwrap();
+    let key = issued(0, 10).public_key;
+    let later = IssuedRecord { public_key: key, ..issued(1, 11) };
+    registry.add_issued(issuer, WorkId(1), &[issued(0, 10), later], at(9)).unwrap();
+    let revoke = |number: u32, reason| {
+        let revocation = Revocation { at: at(20), reason: Some(reason) };
+        assert_eq!(registry.revoke(issuer, &serial(number), revocation, None, at(20)).unwrap(), RevokeOutcome::Revoked);
+        registry.compromised_holders(&[key, issued(2, 12).public_key]).unwrap().iter().map(|h| h.map(|h| h.serial)).collect::<Vec<_>>()
+    };
+    assert_eq!(revoke(11, RevocationReason::Superseded), [None, None]);
+    assert_eq!(revoke(10, RevocationReason::KeyCompromise), [Some(serial(10)), None]);
+    assert_eq!(registry.key_holders(&[key]).unwrap()[0].map(|holder| holder.serial), Some(serial(11)), "the newest is another");
+}
+
+#[test]
 fn s5_2_a_closed_ca_issues_nothing_whatever_is_registered_later() {
     let store = TempStore::new();
     let registry = store.registry();
