@@ -89,7 +89,7 @@ fn ceremony(here: &Path, id: &str, steps: &str) -> Command {
     );
     let approve =
         |name: &str| format!("kakunin order approve {id}.toml --operators operators.toml --operator {name} --key {name}.key.pem\n");
-    shell(here, &format!("{head}{}{}", approve("sato"), approve("suzuki")));
+    shell(here, &format!("{head}{}", ["tanaka", "sato", "suzuki"].map(approve).concat()));
     kakunin(here, &["order", "run", &format!("{id}.toml"), "--config", "kakunin.toml"])
 }
 
@@ -101,7 +101,9 @@ fn run_off(here: &Path) {
         .replace("2026-batch-1", "2026-batch-2")
         .replace("\"certificates\"", "\"late\"");
     fs::write(here.join("late.toml"), batch).unwrap();
-    shell(here, "kakunin order approve late.toml --operators operators.toml --operator suzuki --key suzuki.key.pem");
+    for name in ["tanaka", "suzuki"] {
+        shell(here, &format!("kakunin order approve late.toml --operators operators.toml --operator {name} --key {name}.key.pem"));
+    }
     let refused = fail(&mut kakunin(here, &["order", "run", "late.toml", "--config", "kakunin.toml"]));
     assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
     let status = succeed(&mut kakunin(here, &["status", "--config", "kakunin.toml"]));

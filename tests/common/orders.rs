@@ -79,8 +79,9 @@ impl Office {
         command
     }
 
+    /// Has the requester sign, and these approve.
     pub fn approve(&self, order: &str, operators: &[&str]) {
-        operators.iter().for_each(|operator| drop(succeed(&mut self.approval(order, operator))));
+        ["abe"].iter().chain(operators).for_each(|operator| drop(succeed(&mut self.approval(order, operator))));
     }
 
     pub fn run_order(&self, order: &str) -> Command {

@@ -74,10 +74,10 @@ fn s1_5_approvals_that_are_none() {
     // 5: none at all.
     let order = office.write_issue("none", "one.jsonl", "");
     assert!(office.refused(&order).contains("1 of 1 approvals are missing"));
-    // 6: the requester's own. 7: an auditor's. 8: a clerk has no say, as the requester here.
-    office.approve(&order, &["abe", "endo"]);
+    // 6: the requester's own, which is needed and no approval. 7: an auditor's. 8: a clerk has no say, as the requester here.
+    office.approve(&order, &["endo"]);
     let said = office.refused(&order);
-    assert!(said.contains("'abe' asks for the order") && said.contains("'endo' has the roles log-auditor"), "{said}");
+    assert!(said.contains("1 of 1 approvals are missing") && said.contains("'endo' has the roles log-auditor"), "{said}");
     // 9: somebody else's signature under a name that may.
     fs::copy(office.path("none.toml.endo.approval"), office.path("none.toml.baba.approval")).unwrap();
     edit(&office, "none.toml.baba.approval", "operator = \"endo\"", "operator = \"baba\"");
@@ -92,6 +92,26 @@ fn s1_5_approvals_that_are_none() {
     // 11: somebody who is no operator.
     let arguments = ["order", "approve", "none.toml", "--operators", "operators.toml", "--operator", "mallory", "--key", "stolen.pem"];
     assert!(fail(common::kakunin(arguments).current_dir(&office.directory)).contains("wanted one of abe"));
+}
+
+#[test]
+fn s4_8_nobody_orders_in_anothers_name() {
+    let (_directory, office) = office();
+    // One person, who may approve, writes the order in the name of another.
+    let order = office.write_issue("borrowed", "one.jsonl", "");
+    succeed(&mut office.approval(&order, "baba"));
+    for said in [office.refused(&order), fail(&mut office.order("check", &[&order]))] {
+        assert!(said.contains("the request is not signed: wanted the signature of 'abe'") && !said.contains("are missing"), "{said}");
+    }
+    fs::copy(office.path("borrowed.toml.baba.approval"), office.path("borrowed.toml.abe.approval")).unwrap();
+    edit(&office, "borrowed.toml.abe.approval", "operator = \"baba\"", "operator = \"abe\"");
+    assert!(office.refused(&order).contains("not made with the key of 'abe'"));
+    let said = succeed(&mut office.approval(&order, "abe"));
+    assert!(said.starts_with("asked for order borrowed"), "{said}");
+    assert!(succeed(&mut office.order("check", &[&order])).contains("signed by abe at "));
+    succeed(&mut office.run_order(&order));
+    let begun = office.log().into_iter().find(|entry| entry["event"] == "begun").unwrap();
+    assert_eq!((&begun["detail"]["request"]["operator"], begun["detail"]["signed"].as_array().unwrap().len()), (&"abe".into(), 2));
 }
 
 #[test]

@@ -61,6 +61,7 @@ fn s4_8_an_operator_approves_with_a_key_on_a_token_and_a_wrong_pin_is_not_tried_
     let card = Card::new(&office, "baba");
     card.import("doi");
     let order = office.write_issue("card", "one.jsonl", "");
+    office.approve(&order, &[]);
     let approval = office.path("card.toml.baba.approval");
 
     let said = fail(&mut card.approval("card", "baba", "000000"));

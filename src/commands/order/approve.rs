@@ -1,4 +1,4 @@
-//! `kakunin order approve`: an operator signs an order.
+//! `kakunin order approve`: an operator signs an order, to approve it or, as its requester, to say that it is theirs.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ use crate::token::software::SoftwareKey;
     after_help = "Example: kakunin order approve batch.toml --operators operators.toml --operator sato --key sato.key.pem\n\
     Example: kakunin order approve batch.toml --operators operators.toml --operator sato \\\n           \
     --module /usr/lib/opensc-pkcs11.so --token 'Sato' --label signing --pin-file pin\n\n\
-    Read the order first: `kakunin order show`. The approval is written beside it, as ORDER.NAME.approval."
+    Read the order first: `kakunin order show`. The approval is written beside it, as ORDER.NAME.approval. The signature of who asks for the order\n\
+    is needed too, and made in the same way; it counts among no approvals."
 )]
 pub(super) struct Approve {
     /// The order
@@ -78,7 +79,8 @@ impl Approve {
         let path = files::approval_path(&self.order, &self.operator);
         durable_file::write(&path, approval.to_toml().as_bytes())?;
         let mut output = Output::new();
-        output.line(format!("approved order {} ({order_hash}) until {expires}: {}", order.id, path.display()))?;
+        let done = if self.operator == order.requester { "asked for" } else { "approved" };
+        output.line(format!("{done} order {} ({order_hash}) until {expires}: {}", order.id, path.display()))?;
         Ok(output.finish()?)
     }
 

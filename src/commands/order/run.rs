@@ -111,15 +111,16 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         note(registry, &order.id, WorkEvent::Refused, &detail)?;
         bail!("order {}: refused:\n  {}", order.id, objections.join("\n  "));
     }
-    let counted =
-        |name: &str| standing.judgement.accepted.iter().find(|accepted| name.ends_with(&format!(".{}.approval", accepted.operator)));
+    let (request, accepted) = (&standing.judgement.request, &standing.judgement.accepted);
+    let counted = |name: &str| request.iter().chain(accepted).find(|signed| name.ends_with(&format!(".{}.approval", signed.operator)));
     let texts: Vec<&str> = standing.approvals.iter().filter(|file| counted(&file.name).is_some()).map(|file| file.text.as_str()).collect();
     let detail = json!({
         "kind": order.class(),
         "fingerprint": order.fingerprint,
         "requester": order.requester,
         "operators": standing.operators.fingerprint(),
-        "approvals": standing.judgement.accepted,
+        "request": request,
+        "approvals": accepted,
         "signed": texts,
         "order": standing.text,
     });

@@ -89,6 +89,9 @@ impl Standing {
         output.line(format!("order {id} ({}), {fingerprint}", self.order.class().name()))?;
         output.line(format!("  asked for by {requester}, to be run from {created} to {expires}"))?;
         lines(&self.order.task).into_iter().try_for_each(|line| output.line(format!("  {line}")))?;
+        if let Some(request) = &self.judgement.request {
+            output.line(format!("  signed by {requester} at {}, good until {}", request.at, request.expires))?;
+        }
         for accepted in &self.judgement.accepted {
             output.line(format!("  approved by {} at {}, good until {}", accepted.operator, accepted.at, accepted.expires))?;
         }

@@ -1,4 +1,4 @@
-//! Whether an order has the approvals that it needs.
+//! Whether an order has the approvals that it needs, and whether who is to have asked for it has.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -25,12 +25,12 @@ pub struct Case<'a> {
     pub now: Timestamp,
 }
 
-/// An approval that counts.
+/// An approval that counts, or the requester's own signature.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Accepted {
     /// Who gave it.
     pub operator: String,
-    /// The roles for which it counts.
+    /// The roles for which it counts; the requester's: all that they have.
     pub roles: BTreeSet<Role>,
     /// When it was given.
     pub at: Timestamp,
@@ -69,8 +69,6 @@ pub enum Refusal {
     TooLong { at: Timestamp, expires: Timestamp },
     #[error("it was given at {at}, before the order was made ({created})")]
     BeforeOrder { at: Timestamp, created: Timestamp },
-    #[error("'{0}' asks for the order, and cannot approve it too")]
-    Requester(String),
     #[error("'{operator}' has the roles {found}, and approvals of such an order are given by {wanted}")]
     Role { operator: String, found: String, wanted: String },
     #[error("'{0}' has approved already: wanted distinct people")]
@@ -88,6 +86,10 @@ pub enum Refusal {
 pub struct Judgement {
     /// What the order needs.
     pub requirement: Requirement,
+    /// Who is to have asked for it.
+    pub requester: String,
+    /// The requester's own signature: that they have asked for it. It is needed, and counts among no approvals (S4.8).
+    pub request: Option<Accepted>,
     /// Approvals that count, by name.
     pub accepted: Vec<Accepted>,
     /// Approvals that do not.
@@ -104,7 +106,7 @@ impl Judgement {
 
     /// Whether the order may be run.
     pub fn is_approved(&self) -> bool {
-        self.missing() == 0 && self.against.is_empty()
+        self.missing() == 0 && self.request.is_some() && self.against.is_empty()
     }
 
     /// Everything that stands against it, a line each.
@@ -113,7 +115,11 @@ impl Judgement {
         let against = self.against.iter().map(Refusal::to_string);
         let (missing, Requirement { count, roles }) = (self.missing(), &self.requirement);
         let wanted = format!("{missing} of {count} approvals are missing: wanted people with one of the roles {}", names(roles));
-        refused.chain(against).chain((missing > 0).then_some(wanted)).collect()
+        let unsigned = self.request.is_none().then(|| {
+            let requester: String = self.requester.chars().take(64).collect();
+            format!("the request is not signed: wanted the signature of '{requester}', who is to have asked for it, as kakunin order approve makes it")
+        });
+        refused.chain(against).chain(unsigned).chain((missing > 0).then_some(wanted)).collect()
     }
 }
 
@@ -127,17 +133,19 @@ pub fn judge(case: &Case<'_>, approvals: &[(String, Result<Approval, ApprovalErr
     let mut sorted: Vec<_> = approvals.iter().collect();
     sorted.sort_by_key(|(file, _)| file);
     let (mut accepted, mut refused): (Vec<Accepted>, Vec<RefusedApproval>) = (Vec::new(), Vec::new());
+    let mut request: Option<Accepted> = None;
     for (file, approval) in sorted {
-        let known = |name: &str| accepted.iter().any(|accepted| accepted.operator == name);
+        let known = |name: &str| accepted.iter().chain(&request).any(|accepted| accepted.operator == name);
         let found =
             approval.as_ref().map_err(|e| Refusal::from(e.clone())).and_then(|approval| case.accept(approval, &requirement, &known));
         match found {
+            Ok(signed) if signed.operator == case.requester => request = Some(signed),
             Ok(approval) => accepted.push(approval),
             Err(why) => refused.push(RefusedApproval { file: file.clone(), why }),
         }
     }
     accepted.sort_by(|a, b| a.operator.cmp(&b.operator));
-    Judgement { requirement, accepted, refused, against: case.against() }
+    Judgement { requirement, requester: case.requester.to_owned(), request, accepted, refused, against: case.against() }
 }
 
 impl Case<'_> {
@@ -166,10 +174,8 @@ impl Case<'_> {
             return Err(Refusal::Signature(name.clone()));
         }
         self.check_time(approval)?;
-        if name == self.requester {
-            return Err(Refusal::Requester(name.clone()));
-        }
-        let roles: BTreeSet<Role> = operator.roles.intersection(&wanted.roles).copied().collect();
+        let is_request = name == self.requester;
+        let roles: BTreeSet<Role> = operator.roles.iter().filter(|role| is_request || wanted.roles.contains(role)).copied().collect();
         if roles.is_empty() {
             let (found, wanted) = (names(&operator.roles).to_string(), names(&wanted.roles).to_string());
             return Err(Refusal::Role { operator: name.clone(), found, wanted });

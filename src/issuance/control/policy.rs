@@ -20,7 +20,7 @@ pub enum OrderClass {
     Operators,
 }
 
-/// Approvals that an order needs, beside the request: each by another person than the requester and the others.
+/// Approvals that an order needs, beside the request, which its requester signs: each by another person than the requester and the others.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Requirement {

@@ -66,8 +66,9 @@ impl World {
         Case { order: order(), class, requester: "abe", valid, operators: &self.operators, now: now().saturating_add(HOUR) }
     }
 
+    /// With the requester's own signature.
     fn judge(&self, class: OrderClass, approvals: &[Approval]) -> Judgement {
-        judge_files(&self.case(class), approvals)
+        judge_files(&self.case(class), &[approvals, &[self.approval("abe")]].concat())
     }
 
     /// The one reason for which a ceremony is refused that doi approved properly and `approval` is to be the second for.
@@ -119,7 +120,30 @@ fn s1_5_the_requester_does_not_count() {
     let world = World::new();
     let case = Case { requester: "doi", ..world.case(OrderClass::Ceremony) };
     let judged = judge_files(&case, &[world.approval("doi"), world.approval("chiba")]);
-    assert_eq!((judged.is_approved(), &judged.refused[0].why), (false, &Refusal::Requester("doi".into())));
+    let names: Vec<_> = judged.accepted.iter().map(|accepted| accepted.operator.as_str()).collect();
+    assert_eq!((judged.is_approved(), judged.missing(), names), (false, 1, vec!["chiba"]));
+    assert_eq!(judged.request.map(|request| request.operator), Some("doi".to_owned()));
+}
+
+#[test]
+fn s4_8_an_order_in_the_name_of_somebody_who_did_not_ask_for_it() {
+    let world = World::new();
+    let case = world.case(OrderClass::Issue);
+    let unsigned = |approvals: &[Approval]| {
+        let judged = judge_files(&case, approvals);
+        assert!(!judged.is_approved() && judged.missing() == 0 && judged.request.is_none(), "{judged:?}");
+        assert!(judged.objections().iter().any(|line| line.contains("wanted the signature of 'abe'")), "{:?}", judged.objections());
+        judged.refused.into_iter().map(|refused| refused.why).next()
+    };
+    // One person writes the order and approves it; nor does it help to sign for the other.
+    assert_eq!(unsigned(&[world.approval("baba")]), None);
+    let forged = Approval::sign(world.statement("abe"), world.key("baba")).unwrap();
+    assert_eq!(unsigned(&[world.approval("baba"), forged]), Some(Refusal::Signature("abe".into())));
+    let other = world.signed("abe", |statement| statement.order = Fingerprint::of(b"an order."));
+    assert!(matches!(unsigned(&[world.approval("baba"), other]), Some(Refusal::OtherOrder { .. })));
+    let expired = world.signed("abe", |statement| statement.expires = now().saturating_add(HOUR));
+    assert!(matches!(unsigned(&[world.approval("baba"), expired]), Some(Refusal::Expired { .. })));
+    assert!(judge_files(&case, &[world.approval("baba"), world.approval("abe")]).is_approved());
 }
 
 #[test]
@@ -178,7 +202,7 @@ fn s4_8_an_order_that_is_too_old_or_too_new_is_not_run_whoever_approved() {
     let world = World::new();
     for now in [now().saturating_sub(2 * HOUR), now().saturating_add(DAY)] {
         let case = Case { now, ..world.case(OrderClass::Issue) };
-        let judged = judge_files(&case, &[world.approval("baba")]);
+        let judged = judge_files(&case, &[world.approval("baba"), world.approval("abe")]);
         assert!(judged.against.iter().any(|why| matches!(why, Refusal::NotNow { .. })) && !judged.is_approved());
     }
 }
@@ -188,7 +212,7 @@ fn s4_8_a_requester_who_is_nobody_or_an_auditor() {
     let world = World::new();
     for (requester, why) in [("mallory", Refusal::UnknownRequester("mallory".into())), ("endo", Refusal::RequesterAudits("endo".into()))] {
         let case = Case { requester, ..world.case(OrderClass::Ceremony) };
-        let judged = judge_files(&case, &[world.approval("doi"), world.approval("chiba")]);
+        let judged = judge_files(&case, &[world.approval("doi"), world.approval("chiba"), world.approval("endo")]);
         assert_eq!((judged.is_approved(), judged.against), (false, vec![why]));
     }
 }
@@ -262,6 +286,7 @@ fn files_that_are_no_approvals_are_refused_and_do_not_hide_the_others() {
         ("junk".to_owned(), Approval::parse("junk")),
         ("doi".to_owned(), Ok(world.approval("doi"))),
         ("chiba".to_owned(), Ok(world.approval("chiba"))),
+        ("abe".to_owned(), Ok(world.approval("abe"))),
     ];
     let judged = judge(&world.case(OrderClass::Ceremony), &files);
     assert!(judged.is_approved() && matches!(judged.refused[0].why, Refusal::Unreadable(_)));

@@ -32,7 +32,7 @@ const MAX_SHOWN: usize = 2000;
 pub struct WorkOrder {
     /// Unique for ever; 1 to 128 of letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// Who asks for it: the name of an operator.
+    /// Who asks for it: the name of an operator, whose signature it needs beside the approvals.
     pub requester: String,
     /// When it was written; not to be run earlier.
     pub created: Timestamp,
