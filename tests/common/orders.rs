@@ -25,12 +25,13 @@ use kakunin::token::software::SoftwareKey;
 use crate::common::{kakunin, list, run, succeed, text, tool};
 
 /// Names and roles.
-pub const OPERATORS: [(&str, &str); 5] = [
+pub const OPERATORS: [(&str, &str); 6] = [
     ("abe", "\"ra-clerk\""),
     ("baba", "\"ra-manager\", \"ra-operator\""),
     ("chiba", "\"ca-administrator\""),
     ("doi", "\"ca-manager\", \"service-manager\""),
     ("endo", "\"log-auditor\""),
+    ("fuji", "\"operations-manager\""),
 ];
 
 /// A directory with a demo's CA, operators in force, and a profile.

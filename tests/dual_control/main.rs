@@ -8,6 +8,7 @@ mod batches;
 mod common;
 #[path = "../common/orders.rs"]
 mod orders;
+mod resumption;
 mod revocations;
 mod smart_card;
 

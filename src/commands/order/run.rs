@@ -14,12 +14,13 @@ use super::{allowed, ceremony, files, issue, keys, operators};
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
+use crate::issuance::control::Refusal;
 use crate::issuance::order::{Task, WorkOrder};
 use crate::pki::Timestamp;
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::work::{NewWork, WorkEvent, WorkId, WorkRegistry, WorkState};
 
-/// Run an approved order; run again, it goes on where it was interrupted
+/// Run an approved order; run again, it goes on where it was interrupted, until it expires
 #[derive(Debug, Args)]
 #[command(after_help = "Example: kakunin order run batch.toml --config kakunin.toml\n\nAn order that has ended is not run again.")]
 pub(super) struct Run {
@@ -94,12 +95,14 @@ fn note(registry: &dyn WorkRegistry, order: &str, event: WorkEvent, detail: &ser
     Ok(())
 }
 
-/// Begins an order that is approved, or takes up one that was interrupted: its approvals were judged, and noted, when it was begun.
+/// Begins an order that is approved, or takes up one that was interrupted: its approvals were judged, and noted, when it was begun, and hold until it expires or
+/// other operators are in force.
 fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Result<WorkState> {
     let order = &standing.order;
     if let Some(state) = registry.work(&order.id)?.filter(|state| state.end.is_none() && is_same(state, order)) {
-        let objections = allowed::objections(config, order)?;
+        let objections = resumption_objections(registry, config, order, &state)?;
         if !objections.is_empty() {
+            note(registry, &order.id, WorkEvent::Refused, &json!({ "objections": objections }))?;
             bail!("order {}: not taken up again:\n  {}", order.id, objections.join("\n  "));
         }
         note(registry, &order.id, WorkEvent::Resumed, &json!({}))?;
@@ -131,10 +134,35 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
     }
 }
 
+/// Everything that stands against an interrupted order's going on.
+fn resumption_objections(registry: &SqliteRegistry, config: &Config, order: &WorkOrder, state: &WorkState) -> Result<Vec<String>> {
+    let mut objections = allowed::objections(config, order)?;
+    let now = Timestamp::now();
+    if order.expires <= now {
+        objections.push(Refusal::NotNow { from: order.created, to: order.expires, now }.to_string());
+    }
+    let known = operators::in_force(registry)?;
+    let approved_under = &noted(state)["operators"];
+    // An order that was interrupted when its own file was in force, and before it was noted that it had ended.
+    let is_its_own = matches!(&order.task, Task::Operators(new) if known == Some(new.fingerprint));
+    if json!(known) != *approved_under && !is_its_own {
+        let known = known.map(|known| known.to_string()).unwrap_or_default();
+        objections.push(format!(
+            "it was approved under the operators {}, but {known} is in force: wanted another order, approved by those who are",
+            approved_under.as_str().unwrap_or_default()
+        ));
+    }
+    Ok(objections)
+}
+
+/// What was noted when the order was begun.
+fn noted(state: &WorkState) -> serde_json::Value {
+    serde_json::from_str(&state.begun).unwrap_or_default()
+}
+
 /// Whether it is the very order that was begun.
 fn is_same(state: &WorkState, order: &WorkOrder) -> bool {
-    let begun: serde_json::Value = serde_json::from_str(&state.begun).unwrap_or_default();
-    begun["fingerprint"] == json!(order.fingerprint)
+    noted(state)["fingerprint"] == json!(order.fingerprint)
 }
 
 fn new_operators(job: &Job<'_>, new: &crate::issuance::order::NewOperators) -> Result<Done> {

@@ -1,0 +1,75 @@
+//! Orders that were interrupted: what may go on, and what may not, however properly it was approved once.
+
+use std::fs;
+use std::time::Duration;
+
+use kakunin::pki::Timestamp;
+
+use crate::common::{PATIENCE, fail, kakunin, succeed, until};
+use crate::office;
+use crate::orders::{Office, operators_text};
+
+/// Runs an order, which something keeps from its end.
+fn interrupt(office: &Office, order: &str) {
+    let said = fail(&mut office.run_order(order));
+    assert!(said.contains("run it again"), "{said}");
+}
+
+/// An order for a file of operators, approved.
+fn new_operators(office: &Office, id: &str, text: &str) -> String {
+    let (file, order) = (format!("{id}-operators.toml"), format!("{id}.toml"));
+    fs::write(office.path(&file), text).unwrap();
+    let digest = succeed(kakunin(["order", "digest", "--operators", &file]).current_dir(&office.directory));
+    let text = format!("{}file = \"{file}\"\nfingerprint = \"{}\"\n", office.head(id, "operators"), digest.trim());
+    fs::write(office.path(&order), text).unwrap();
+    office.approve(&order, &["doi", "fuji"]);
+    order
+}
+
+#[test]
+fn s4_8_an_interrupted_order_goes_on_until_it_expires() {
+    let (_directory, office) = office();
+    let order = office.write_issue("late", "one.jsonl", "");
+    let expires = Timestamp::now().saturating_add(Duration::from_secs(10));
+    let text = fs::read_to_string(office.path(&order)).unwrap();
+    let lines = text.lines().map(|line| if line.starts_with("expires") { format!("expires = \"{expires}\"") } else { line.to_owned() });
+    fs::write(office.path(&order), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    office.approve(&order, &["baba"]);
+    fs::rename(office.path("one.jsonl"), office.path("away.jsonl")).unwrap();
+    interrupt(&office, &order);
+    fs::rename(office.path("away.jsonl"), office.path("one.jsonl")).unwrap();
+    until(PATIENCE, "its end", || (Timestamp::now() >= expires).then_some(()));
+    let said = office.refused(&order);
+    assert!(said.contains("not taken up again") && said.contains(&format!("to {expires}, and it is ")), "{said}");
+    assert_eq!(office.log().last().unwrap()["event"], "refused");
+}
+
+#[test]
+fn s1_5_s4_8_an_interrupted_order_does_not_go_on_under_other_operators() {
+    let (_directory, office) = office();
+    // Three that were approved while everybody was in force, and interrupted: a batch, a file with one more role, and one that is put in force meanwhile.
+    let batch = office.write_issue("batch", "one.jsonl", "");
+    office.approve(&batch, &["baba"]);
+    let everybody = operators_text();
+    let old = new_operators(&office, "old", &everybody.replace("\"ra-clerk\"", "\"ra-clerk\", \"ra-operator\""));
+    let without_fuji = everybody.split("[[operator]]").filter(|one| !one.contains("fuji")).collect::<Vec<_>>().join("[[operator]]");
+    let next = new_operators(&office, "next", &without_fuji);
+    let same = new_operators(&office, "same", &without_fuji);
+    let away = |name: &str| fs::rename(office.path(name), office.path(&format!("{name}.away"))).unwrap();
+    let back = |name: &str| fs::rename(office.path(&format!("{name}.away")), office.path(name)).unwrap();
+    for (order, needs) in [(&batch, "one.jsonl"), (&old, "old-operators.toml"), (&same, "same-operators.toml")] {
+        away(needs);
+        interrupt(&office, order);
+        back(needs);
+    }
+    succeed(&mut office.run_order(&next));
+    fs::write(office.path("operators.toml"), &without_fuji).unwrap();
+    for order in [&batch, &old] {
+        let said = office.refused(order);
+        assert!(said.contains("not taken up again") && said.contains("it was approved under the operators "), "{said}");
+    }
+    let said = office.put_in_force();
+    assert!(said.contains("in force: 5 operators"), "nobody is back: {said}");
+    // What it asks for is so already: nothing changes by its end.
+    assert!(succeed(&mut office.run_order(&same)).contains("is in force"));
+}
