@@ -102,6 +102,22 @@ fn s5_7_s4_7_a_rollover_is_one_order_and_its_links_lead_from_either_key_to_eithe
     }
 }
 
+#[test]
+fn c4_links_name_the_arl_of_the_ca_that_signed_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["old", "new"]);
+    let config = fs::read_to_string(here.join("kakunin.toml")).unwrap();
+    let (first, last) = config.rsplit_once("[[issuer]]").unwrap();
+    fs::write(here.join("kakunin.toml"), format!("{first}[issuer.crl.arl]\n[[issuer]]{last}")).unwrap();
+    succeed(&mut ceremony(here, "rollover", &(root("old", ROOT) + &root("new", ROOT) + &links())));
+    // The old key has an ARL, the new one none.
+    for (link, wanted) in [("new-with-old.pem", "/crl/old/arl.crl"), ("old-with-new.pem", "/crl/new.crl")] {
+        let said = succeed(tool("openssl").args(["x509", "-noout", "-ext", "crlDistributionPoints", "-in", link]).current_dir(here));
+        assert!(said.contains(&format!("URI:http://127.0.0.1:25600{wanted}\n")), "{link}: {said}");
+    }
+}
+
 /// A foreign CA: a root, a request for its key, and a leaf, all by OpenSSL.
 fn foreign(here: &Path, name: &str) {
     let script = format!(

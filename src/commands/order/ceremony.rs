@@ -23,7 +23,7 @@ use crate::issuance::{Issuer, Links, names};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
-use crate::registry::{CertificateRecord, CrlScope, IssuerId, IssuerMode, Registry};
+use crate::registry::{CertificateRecord, IssuerId, IssuerMode, Registry};
 use crate::token::pkcs11::{KeyRequest, Pkcs11Key};
 use crate::token::{Key, SigningKey};
 
@@ -188,8 +188,7 @@ impl OneStep<'_, '_> {
         }
         let issuer = self.issuer(name)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
-        let on_arl = profile.kind().is_ca() && registered.publication.crl_extras.arl;
-        let links = IssuerLinks::of(self.job, name, if on_arl { CrlScope::Authorities } else { CrlScope::Full });
+        let links = IssuerLinks::unpartitioned(self.job.config, name, &registered.publication, profile);
         let request = Request {
             subject,
             spki,
@@ -216,7 +215,7 @@ impl OneStep<'_, '_> {
             bail!("{objection}");
         }
         let profile = profile(&linked.profile)?;
-        let links = known.as_ref().map(|issuer| IssuerLinks::of(self.job, &issuer.name, CrlScope::Full));
+        let links = known.as_ref().map(|issuer| IssuerLinks::unpartitioned(self.job.config, &issuer.name, &issuer.publication, &profile));
         let links = links.as_ref().map_or(Links::default(), IssuerLinks::links);
         let serial = profile.serial(&SystemRandom::new())?;
         let der = profile.link(signer, certified, &Choices { links, ..Choices::default() }, serial)?;

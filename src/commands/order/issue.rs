@@ -15,6 +15,7 @@ use super::release;
 use super::run::{Done, Job};
 use crate::commands::output::progress;
 use crate::commands::setup;
+use crate::config::Config;
 use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
 use crate::issuance::profile::{Choices, Kind, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
@@ -22,7 +23,7 @@ use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, R
 use crate::issuance::{IssuanceError, Issuer, Links, Validity};
 use crate::pki::{CertificateStatus, SlotRange, Timestamp};
 use crate::registry::work::WorkEvent;
-use crate::registry::{CrlScope, IssuerId, IssuerMode, Registry};
+use crate::registry::{CrlScope, IssuerId, IssuerMode, Publication, Registry};
 use crate::signing::{IssuerSigning, crl_url};
 
 /// Certificates between two signings of their status: some seconds' worth of signatures, and what a file of output holds.
@@ -214,8 +215,14 @@ pub(super) struct IssuerLinks {
 }
 
 impl IssuerLinks {
-    pub(super) fn of(job: &Job<'_>, issuer: &str, scope: CrlScope) -> IssuerLinks {
-        let base = &job.config.base_url;
+    /// Those of certificates that are in no partition: CAs' name the ARL, where there is one (C4).
+    pub(super) fn unpartitioned(config: &Config, issuer: &str, publication: &Publication, profile: &Profile) -> IssuerLinks {
+        let on_arl = profile.kind().is_ca() && publication.crl_extras.arl;
+        IssuerLinks::of(config, issuer, if on_arl { CrlScope::Authorities } else { CrlScope::Full })
+    }
+
+    fn of(config: &Config, issuer: &str, scope: CrlScope) -> IssuerLinks {
+        let base = &config.base_url;
         IssuerLinks { ocsp: format!("{base}/ocsp"), ca_issuers: format!("{base}/ca/{issuer}.cer"), crl: crl_url(base, issuer, scope) }
     }
 
@@ -229,7 +236,7 @@ fn templates<'p>(job: &Job<'_>, signing: &IssuerSigning, issuer: &Issuer, profil
     let partitions = signing.issuer.publication.crl_partitions;
     let template = |partition| {
         let scope = if partitions == 0 { CrlScope::Full } else { CrlScope::Partition(partition) };
-        let links = IssuerLinks::of(job, &signing.issuer.name, scope);
+        let links = IssuerLinks::of(job.config, &signing.issuer.name, scope);
         Ok(profile.template(issuer, &Choices { links: links.links(), ..Choices::default() })?)
     };
     (0..partitions.max(1)).map(template).collect()
