@@ -158,8 +158,7 @@ impl<'a> KeyRing<'a> {
 
     /// Opens a key; `spki` is that of its certificate.
     pub(super) fn key(&mut self, config: &KeyConfig, spki: &[u8]) -> Result<Key> {
-        let signature = config.signature.as_deref().and_then(|name| SignatureAlgorithm::ALL.into_iter().find(|a| a.name() == name));
-        self.key_with_signature(config, spki, signature)
+        self.key_with_signature(config, spki, wanted_signature(config))
     }
 
     /// Opens a key that signs with this algorithm, whatever is configured; with the key's own where it is `None`.
@@ -211,6 +210,11 @@ pub(super) struct IssuerKeys {
     pub ca: Option<Key>,
     /// Signs OCSP responses, and what they say of it.
     pub responder: Option<(Key, Signer, CertificateInfo)>,
+}
+
+/// The algorithm that a key is to sign with, where the configuration says it.
+pub(super) fn wanted_signature(config: &KeyConfig) -> Option<SignatureAlgorithm> {
+    config.signature.as_deref().and_then(|name| SignatureAlgorithm::ALL.into_iter().find(|a| a.name() == name))
 }
 
 /// Opens the keys of an issuer, checks that each belongs to its certificate, and makes a trial signature with each.

@@ -118,6 +118,31 @@ fn c4_links_name_the_arl_of_the_ca_that_signed_them() {
     }
 }
 
+#[test]
+fn s3_3_profiles_that_fix_a_url_are_ordered_like_others_and_what_cannot_be_issued_is_not_begun() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["old"]);
+    let tsa = |label: &str| {
+        let new = new("secom-7.1.2-2-root2-tsa", "CN=Example TSA,O=Example,C=JP", label);
+        format!("{}[[step]]\ndo = \"certify\"\nissuer = \"old\"\n{new}", generate(label))
+    };
+    succeed(&mut ceremony(here, "tsa", &(root("old", ROOT) + &tsa("tsa"))));
+    let said = succeed(tool("openssl").args(["x509", "-noout", "-text", "-in", "tsa.pem"]).current_dir(here));
+    for wanted in ["URI:http://repository.secomtrust.net/SC-Root2/SCRoot2CRL.crl\n", "OCSP - URI:http://scrootca2.ocsp.secomtrust.net\n"] {
+        assert!(said.contains(wanted) && !said.contains("127.0.0.1"), "{said}");
+    }
+    // A usage that the profile does not leave open, and signatures that the CA's key does not make: said before the first step.
+    let certify = |id: &str, more: &str, from: &str, to: &str| fail(&mut ceremony(here, id, &(tsa(id) + more).replace(from, to)));
+    let usage = certify("usage", "key_usage = [\"keyCertSign\"]\n", "", "");
+    let signature = certify("signature", "", "7.1.2-2-root2-tsa", "7.1.2-4-root3-tsa");
+    for (said, wanted) in [(usage, "key usage asked for: found KeyCertSign"), (signature, "wanted rsa-sha384")] {
+        assert!(said.contains("refused:") && said.contains("issuer 'old', profile ") && said.contains(wanted), "{said}");
+    }
+    let log = succeed(&mut kakunin(here, &["order", "log", "--config", "kakunin.toml"]));
+    assert_eq!(log.matches(" begun").count(), 1, "{log}");
+}
+
 /// A foreign CA: a root, a request for its key, and a leaf, all by OpenSSL.
 fn foreign(here: &Path, name: &str) {
     let script = format!(

@@ -3,17 +3,19 @@
 use anyhow::{Context, Result};
 
 use super::claim;
+use super::issue::IssuerLinks;
 use crate::commands::{reasons, setup};
 use crate::config::Config;
 use crate::issuance::order::{Bound, WorkOrder};
-use crate::issuance::profile::{Period, Profile};
+use crate::issuance::profile::{Choices, Period, Profile};
 use crate::pki::{RevocationReason, Timestamp};
 
 /// Everything that stands against an order in the configuration and where it writes.
 pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<String>> {
     let mut objections = Vec::new();
-    for (issuer, profile) in order.task.issued_by() {
+    for (issuer, profile, choices) in order.task.issued_by() {
         objections.extend(profile_objection(config, issuer, profile)?);
+        objections.extend(issuance_objection(config, issuer, profile, &choices));
     }
     if let Some(profile) = order.task.batch_profile() {
         objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
@@ -43,6 +45,18 @@ pub(super) fn profile_objection(config: &Config, issuer: &str, profile: &Bound) 
     }
     let (file, found) = (profile.file.display(), profile.sha256);
     Ok(Some(format!("issuer '{issuer}': found the profile {file} ({found}), wanted one of its issuance.profiles: {}", wanted.join(", "))))
+}
+
+/// What the issuer could not put its name to, whatever is asked for: another kind of signature than the profile wants, choices that it does not leave open. What
+/// cannot be read is objected to elsewhere; a CA's certificate may be one that the order itself makes.
+fn issuance_objection(config: &Config, name: &str, bound: &Bound, choices: &Choices<'_>) -> Option<String> {
+    let issuer = config.issuer(name)?;
+    let (profile, ca) = (super::issue::profile(bound).ok()?, setup::read_certificate(&issuer.certificate).ok()?);
+    let own = ca.key_algorithm().ok()?.default_signature();
+    let signature = issuer.key.as_ref().and_then(setup::wanted_signature).unwrap_or(own);
+    let links = IssuerLinks::unpartitioned(config, name, &issuer.publication(), &profile);
+    let checked = profile.check_issuance(&ca, signature, &Choices { links: links.links(&profile), ..*choices });
+    checked.err().map(|failure| format!("issuer '{name}', profile {}: {failure}", bound.file.display()))
 }
 
 /// A reason that the issuer's revocations cannot be published with. An issuer whose certificate cannot be read yet may be one that the order itself makes.

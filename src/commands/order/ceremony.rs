@@ -149,8 +149,7 @@ impl OneStep<'_, '_> {
             alternative_names: &[],
             key_identifier: None,
         };
-        let choices = Choices { path_length: new.path_length, key_usage: &new.key_usage, ..Choices::default() };
-        let der = profile.self_signed(&key, &choices, &request)?;
+        let der = profile.self_signed(&key, &new.choices(), &request)?;
         self.keep(&Made { der, issuer: None, item: self.item }, &new.certificate)
     }
 
@@ -159,8 +158,7 @@ impl OneStep<'_, '_> {
         let key = self.key(&new.key, &profile)?;
         crate::token::verify_pair(&key, key.public_key())?;
         let subject = profile.subject(&new.subject)?;
-        let choices = Choices { path_length: new.path_length, key_usage: &new.key_usage, ..Choices::default() };
-        self.below(name, &profile, &subject, key.public_key(), &choices, &new.certificate)
+        self.below(name, &profile, &subject, key.public_key(), &new.choices(), &new.certificate)
     }
 
     /// The foreign CA proves with its request that it has its key (S3.1).
@@ -197,7 +195,7 @@ impl OneStep<'_, '_> {
             alternative_names: &[],
             key_identifier: None,
         };
-        let der = profile.certificate(&issuer, &Choices { links: links.links(), ..*choices }, &request)?;
+        let der = profile.certificate(&issuer, &Choices { links: links.links(profile), ..*choices }, &request)?;
         self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate)
     }
 
@@ -216,7 +214,7 @@ impl OneStep<'_, '_> {
         }
         let profile = profile(&linked.profile)?;
         let links = known.as_ref().map(|issuer| IssuerLinks::unpartitioned(self.job.config, &issuer.name, &issuer.publication, &profile));
-        let links = links.as_ref().map_or(Links::default(), IssuerLinks::links);
+        let links = links.as_ref().map_or(Links::default(), |links| links.links(&profile));
         let serial = profile.serial(&SystemRandom::new())?;
         let der = profile.link(signer, certified, &Choices { links, ..Choices::default() }, serial)?;
         self.keep(&Made { der, issuer: known.as_ref(), item }, &linked.certificate)

@@ -226,8 +226,9 @@ impl IssuerLinks {
         IssuerLinks { ocsp: format!("{base}/ocsp"), ca_issuers: format!("{base}/ca/{issuer}.cer"), crl: crl_url(base, issuer, scope) }
     }
 
-    pub(super) fn links(&self) -> Links<'_> {
-        Links { ocsp: Some(&self.ocsp), ca_issuers: Some(&self.ca_issuers), crl: Some(&self.crl) }
+    /// As certificates of a profile say them, which may fix some.
+    pub(super) fn links<'a>(&'a self, profile: &'a Profile) -> Links<'a> {
+        profile.links(Links { ocsp: Some(&self.ocsp), ca_issuers: Some(&self.ca_issuers), crl: Some(&self.crl) })
     }
 }
 
@@ -237,7 +238,7 @@ fn templates<'p>(job: &Job<'_>, signing: &IssuerSigning, issuer: &Issuer, profil
     let template = |partition| {
         let scope = if partitions == 0 { CrlScope::Full } else { CrlScope::Partition(partition) };
         let links = IssuerLinks::of(job.config, &signing.issuer.name, scope);
-        Ok(profile.template(issuer, &Choices { links: links.links(), ..Choices::default() })?)
+        Ok(profile.template(issuer, &Choices { links: links.links(profile), ..Choices::default() })?)
     };
     (0..partitions.max(1)).map(template).collect()
 }

@@ -15,7 +15,7 @@ pub use inputs::{CHUNK, InputError, Inputs, Item, MAX_ITEMS, fingerprint as inpu
 pub use step::{CaSource, Linked, Named, NewCertificate, Step, TokenKey};
 
 use super::control::OrderClass;
-use super::profile::Period;
+use super::profile::{Choices, Period};
 use crate::pki::{Fingerprint, KeyAlgorithm, RevocationReason, Timestamp};
 use crate::registry::work::MAX_ORDER_ID;
 
@@ -298,11 +298,11 @@ impl Task {
         }
     }
 
-    /// By which profiles which CAs of the configuration are to issue.
-    pub fn issued_by(&self) -> Vec<(&str, &Bound)> {
+    /// By which profiles, and with which choices, which CAs of the configuration are to issue.
+    pub fn issued_by(&self) -> Vec<(&str, &Bound, Choices<'_>)> {
         match self {
-            Task::Issue(issue) => vec![(&issue.issuer, &issue.profile)],
-            Task::IssueWithKeys(issue) => vec![(&issue.issuer, &issue.profile)],
+            Task::Issue(issue) => vec![(&issue.issuer, &issue.profile, Choices::default())],
+            Task::IssueWithKeys(issue) => vec![(&issue.issuer, &issue.profile, Choices::default())],
             Task::Ceremony(steps) => steps.iter().filter_map(Step::issued_by).collect(),
             Task::Operators(_) => Vec::new(),
         }

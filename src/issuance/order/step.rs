@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Bound, key_algorithm};
-use crate::issuance::profile::Usage;
+use crate::issuance::profile::{Choices, Usage};
 use crate::pki::{KeyAlgorithm, RevocationReason};
 
 /// The most characters of a key's label.
@@ -51,6 +51,13 @@ pub struct NewCertificate {
     /// Key usages out of those that the profile has as optional.
     #[serde(default)]
     pub key_usage: Vec<Usage>,
+}
+
+impl NewCertificate {
+    /// What the order says of it that its profile leaves open.
+    pub fn choices(&self) -> Choices<'_> {
+        Choices { path_length: self.path_length, key_usage: &self.key_usage, ..Choices::default() }
+    }
 }
 
 /// A CA by certificate and key: one that is not, or not yet, in the configuration.
@@ -173,11 +180,11 @@ impl Step {
         }
     }
 
-    /// By which profile a CA of the configuration is to issue in it. Links name their CAs by certificate.
-    pub fn issued_by(&self) -> Option<(&str, &Bound)> {
+    /// By which profile, and with which choices, a CA of the configuration is to issue in it. Links name their CAs by certificate.
+    pub fn issued_by(&self) -> Option<(&str, &Bound, Choices<'_>)> {
         match self {
-            Step::Certify { issuer, new } => Some((issuer, &new.profile)),
-            Step::CrossCertify { issuer, profile, .. } => Some((issuer, profile)),
+            Step::Certify { issuer, new } => Some((issuer, &new.profile, new.choices())),
+            Step::CrossCertify { issuer, profile, .. } => Some((issuer, profile, Choices::default())),
             _ => None,
         }
     }

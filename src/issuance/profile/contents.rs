@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{Choices, Finding, Usage};
-use crate::issuance::{AlternativeName, IssuanceError, extensions};
+use crate::issuance::{AlternativeName, IssuanceError, Links, extensions};
 
 /// The extensions of a certificate. What is not there is not in the certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
@@ -248,6 +248,19 @@ impl Extensions {
 
     pub(super) fn has_usage(&self, usage: Usage) -> bool {
         self.key_usage.as_ref().is_some_and(|rule| rule.values.contains(&usage))
+    }
+
+    /// An issuer's links, but the profile's own URL in the place of each that it fixes.
+    pub(super) fn links<'a>(&'a self, issuer: Links<'a>) -> Links<'a> {
+        let own = |rule: Option<&'a LinkRule>, given: Option<&'a str>| {
+            given.map(|given| rule.and_then(|rule| rule.url.as_deref()).unwrap_or(given))
+        };
+        let (points, access) = (self.crl_distribution_points.as_ref(), self.authority_info_access.as_ref());
+        Links {
+            ocsp: own(access.and_then(|rule| rule.ocsp.as_ref()), issuer.ocsp),
+            ca_issuers: own(access.and_then(|rule| rule.ca_issuers.as_ref()), issuer.ca_issuers),
+            crl: issuer.crl.map(|given| points.and_then(|rule| rule.url.as_deref()).unwrap_or(given)),
+        }
     }
 
     /// Encodes what all certificates of one issuer share that are ordered with the same choices.

@@ -397,6 +397,16 @@ impl Profile {
         self.document.subject.encode(name)
     }
 
+    /// What an issuer publishes, as its certificates of this profile say it: where the profile fixes a URL, that one.
+    pub fn links<'a>(&'a self, issuer: Links<'a>) -> Links<'a> {
+        self.document.extensions.links(issuer)
+    }
+
+    /// Whether a CA whose key makes such signatures can issue by this profile with these choices: whatever can be said against it before there is a request.
+    pub fn check_issuance(&self, ca: &CertificateInfo, signature: SignatureAlgorithm, choices: &Choices<'_>) -> Result<(), IssuanceError> {
+        template::encode_shared(self, ca, signature, choices).map(drop)
+    }
+
     /// What certificates of this issuer with these choices share, encoded once: for sub-CAs, cross-certificates, responders and end entities.
     pub fn template(&self, issuer: &Issuer, choices: &Choices<'_>) -> Result<Template<'_>, IssuanceError> {
         Template::new(self, issuer, choices)

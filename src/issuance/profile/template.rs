@@ -21,11 +21,7 @@ pub struct Prepared(Unsigned);
 
 impl<'a> Template<'a> {
     pub(super) fn new(profile: &'a Profile, issuer: &Issuer, choices: &Choices<'_>) -> Result<Template<'a>, IssuanceError> {
-        if profile.kind() == Kind::SelfSigned || profile.kind().is_link() {
-            return Err(Finding::error("kind", "profile", profile.kind().name(), "sub-ca, cross, ocsp-responder or end-entity").into());
-        }
-        check_signature(profile, issuer.key.signature_algorithm())?;
-        let shared = profile.document.extensions.encode_shared(&issuer.certificate.key_identifier, choices)?;
+        let shared = encode_shared(profile, &issuer.certificate, issuer.key.signature_algorithm(), choices)?;
         Ok(Template { profile, issuer: issuer.clone(), shared })
     }
 
@@ -56,6 +52,20 @@ impl<'a> Template<'a> {
     pub fn issuer(&self) -> &Issuer {
         &self.issuer
     }
+}
+
+/// The extensions that all certificates have which `ca` issues by a profile, signed with such an algorithm.
+pub(super) fn encode_shared(
+    profile: &Profile,
+    ca: &CertificateInfo,
+    signature: SignatureAlgorithm,
+    choices: &Choices<'_>,
+) -> Result<Vec<u8>, IssuanceError> {
+    if profile.kind() == Kind::SelfSigned || profile.kind().is_link() {
+        return Err(Finding::error("kind", "profile", profile.kind().name(), "sub-ca, cross, ocsp-responder or end-entity").into());
+    }
+    check_signature(profile, signature)?;
+    profile.document.extensions.encode_shared(&ca.key_identifier, choices)
 }
 
 /// See [`Profile::self_signed`].
