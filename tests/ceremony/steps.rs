@@ -57,8 +57,12 @@ pub(crate) fn leaf(issuer: &str, label: &str) -> String {
     format!("{}[[step]]\ndo = \"certify\"\nissuer = \"{issuer}\"\n{new}", generate(label))
 }
 
-pub(crate) fn links() -> String {
-    let ca = |name: &str| format!("[step.{name}]\ncertificate = \"{name}.pem\"\nkey = {{ token = \"hsm\", label = \"{name}\" }}\n");
+/// The links of a change of keys. `bound` are those of the two certificates that no step before makes.
+pub(crate) fn links(bound: &[&str]) -> String {
+    let ca = |name: &str| {
+        let hash = if bound.contains(&name) { format!("sha256 = \"$(kakunin order digest {name}.pem)\"\n") } else { String::new() };
+        format!("[step.{name}]\ncertificate = \"{name}.pem\"\n{hash}key = {{ token = \"hsm\", label = \"{name}\" }}\n")
+    };
     let link = |name: &str, file: &str| {
         format!("[step.{name}]\nprofile = {}\ncertificate = \"{file}.pem\"\n", profile(&format!("jpki-7.1-4-{file}")))
     };
@@ -82,7 +86,7 @@ fn s5_7_s4_7_a_rollover_is_one_order_and_its_links_lead_from_either_key_to_eithe
     let here = directory.path();
     begin(here, &["old", "new"]);
     succeed(&mut ceremony(here, "beginning", &(root("old", ROOT) + &leaf("old", "old-leaf"))));
-    let said = succeed(&mut ceremony(here, "rollover", &(root("new", ROOT) + &links() + &leaf("new", "new-leaf"))));
+    let said = succeed(&mut ceremony(here, "rollover", &(root("new", ROOT) + &links(&["old"]) + &leaf("new", "new-leaf"))));
     assert!(said.contains("5 steps are done"), "{said}");
     // Who trusts only the new root takes what the old key signed, over OldWithNew, and the other way round over NewWithOld.
     assert_path(here, "new.pem", &["old-with-new.pem"], "old-leaf.pem", true);
@@ -103,6 +107,34 @@ fn s5_7_s4_7_a_rollover_is_one_order_and_its_links_lead_from_either_key_to_eithe
 }
 
 #[test]
+fn s4_8_s4_7_links_are_of_the_certificates_that_were_approved_and_of_no_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["old", "new"]);
+    succeed(&mut ceremony(here, "beginning", &root("old", ROOT)));
+    // Whoever can write the files exchanges one after the other, when the order is approved.
+    let (old, run) = (fs::read(here.join("old.pem")).unwrap(), ["order", "run", "rollover.toml", "--config", "kakunin.toml"]);
+    let mut order = ceremony(here, "rollover", &(root("new", ROOT) + &links(&["old"])));
+    foreign(here, "thief");
+    fs::copy(here.join("thief.pem"), here.join("old.pem")).unwrap();
+    assert!(
+        fail(&mut kakunin(here, &["order", "check", "rollover.toml", "--config", "kakunin.toml"])).contains("it is not what was approved")
+    );
+    let said = fail(&mut order);
+    assert!(said.contains("old.pem: found the hash") && said.contains("it is not what was approved"), "{said}");
+    fs::write(here.join("old.pem"), &old).unwrap();
+    let new = fs::read(here.join("new.pem")).unwrap();
+    fs::copy(here.join("thief.pem"), here.join("new.pem")).unwrap();
+    let said = fail(&mut kakunin(here, &run));
+    assert!(
+        said.contains("new.pem: found a certificate with the hash") && said.contains("an earlier step of the order has made"),
+        "{said}"
+    );
+    fs::write(here.join("new.pem"), new).unwrap();
+    succeed(&mut kakunin(here, &run));
+}
+
+#[test]
 fn c4_links_name_the_arl_of_the_ca_that_signed_them() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
@@ -110,7 +142,7 @@ fn c4_links_name_the_arl_of_the_ca_that_signed_them() {
     let config = fs::read_to_string(here.join("kakunin.toml")).unwrap();
     let (first, last) = config.rsplit_once("[[issuer]]").unwrap();
     fs::write(here.join("kakunin.toml"), format!("{first}[issuer.crl.arl]\n[[issuer]]{last}")).unwrap();
-    succeed(&mut ceremony(here, "rollover", &(root("old", ROOT) + &root("new", ROOT) + &links())));
+    succeed(&mut ceremony(here, "rollover", &(root("old", ROOT) + &root("new", ROOT) + &links(&[]))));
     // The old key has an ARL, the new one none.
     for (link, wanted) in [("new-with-old.pem", "/crl/old/arl.crl"), ("old-with-new.pem", "/crl/new.crl")] {
         let said = succeed(tool("openssl").args(["x509", "-noout", "-ext", "crlDistributionPoints", "-in", link]).current_dir(here));

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use kakunin::issuance::profile::{Choices, Period, Profile, Request, Usage};
 use kakunin::issuance::{AlternativeName, IssuanceError, Issuer, Links, Validity};
-use kakunin::pki::{KeyAlgorithm, SignatureAlgorithm};
+use kakunin::pki::{CertificateInfo, KeyAlgorithm, SignatureAlgorithm};
 use kakunin::token::SigningKey;
 use kakunin::token::software::SoftwareKey;
 
@@ -233,6 +233,11 @@ fn s5_7_links_are_between_two_keys_of_one_ca_the_older_one_first() {
     refused(link(&new, &old), "wanted the older one as the old");
     refused(link(&old, &other), "octet for octet");
     refused(link(&old, &old), "wanted two keys");
+    // What calls itself self-signed and is not.
+    let mut der = new.certificate().der.clone();
+    *der.last_mut().unwrap() ^= 1;
+    let forged = CertificateInfo::from_der(&der).unwrap();
+    refused(forward.link(&old, &forged, &Choices::default(), crate::support::serial()), "a CA's self-signed certificate");
     let no_link = profile("jpki-7.1-2-cross");
     refused(no_link.link(&old, new.certificate(), &Choices::default(), crate::support::serial()), "wanted old-with-new or new-with-old");
     assert!(forward.template(&old, &Choices::default()).is_err() && roots.template(&old, &Choices::default()).is_err());

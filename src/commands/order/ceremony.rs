@@ -31,16 +31,17 @@ use crate::token::{Key, SigningKey};
 const PER_STEP: u64 = 2;
 
 pub(super) fn run(job: &Job<'_>, steps: &[Step]) -> Result<Done> {
-    let log: Vec<Value> = job.steps_done.iter().map(|detail| serde_json::from_str(detail)).collect::<Result<_, _>>()?;
-    let noted = |index: usize, what: &str| log.iter().find(|entry| entry["step"] == index + 1 && entry[what].is_string());
+    let mut log: Vec<Value> = job.steps_done.iter().map(|detail| serde_json::from_str(detail)).collect::<Result<_, _>>()?;
     let mut ring = KeyRing::with_sessions(job.config, 1);
     for (index, step) in steps.iter().enumerate() {
-        if noted(index, "did").is_some() {
+        let noted = |what: &str| log.iter().find(|entry| entry["step"] == index + 1 && entry[what].is_string());
+        if noted("did").is_some() {
             continue;
         }
         let text = step_text(step);
-        let begun = noted(index, "begins");
-        let mut one = OneStep { job, ring: &mut ring, item: index as u64 * PER_STEP, begun: begun.cloned().unwrap_or_default() };
+        let begun = noted("begins");
+        let item = index as u64 * PER_STEP;
+        let mut one = OneStep { job, ring: &mut ring, item, begun: begun.cloned().unwrap_or_default(), log: &log };
         if begun.is_none() {
             one.begun = one.check(step).with_context(|| format!("step {}: {text}", index + 1))?;
             one.begun["step"] = json!(index + 1);
@@ -48,7 +49,9 @@ pub(super) fn run(job: &Job<'_>, steps: &[Step]) -> Result<Done> {
             job.note(WorkEvent::Step, &one.begun)?;
         }
         let made = one.carry_out(step).with_context(|| format!("step {}: {text}", index + 1))?;
-        job.note(WorkEvent::Step, &json!({ "step": index + 1, "did": text, "made": made }))?;
+        let done = json!({ "step": index + 1, "did": text, "made": made });
+        job.note(WorkEvent::Step, &done)?;
+        log.push(done);
         info!("step {} of {}: {text}", index + 1, steps.len());
     }
     Ok(Done { event: WorkEvent::Done, did: format!("{} steps are done", steps.len()) })
@@ -61,6 +64,8 @@ struct OneStep<'a, 'c> {
     item: u64,
     /// What was noted when it began.
     begun: Value,
+    /// What was noted of the steps before.
+    log: &'a [Value],
 }
 
 /// A certificate that was made, and what is known of whom it is for.
@@ -222,8 +227,30 @@ impl OneStep<'_, '_> {
 
     /// A CA that may be in no configuration, signing as a profile wants it.
     fn ca(&mut self, source: &CaSource, bound: &Bound) -> Result<Issuer> {
+        let certificate = self.approved_certificate(source)?;
         let key: Key = std::sync::Arc::new(self.key(&source.key, &profile(bound)?)?);
-        Ok(Issuer::new(setup::read_certificate(&source.certificate)?, key)?)
+        Ok(Issuer::new(certificate, key)?)
+    }
+
+    /// The very certificate that the order names by its hash, or that an earlier step of it has made.
+    fn approved_certificate(&self, source: &CaSource) -> Result<CertificateInfo> {
+        let file = source.certificate.display();
+        if let Some(bound) = source.bound() {
+            return CertificateInfo::from_pem(files::bound(&bound)?.as_bytes()).with_context(|| format!("certificate {file}"));
+        }
+        let certificate = setup::read_certificate(&source.certificate)?;
+        let found = Fingerprint::of(&certificate.der);
+        if !self.has_made(found) {
+            bail!("{file}: found a certificate with the hash {found}, wanted the one that an earlier step of the order has made");
+        }
+        Ok(certificate)
+    }
+
+    /// Whether an earlier step has noted that it made a certificate of this hash.
+    fn has_made(&self, certificate: Fingerprint) -> bool {
+        let made = self.log.iter().map(|entry| &entry["made"]);
+        made.flat_map(|made| made.as_array().map_or(std::slice::from_ref(made), Vec::as_slice))
+            .any(|made| made["sha256"] == json!(certificate))
     }
 
     /// A CA of the configuration, registered if it was not.

@@ -12,7 +12,7 @@ use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
 use crate::issuance::control::{Case, Judgement, Operators, judge};
-use crate::issuance::order::{Inputs, Step, Task, WorkOrder};
+use crate::issuance::order::{CaSource, Inputs, Step, Task, WorkOrder};
 use crate::issuance::profile::{Period, Profile};
 use crate::pki::Timestamp;
 use crate::registry::work::WorkRegistry;
@@ -185,7 +185,11 @@ fn check_files(task: &Task, config: &Config) -> Result<()> {
             issuer(&issue.issuer)?;
             Inputs::open(&issue.inputs)?;
         }
-        Task::Ceremony(steps) => steps.iter().flat_map(Step::profiles).try_for_each(profile)?,
+        Task::Ceremony(steps) => {
+            steps.iter().flat_map(Step::profiles).try_for_each(profile)?;
+            let mut sources = steps.iter().flat_map(Step::sources).filter_map(CaSource::bound);
+            sources.try_for_each(|bound| files::bound(&bound).map(drop))?;
+        }
         Task::Operators(operators) => {
             let found = files::operators(&operators.file)?.fingerprint();
             if found != operators.fingerprint {

@@ -349,9 +349,23 @@ impl Task {
             Task::Ceremony(steps) if steps.is_empty() || steps.len() > MAX_STEPS => {
                 Err(field("step", format!("{} of them", steps.len()), format!("1 to {MAX_STEPS}")))
             }
-            Task::Ceremony(_) | Task::Operators(_) => Ok(()),
+            Task::Ceremony(steps) => check_sources(steps),
+            Task::Operators(_) => Ok(()),
         }
     }
+}
+
+/// A certificate that decides what a step makes is named by its hash, or is one that the order itself makes before.
+fn check_sources(steps: &[Step]) -> Result<(), OrderError> {
+    let mut made: Vec<&PathBuf> = Vec::new();
+    for step in steps {
+        if let Some(source) = step.sources().into_iter().find(|source| source.sha256.is_none() && !made.contains(&&source.certificate)) {
+            let wanted = "the SHA-256 of the file: no earlier step of the order makes it";
+            return Err(field("sha256", format!("none of {}", source.certificate.display()), wanted));
+        }
+        made.extend(step.certificates());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -413,6 +427,17 @@ mod tests {
         assert_eq!((found.len(), order.class()), (2, OrderClass::Ceremony));
         let with = |from: &str, to: &str| parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{}", steps.replace(from, to)));
         assert!(with("label", "lable").is_err());
+        let link =
+            |name: &str| format!("{name} = {{ profile = {{ file = 'p', sha256 = '{0}' }}, certificate = '{name}.pem' }}\n", "0".repeat(64));
+        let ca = |name: &str, more: &str| {
+            format!("{name} = {{ certificate = '{name}.pem'{more}, key = {{ token = 'hsm', label = '{name}' }} }}\n")
+        };
+        let links = |more: &str| {
+            let step = format!("[[step]]\ndo = 'link-certificates'\n{}{}", ca("old", more), ca("new", more));
+            parse(&format!("id = 'one'\nkind = 'ceremony'\n{HEAD}{step}{}{}", link("old_with_new"), link("new_with_old")))
+        };
+        assert!(links("").unwrap_err().to_string().starts_with("sha256: found none of /orders/old.pem, wanted the SHA-256 of the file"));
+        assert!(links(&format!(", sha256 = '{}'", "0".repeat(64))).is_ok());
         for (label, count) in [("''".to_owned(), 0), (format!("'{}'", "x".repeat(129)), 129)] {
             let said = with("label = 'root'", &format!("label = {label}")).unwrap_err().to_string();
             assert!(said.contains(&format!("label: found {count} characters, wanted 1 to 128")), "{said}");

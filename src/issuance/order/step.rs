@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{Bound, key_algorithm};
 use crate::issuance::profile::{Choices, Usage};
-use crate::pki::{KeyAlgorithm, RevocationReason};
+use crate::pki::{Fingerprint, KeyAlgorithm, RevocationReason};
 
 /// The most characters of a key's label.
 const MAX_LABEL: usize = 128;
@@ -64,10 +64,20 @@ impl NewCertificate {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CaSource {
-    /// Its certificate, PEM.
+    /// Its self-signed certificate, PEM.
     pub certificate: PathBuf,
+    /// SHA-256 of the file. Left out only where an earlier step of the same order makes it.
+    #[serde(default)]
+    pub sha256: Option<Fingerprint>,
     /// Its key.
     pub key: TokenKey,
+}
+
+impl CaSource {
+    /// The certificate, where it is there when the order is written.
+    pub fn bound(&self) -> Option<Bound> {
+        self.sha256.map(|sha256| Bound { file: self.certificate.clone(), sha256 })
+    }
 }
 
 /// A CA of the configuration.
@@ -177,6 +187,14 @@ impl Step {
             Step::CrossCertify { certificate, .. } => vec![certificate],
             Step::LinkCertificates { old_with_new, new_with_old, .. } => vec![&old_with_new.certificate, &new_with_old.certificate],
             Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
+        }
+    }
+
+    /// CAs that it names by certificate.
+    pub fn sources(&self) -> Vec<&CaSource> {
+        match self {
+            Step::LinkCertificates { old, new, .. } => vec![old, new],
+            _ => Vec::new(),
         }
     }
 

@@ -423,7 +423,7 @@ impl Profile {
     }
 
     /// A link certificate between two keys of one CA, in DER. `signer` is the key that signs, with its own self-signed certificate; `certified` is the other
-    /// key's self-signed certificate. Validity as RFC 9810 4.4 and S5.7 have it: from the notBefore of the certified key's certificate to the notAfter of
+    /// key's self-signed certificate; the signatures of both are verified. Validity as RFC 9810 4.4 and S5.7 have it: from the notBefore of the certified key's certificate to the notAfter of
     /// the old key's.
     pub fn link(
         &self,

@@ -101,7 +101,7 @@ pub(super) fn link(
         other => return Err(Finding::error("kind", "profile", other.name(), "old-with-new or new-with-old").into()),
     };
     for (field, certificate) in [("old certificate", old), ("new certificate", new)] {
-        if certificate.issuer != certificate.subject || !certificate.is_ca {
+        if certificate.issuer != certificate.subject || !certificate.is_ca || !certificate.is_signed_by(&certificate.spki) {
             let found = certificate.subject_text.clone();
             return Err(IssuanceError::field(field, found, "a CA's self-signed certificate"));
         }
