@@ -226,6 +226,38 @@ fn s5_7_cross_certificates_from_requests_lead_over_the_bridge_both_ways() {
     }
 }
 
+/// A foreign CA's request, as OpenSSL makes it with more in it.
+fn request_again(here: &Path, name: &str, more: &str) {
+    shell(here, &format!("openssl req -new -key {name}.key -subj '/C=JP/O=Example/CN={name}' {more} -out {name}.csr"));
+}
+
+#[test]
+fn s5_7_a_cross_certificate_has_the_identifier_that_the_foreign_ca_uses_and_the_path_length_that_was_ordered() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["bridge"]);
+    foreign(here, "prefecture");
+    request_again(here, "prefecture", "-addext subjectKeyIdentifier=0102030405060708090A");
+    let steps = root("bridge", "OU=Bridge CA,O=JPKI,C=JP") + &cross("prefecture") + "path_length = 1\n";
+    succeed(&mut ceremony(here, "bridge", &steps));
+    let said = succeed(tool("openssl").args(["x509", "-noout", "-text", "-in", "bridge-to-prefecture.pem"]).current_dir(here));
+    assert!(said.contains("01:02:03:04:05:06:07:08:09:0A") && said.contains("CA:TRUE, pathlen:1"), "{said}");
+}
+
+#[test]
+fn s3_1_s5_7_a_foreign_ca_whose_key_is_blocked_is_not_certified() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["bridge"]);
+    foreign(here, "known");
+    shell(here, "openssl pkey -in known.key -pubout -outform DER | sha256sum | cut -d' ' -f1 > blocked");
+    let config = fs::read_to_string(here.join("kakunin.toml")).unwrap();
+    fs::write(here.join("kakunin.toml"), config.replace("[issuing]\n", "[issuing]\nblocked_keys = \"blocked\"\n")).unwrap();
+    let refused = fail(&mut ceremony(here, "bridge", &(root("bridge", "OU=Bridge CA,O=JPKI,C=JP") + &cross("known"))));
+    assert!(refused.contains("step 3: cross-certifies") && refused.contains("blocked"), "{refused}");
+    assert!(!here.join("bridge-to-known.pem").exists());
+}
+
 #[test]
 fn s3_1_s5_7_a_foreign_ca_without_its_key_is_not_certified() {
     let directory = tempfile::tempdir().unwrap();

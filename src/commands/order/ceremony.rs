@@ -18,7 +18,7 @@ use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
 use crate::issuance::profile::{Choices, Profile, Request};
-use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, check_key};
+use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
 use crate::issuance::{Issuer, Links, names};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
@@ -76,6 +76,13 @@ struct Made<'a> {
     item: u64,
 }
 
+/// A key to be certified.
+struct CertifiedKey<'a> {
+    spki: &'a [u8],
+    /// By which its holder names it in what it issues; `None`: as is usual, by its SHA-1.
+    identifier: Option<&'a [u8]>,
+}
+
 impl OneStep<'_, '_> {
     /// What must hold before a step is begun for the first time; what is to be noted beside. Whatever is found here has left no trace.
     fn check(&mut self, step: &Step) -> Result<Value> {
@@ -103,7 +110,10 @@ impl OneStep<'_, '_> {
             Step::DestroyKey { key } => self.destroy(key),
             Step::SelfSigned { new } => self.self_signed(new),
             Step::Certify { issuer, new } => self.certify(issuer, new),
-            Step::CrossCertify { issuer, profile, request, certificate } => self.cross_certify(issuer, profile, request, certificate),
+            Step::CrossCertify { issuer, profile, request, certificate, path_length } => {
+                let choices = Choices { path_length: *path_length, ..Choices::default() };
+                self.cross_certify(issuer, profile, request, &choices, certificate)
+            }
             Step::LinkCertificates { old, new, old_with_new, new_with_old } => {
                 let (old, new) = (self.ca(old, &new_with_old.profile)?, self.ca(new, &old_with_new.profile)?);
                 let first = self.link(&new, old.certificate(), old_with_new, self.item)?;
@@ -163,17 +173,19 @@ impl OneStep<'_, '_> {
         let key = self.key(&new.key, &profile)?;
         crate::token::verify_pair(&key, key.public_key())?;
         let subject = profile.subject(&new.subject)?;
-        self.below(name, &profile, &subject, key.public_key(), &new.choices(), &new.certificate)
+        let key = CertifiedKey { spki: key.public_key(), identifier: None };
+        self.below(name, &profile, &subject, &key, &new.choices(), &new.certificate)
     }
 
     /// The foreign CA proves with its request that it has its key (S3.1).
-    fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, certificate: &Path) -> Result<Value> {
+    fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, choices: &Choices<'_>, certificate: &Path) -> Result<Value> {
         let profile = profile(bound)?;
         let request = CertificationRequest::read(files::bound(request)?.as_bytes())?;
-        check_key(&request.spki, request.key_algorithm, &BlockedKeys::default())?;
+        check_key(&request.spki, request.key_algorithm, &issue::blocked_keys(self.job)?)?;
         profile.check_key(&request.spki)?;
         let subject = profile.subject_of(&request.subject)?;
-        self.below(name, &profile, &subject, &request.spki, &Choices::default(), certificate)
+        let key = CertifiedKey { spki: &request.spki, identifier: request.key_identifier.as_deref() };
+        self.below(name, &profile, &subject, &key, choices, certificate)
     }
 
     fn below(
@@ -181,7 +193,7 @@ impl OneStep<'_, '_> {
         name: &str,
         profile: &Profile,
         subject: &[u8],
-        spki: &[u8],
+        key: &CertifiedKey<'_>,
         choices: &Choices<'_>,
         certificate: &Path,
     ) -> Result<Value> {
@@ -194,11 +206,11 @@ impl OneStep<'_, '_> {
         let links = IssuerLinks::unpartitioned(self.job.config, name, &registered.publication, profile);
         let request = Request {
             subject,
-            spki,
+            spki: key.spki,
             serial: profile.serial(&SystemRandom::new())?,
             validity: validity(profile, &issuer, None, Timestamp::now())?,
             alternative_names: &[],
-            key_identifier: None,
+            key_identifier: key.identifier,
         };
         let der = profile.certificate(&issuer, &Choices { links: links.links(profile), ..*choices }, &request)?;
         self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate)

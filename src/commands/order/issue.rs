@@ -267,7 +267,8 @@ pub(super) fn live_certificates(registry: &dyn Registry, issuer: IssuerId, now: 
     Ok(live)
 }
 
-fn blocked_keys(job: &Job<'_>) -> Result<BlockedKeys> {
+/// Keys that get no certificate, of whatever kind.
+pub(super) fn blocked_keys(job: &Job<'_>) -> Result<BlockedKeys> {
     let Some(path) = &job.config.issuing.blocked_keys else { return Ok(BlockedKeys::default()) };
     let text = files::read_text(path, MAX_BLOCKED_BYTES)?;
     BlockedKeys::parse(&text).with_context(|| format!("blocked keys {}", path.display()))

@@ -118,10 +118,13 @@ pub enum Step {
         issuer: String,
         /// What it is to be.
         profile: Bound,
-        /// The foreign CA's PKCS#10 request.
+        /// The foreign CA's PKCS#10 request. The identifier of its key is the one that it asks for, where it asks for one.
         request: Bound,
         /// The file that it is written to, PEM; must not exist.
         certificate: PathBuf,
+        /// pathLenConstraint, where the profile leaves it to the order.
+        #[serde(default)]
+        path_length: Option<u8>,
     },
     /// OldWithNew and NewWithOld, after a change of keys (S4.7, S5.7).
     LinkCertificates {
@@ -202,7 +205,9 @@ impl Step {
     pub fn issued_by(&self) -> Option<(&str, &Bound, Choices<'_>)> {
         match self {
             Step::Certify { issuer, new } => Some((issuer, &new.profile, new.choices())),
-            Step::CrossCertify { issuer, profile, .. } => Some((issuer, profile, Choices::default())),
+            Step::CrossCertify { issuer, profile, path_length, .. } => {
+                Some((issuer, profile, Choices { path_length: *path_length, ..Choices::default() }))
+            }
             _ => None,
         }
     }

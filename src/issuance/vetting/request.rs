@@ -5,15 +5,15 @@ use std::net::IpAddr;
 use aws_lc_rs::signature as s;
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{
-    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_CE_SUBJECT_ALT_NAME, ID_EXTENSION_REQ, SHA_256_WITH_RSA_ENCRYPTION,
-    SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+    ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_CE_SUBJECT_ALT_NAME, ID_CE_SUBJECT_KEY_IDENTIFIER, ID_EXTENSION_REQ,
+    SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
 use const_oid::db::rfc8410::ID_ED_25519;
 use der::asn1::{Ia5String, OctetString};
 use der::{Decode, Encode};
 use serde::Deserialize;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{SubjectAltName, SubjectKeyIdentifier};
 use x509_cert::request::{CertReq, ExtensionReq};
 
 use super::Rejection;
@@ -21,6 +21,8 @@ use crate::issuance::AlternativeName;
 use crate::pki::certificate::key_algorithm_of_spki;
 use crate::pki::{Fingerprint, KeyAlgorithm};
 
+/// More than any hash that identifiers are made of.
+const MAX_KEY_IDENTIFIER: usize = 64;
 const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
 const END: &str = "-----END CERTIFICATE REQUEST-----";
 /// As Microsoft and Java have it.
@@ -40,6 +42,8 @@ pub struct CertificationRequest {
     pub alternative_names: Vec<RequestedName>,
     /// The same in DER; `None` where there is none.
     pub alternative_names_der: Option<Vec<u8>>,
+    /// The requested subjectKeyIdentifier: by which a CA that asks names its key in what it issues.
+    pub key_identifier: Option<Vec<u8>>,
 }
 
 /// A name of a requested subjectAltName.
@@ -95,7 +99,7 @@ impl CertificationRequest {
         };
         let names = alternative_names.iter().map(general).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let der = if names.is_empty() { None } else { Some(SubjectAltName(names).to_der().map_err(malformed)?) };
-        Ok(CertificationRequest { subject, spki, key_algorithm, alternative_names, alternative_names_der: der })
+        Ok(CertificationRequest { subject, spki, key_algorithm, alternative_names, alternative_names_der: der, key_identifier: None })
     }
 
     fn from_der(der: &[u8]) -> Result<CertificationRequest, Rejection> {
@@ -119,6 +123,7 @@ impl CertificationRequest {
             key_algorithm,
             alternative_names: alternative_names.unwrap_or_default(),
             alternative_names_der,
+            key_identifier: key_identifier(&request)?,
         })
     }
 
@@ -233,21 +238,40 @@ type AlternativeNames = (Vec<u8>, Vec<RequestedName>);
 
 /// The subjectAltName among the requested extensions. There is at most one.
 fn alternative_names(request: &CertReq) -> Result<Option<AlternativeNames>, Rejection> {
-    let malformed = |e: der::Error| Rejection::new("request", format!("its extensionRequest cannot be read: {e}"));
+    let Some(der) = requested_extension(request, ID_CE_SUBJECT_ALT_NAME, "subjectAltName")? else { return Ok(None) };
+    let names = SubjectAltName::from_der(&der).map_err(unreadable_extensions)?.0.iter().map(requested_name).collect::<Result<_, _>>()?;
+    Ok(Some((der, names)))
+}
+
+/// The subjectKeyIdentifier among them.
+fn key_identifier(request: &CertReq) -> Result<Option<Vec<u8>>, Rejection> {
+    let Some(der) = requested_extension(request, ID_CE_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier")? else { return Ok(None) };
+    let identifier = SubjectKeyIdentifier::from_der(&der).map_err(unreadable_extensions)?.0.into_bytes();
+    match identifier.len() {
+        1..=MAX_KEY_IDENTIFIER => Ok(Some(identifier)),
+        length => Err(Rejection::new("request", format!("a subjectKeyIdentifier of {length} octets, wanted 1 to {MAX_KEY_IDENTIFIER}"))),
+    }
+}
+
+/// The value of a requested extension, of which there may be one.
+fn requested_extension(request: &CertReq, id: ObjectIdentifier, name: &str) -> Result<Option<Vec<u8>>, Rejection> {
     let mut found = None;
     for attribute in request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
         for value in attribute.values.iter() {
-            let ExtensionReq(extensions) = ExtensionReq::from_der(&value.to_der().map_err(malformed)?).map_err(malformed)?;
-            for extension in extensions.iter().filter(|extension| extension.extn_id == ID_CE_SUBJECT_ALT_NAME) {
-                let der = extension.extn_value.as_bytes();
-                let names = SubjectAltName::from_der(der).map_err(malformed)?.0.iter().map(requested_name).collect::<Result<_, _>>()?;
-                if found.replace((der.to_vec(), names)).is_some() {
-                    return Err(Rejection::new("request", "more than one subjectAltName"));
+            let value = value.to_der().map_err(unreadable_extensions)?;
+            let ExtensionReq(extensions) = ExtensionReq::from_der(&value).map_err(unreadable_extensions)?;
+            for extension in extensions.iter().filter(|extension| extension.extn_id == id) {
+                if found.replace(extension.extn_value.as_bytes().to_vec()).is_some() {
+                    return Err(Rejection::new("request", format!("more than one {name}")));
                 }
             }
         }
     }
     Ok(found)
+}
+
+fn unreadable_extensions(error: der::Error) -> Rejection {
+    Rejection::new("request", format!("its extensionRequest cannot be read: {error}"))
 }
 
 fn requested_name(name: &GeneralName) -> Result<RequestedName, Rejection> {
