@@ -57,19 +57,23 @@ pub(super) fn check(name: &RdnSequence) -> Result<(), IssuanceError> {
 pub(crate) fn subject_identity(subject: &[u8]) -> Fingerprint {
     let Ok(name) = RdnSequence::from_der(subject) else { return Fingerprint::of(subject) };
     let mut octets = b"kakunin: identity of a subject".to_vec();
-    for rdn in &name.0 {
-        // Apart from those of other RDNs.
-        octets.extend_from_slice(&(rdn.0.len() as u64).to_be_bytes());
-        for attribute in rdn.0.iter() {
-            let text = text(attribute).map(folded).map(String::into_bytes);
-            let value = text.unwrap_or_else(|_| attribute.value.value().to_vec());
-            for part in [attribute.oid.as_bytes(), &value] {
-                octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
-                octets.extend_from_slice(part);
-            }
+    name.0.iter().for_each(|rdn| octets.extend(rdn_identity(rdn)));
+    Fingerprint::of(&octets)
+}
+
+/// The same of a part of a name: parts that RFC 5280 7.1 takes for the same have the same octets.
+pub(crate) fn rdn_identity(rdn: &RelativeDistinguishedName) -> Vec<u8> {
+    // Apart from those of other RDNs.
+    let mut octets = (rdn.0.len() as u64).to_be_bytes().to_vec();
+    for attribute in rdn.0.iter() {
+        let text = text(attribute).map(folded).map(String::into_bytes);
+        let value = text.unwrap_or_else(|_| attribute.value.value().to_vec());
+        for part in [attribute.oid.as_bytes(), &value] {
+            octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
+            octets.extend_from_slice(part);
         }
     }
-    Fingerprint::of(&octets)
+    octets
 }
 
 /// In lower case, with one space where there is white space between words.

@@ -1,6 +1,8 @@
 //! What the issuer's own certificate allows: names (RFC 5280 4.2.1.10). A certificate that breaks its issuer's name constraints is one that no path is built to.
 
-use der::{Decode, Encode};
+use const_oid::db::rfc3280::EMAIL_ADDRESS;
+use der::Decode;
+use der::asn1::Ia5String;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::constraints::name::GeneralSubtree;
 use x509_cert::ext::pkix::name::GeneralName;
@@ -8,6 +10,7 @@ use x509_cert::ext::pkix::{NameConstraints, SubjectAltName};
 use x509_cert::name::Name;
 
 use super::Rejection;
+use crate::issuance::names::{self, rdn_identity};
 
 const RULE: &str = "name-constraints";
 
@@ -43,6 +46,7 @@ impl Constraints {
         let malformed = |e: der::Error| Rejection::new(RULE, format!("a name cannot be read: {e}"));
         let subject = Name::from_der(subject).map_err(malformed)?;
         if !subject.0.is_empty() {
+            mail_addresses(&subject).map_err(malformed)?.iter().try_for_each(|address| self.check_name(address))?;
             self.check_name(&GeneralName::DirectoryName(subject))?;
         }
         let names = alternative_names.map(SubjectAltName::from_der).transpose().map_err(malformed)?;
@@ -59,7 +63,7 @@ impl Constraints {
         if !is_understood(name) {
             return rejected("is of a kind that the issuer's certificate constrains in a way not known here");
         }
-        if self.excluded.iter().any(|base| is_within(name, base)) {
+        if self.excluded.iter().any(|base| is_within(name, base) || stands_for_one_within(name, base)) {
             return rejected("is excluded by the issuer's certificate");
         }
         if permitted.peek().is_some() && !permitted.any(|base| is_within(name, base)) {
@@ -69,17 +73,22 @@ impl Constraints {
     }
 }
 
+/// Addresses in a subject, as old certificates have them: constraints of mail addresses are theirs, too (RFC 5280 4.2.1.10).
+fn mail_addresses(subject: &Name) -> der::Result<Vec<GeneralName>> {
+    let attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter()).filter(|attribute| attribute.oid == EMAIL_ADDRESS);
+    attributes.map(|attribute| names::text(attribute).and_then(Ia5String::new).map(GeneralName::Rfc822Name)).collect()
+}
+
 fn is_understood(name: &GeneralName) -> bool {
     matches!(name, GeneralName::DnsName(_) | GeneralName::DirectoryName(_) | GeneralName::Rfc822Name(_) | GeneralName::IpAddress(_))
 }
 
 fn is_within(name: &GeneralName, base: &GeneralName) -> bool {
     match (name, base) {
-        (GeneralName::DnsName(name), GeneralName::DnsName(base)) => is_below(name.as_str().trim_start_matches("*."), base.as_str()),
+        (GeneralName::DnsName(name), GeneralName::DnsName(base)) => is_below(name.as_str(), base.as_str()),
         (GeneralName::Rfc822Name(name), GeneralName::Rfc822Name(base)) => mail_is_within(name.as_str(), base.as_str()),
         (GeneralName::DirectoryName(name), GeneralName::DirectoryName(base)) => {
-            let same = |(a, b)| matches!((Encode::to_der(a), Encode::to_der(b)), (Ok(a), Ok(b)) if a == b);
-            name.0.len() >= base.0.len() && name.0.iter().zip(&base.0).all(same)
+            name.0.len() >= base.0.len() && name.0.iter().zip(&base.0).all(|(name, base)| rdn_identity(name) == rdn_identity(base))
         }
         (GeneralName::IpAddress(name), GeneralName::IpAddress(base)) => {
             let (name, base) = (name.as_bytes(), base.as_bytes());
@@ -90,7 +99,14 @@ fn is_within(name: &GeneralName, base: &GeneralName) -> bool {
     }
 }
 
-/// `www.example.com` is below `example.com`, and so is `example.com`; below `.example.com` only the former.
+/// Whether one of the hosts that a wildcard stands for is within a constraint, be it that others are not: `secret.example.com` is one of `*.example.com`.
+fn stands_for_one_within(name: &GeneralName, base: &GeneralName) -> bool {
+    let (GeneralName::DnsName(name), GeneralName::DnsName(base)) = (name, base) else { return false };
+    let one_label_more = base.as_str().split_once('.').filter(|(label, _)| !label.is_empty()).map(|(_, parent)| parent);
+    name.as_str().strip_prefix("*.").is_some_and(|hosts| one_label_more.is_some_and(|parent| parent.eq_ignore_ascii_case(hosts)))
+}
+
+/// `www.example.com` is below `example.com`, and so are `*.example.com` and `example.com`; below `.example.com` only the former.
 fn is_below(host: &str, base: &str) -> bool {
     let (host, base) = (host.to_ascii_lowercase(), base.to_ascii_lowercase());
     let below = |base: &str| host.strip_suffix(base).is_some_and(|rest| rest.ends_with('.'));
@@ -123,7 +139,8 @@ fn describe(name: &GeneralName) -> String {
 mod tests {
     use std::str::FromStr;
 
-    use der::asn1::{Ia5String, OctetString};
+    use der::Encode;
+    use der::asn1::OctetString;
 
     use super::*;
 
@@ -146,12 +163,23 @@ mod tests {
             excluded: vec![dns("secret.example.com")],
         };
         let subject = "CN=www.example.com,O=Example,C=JP";
-        assert!(check(&constraints, subject, vec![dns("www.example.com"), dns("Example.COM"), dns("*.example.com"), ip(&[192, 0, 2, 7])]));
-        for outside in
-            [dns("example.org"), dns("badexample.com"), dns("a.secret.example.com"), dns("secret.example.com"), ip(&[192, 0, 3, 7])]
-        {
+        assert!(check(
+            &constraints,
+            subject,
+            vec![dns("www.example.com"), dns("Example.COM"), dns("*.www.example.com"), ip(&[192, 0, 2, 7])]
+        ));
+        for outside in [
+            dns("example.org"),
+            dns("badexample.com"),
+            dns("a.secret.example.com"),
+            dns("secret.example.com"),
+            dns("*.example.com"),
+            dns("*.secret.example.com"),
+            ip(&[192, 0, 3, 7]),
+        ] {
             assert!(!check(&constraints, subject, vec![dns("www.example.com"), outside.clone()]), "{outside:?}");
         }
+        assert!(check(&constraints, "CN=www.example.com,O=EXAMPLE,C=JP", vec![]), "the same name (RFC 5280 7.1)");
         assert!(!check(&constraints, "CN=www.example.com,O=Other,C=JP", vec![dns("www.example.com")]));
         assert!(check(&constraints, "", vec![dns("www.example.com")]), "no subject is no directoryName");
         let mail = |text: &str| GeneralName::Rfc822Name(Ia5String::new(text).unwrap());
@@ -160,6 +188,29 @@ mod tests {
         assert!(check(&constraints, "", vec![mail("a@example.com"), mail("a@b.example.org"), dns("a.example.net")]));
         for outside in [mail("a@b.example.com"), mail("a@example.org"), mail("nobody"), dns("example.net")] {
             assert!(!check(&constraints, "", vec![outside.clone()]), "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn s3_1_a_name_is_excluded_in_whatever_letters_it_is_written() {
+        let constraints = Constraints {
+            permitted: vec![],
+            excluded: vec![GeneralName::DirectoryName(Name::from_str("O=Example Org,C=JP").unwrap()), dns(".example.net")],
+        };
+        for subject in ["CN=a,O=Example Org,C=JP", "CN=a,O=EXAMPLE  org,C=JP"] {
+            assert!(!check(&constraints, subject, vec![]), "{subject}");
+        }
+        assert!(check(&constraints, "CN=a,O=Example,C=JP", vec![dns("example.net")]));
+        assert!(!check(&constraints, "", vec![dns("*.example.net")]) && !check(&constraints, "", vec![dns("*.a.example.net")]));
+    }
+
+    #[test]
+    fn s3_1_a_mail_address_in_the_subject_is_a_mail_address() {
+        let mail = |text: &str| GeneralName::Rfc822Name(Ia5String::new(text).unwrap());
+        let constraints = Constraints { permitted: vec![mail("example.com")], excluded: vec![mail("root@example.com")] };
+        assert!(check(&constraints, "CN=a,emailAddress=a@example.com", vec![]));
+        for outside in ["CN=a,emailAddress=a@example.org", "CN=a,emailAddress=root@example.com", "emailAddress=a@example.org,CN=a"] {
+            assert!(!check(&constraints, outside, vec![]), "{outside}");
         }
     }
 
