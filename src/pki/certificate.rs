@@ -188,14 +188,33 @@ pub fn rsa_bits_of_spki(spki: &[u8]) -> Option<usize> {
     is_rsa.then(|| rsa_modulus_bits(info.subject_public_key.raw_bytes())).flatten()
 }
 
+/// What the holders of a key in a DER SubjectPublicKeyInfo have in common, in whatever form it is written: of RSA the modulus, of a point, compressed or not, its
+/// x-coordinate. `None` for another kind of key.
+pub fn key_identity(spki: &[u8]) -> Option<Vec<u8>> {
+    let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
+    let key = info.subject_public_key.raw_bytes();
+    match key_algorithm_of_spki(spki)? {
+        KeyAlgorithm::EcdsaP256 => key.get(1..33),
+        KeyAlgorithm::EcdsaP384 => key.get(1..49),
+        KeyAlgorithm::Ed25519 => Some(key),
+        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => rsa_modulus(key),
+    }
+    .map(<[u8]>::to_vec)
+}
+
 /// Bits of the modulus in a DER RSAPublicKey (RFC 8017 A.1.1).
 fn rsa_modulus_bits(rsa_public_key: &[u8]) -> Option<usize> {
+    let modulus = rsa_modulus(rsa_public_key)?;
+    Some(modulus.len() * 8 - modulus.first()?.leading_zeros() as usize)
+}
+
+/// The modulus itself.
+fn rsa_modulus(rsa_public_key: &[u8]) -> Option<&[u8]> {
     let mut reader = der::SliceReader::new(rsa_public_key).ok()?;
     let header = der::Header::decode(&mut reader).ok()?;
     header.tag.assert_eq(der::Tag::Sequence).ok()?;
     let modulus = der::asn1::UintRef::decode(&mut reader).ok()?;
-    let first = *modulus.as_bytes().first()?;
-    Some(modulus.as_bytes().len() * 8 - first.leading_zeros() as usize)
+    Some(modulus.as_bytes())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use der::Decode;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{OrderClass, Requirement};
-use crate::pki::certificate::key_algorithm_of_spki;
+use crate::pki::certificate::{key_algorithm_of_spki, key_identity};
 use crate::pki::{Fingerprint, SignatureAlgorithm};
 
 /// The greatest file of operators that is read.
@@ -46,7 +46,7 @@ pub struct Operator {
     pub name: String,
     /// At least one.
     pub roles: BTreeSet<Role>,
-    /// DER SubjectPublicKeyInfo, unlike every other operator's.
+    /// DER SubjectPublicKeyInfo, of another key than every other operator's.
     pub public_key: Vec<u8>,
 }
 
@@ -116,10 +116,10 @@ impl Operators {
         for (class, wanted) in file.approvals {
             requirements.insert(class, class.tightened(wanted)?);
         }
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut keys) = (BTreeMap::new(), BTreeMap::new());
         for entry in file.operators {
             let operator = operator(entry, read_key)?;
-            refuse_double(&by_name, &operator)?;
+            refuse_double(&by_name, &mut keys, &operator)?;
             by_name.insert(operator.name.clone(), operator);
         }
         let mut parts: Vec<&[u8]> = vec![b"kakunin: operators", text.as_bytes()];
@@ -189,14 +189,19 @@ fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
     key_algorithm_of_spki(&der).map(|_| der)
 }
 
-/// Two names for one person, or two for one key, would make one person two.
-fn refuse_double(known: &BTreeMap<String, Operator>, operator: &Operator) -> Result<(), OperatorsError> {
+/// Two names for one person, or two for one key, would make one person two. `keys` are those of the operators before.
+fn refuse_double(
+    known: &BTreeMap<String, Operator>,
+    keys: &mut BTreeMap<Vec<u8>, String>,
+    operator: &Operator,
+) -> Result<(), OperatorsError> {
     if known.contains_key(&operator.name) {
         return Err(field("operator.name", format!("'{}' twice", operator.name), "each name once"));
     }
-    match known.values().find(|other| other.public_key == operator.public_key) {
+    let identity = key_identity(&operator.public_key).unwrap_or_else(|| operator.public_key.clone());
+    match keys.insert(identity, operator.name.clone()) {
         Some(other) => {
-            Err(field(format!("operator '{}', key", operator.name), format!("the key of '{}'", other.name), "a key of one's own (S1.5)"))
+            Err(field(format!("operator '{}', key", operator.name), format!("the key of '{other}'"), "a key of one's own (S1.5)"))
         }
         None => Ok(()),
     }

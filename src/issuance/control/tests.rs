@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use der::asn1::BitString;
+use der::{Decode, Encode};
+
 use super::*;
 use crate::pki::{Fingerprint, KeyAlgorithm, Timestamp};
 use crate::token::SigningKey;
@@ -251,6 +254,15 @@ fn s1_5_a_file_in_which_one_person_is_two_is_refused() {
     let one_key = text.replace(&pem(&world.people[4].2), &pem(world.key("doi")));
     let said = parse(&one_key).unwrap_err().to_string();
     assert!(said.contains("the key of 'doi'") && said.contains("S1.5"), "{said}");
+    // The same key in its other form: the point without the half that follows from the rest.
+    let elliptic = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let whole = pem(&elliptic);
+    let mut spki = spki::SubjectPublicKeyInfoOwned::from_der(elliptic.public_key()).unwrap();
+    let point = spki.subject_public_key.raw_bytes().to_vec();
+    spki.subject_public_key = BitString::from_bytes(&[&[2 + (point[64] & 1)], &point[1..33]].concat()).unwrap();
+    let half = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &spki.to_der().unwrap()).unwrap();
+    let two_forms = text.replace(&pem(world.key("baba")), &whole).replace(&pem(&world.people[4].2), &half);
+    assert!(parse(&two_forms).unwrap_err().to_string().contains("the key of 'baba'"));
     let one_name = text.replace("doi2", "doi");
     assert!(parse(&one_name).unwrap_err().to_string().contains("'doi' twice"));
     let trailing = text.replace(&pem(world.key("doi")), &format!("{}\n{}", pem(world.key("doi")), pem(&key)));
