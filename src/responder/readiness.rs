@@ -10,8 +10,8 @@ use super::documents::Document;
 use super::status_map::next_update;
 use crate::registry::crl_path;
 
-/// For so long a node may be without news from the registry. From then on it may lack what must be definitive by now (rule O16), and hides revocations that
-/// other nodes tell.
+/// For so long a node may be without news from the registry before it says so: from then on it may lack what must be definitive by now (rule O16). It goes on
+/// answering all the same: where the registry itself is away, every node is as silent, and what each has is valid for days (S3.9).
 const MAX_SILENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Why a node is not ready; ready where there is no reason.
@@ -19,13 +19,13 @@ const MAX_SILENCE: Duration = Duration::from_secs(15 * 60);
 pub struct Readiness {
     /// One sentence a reason, for people.
     pub reasons: Vec<String>,
-    /// The same of what is no reason: an issuer for which nothing was ever published.
+    /// The same of what is no reason: an issuer for which nothing was ever published; no news from the registry.
     pub remarks: Vec<String>,
 }
 
 impl Readiness {
-    /// Checks that the registry could be read within the last 15 minutes, and every issuer that is not closed and whose certificate has not ended: a current pack
-    /// in every slot for every CertID hash, and a current CRL of every scope.
+    /// Checks that the registry has been read, and every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every
+    /// CertID hash, and a current CRL of every scope.
     ///
     /// An issuer for which nothing was ever published is no reason where anything was for another: no node can answer for it, and each must go on answering
     /// for the others (S1.1).
@@ -65,7 +65,7 @@ impl Readiness {
         let silence = content.feed.caught_up_at().map(|at| now.since(at)).unwrap_or_default();
         if silence > MAX_SILENCE {
             let (found, wanted) = (silence.as_secs(), MAX_SILENCE.as_secs());
-            self.reasons
+            self.remarks
                 .push(format!("the registry was last read {found} s ago, wanted at most {wanted} s: revocations since then are not told"));
         }
     }
@@ -170,14 +170,15 @@ mod tests {
     }
 
     #[test]
-    fn o16_a_node_without_news_from_the_registry_is_not_ready_after_a_while() {
+    fn s3_9_o16_a_node_without_news_from_the_registry_says_so_and_goes_on() {
         let content = testing::content();
         content.feed.caught_up(time(NOW));
-        assert!(Readiness::of(&content, time(NOW).saturating_add(MAX_SILENCE)).is_ready());
+        assert_eq!(Readiness::of(&content, time(NOW).saturating_add(MAX_SILENCE)), Readiness::default());
         let late = Readiness::of(&content, time(NOW + 1).saturating_add(MAX_SILENCE));
-        assert_eq!(late.reasons, ["the registry was last read 901 s ago, wanted at most 900 s: revocations since then are not told"]);
+        assert!(late.is_ready());
+        assert_eq!(late.remarks, ["the registry was last read 901 s ago, wanted at most 900 s: revocations since then are not told"]);
         content.feed.caught_up(time(NOW + 1).saturating_add(MAX_SILENCE));
-        assert!(Readiness::of(&content, time(NOW + 1).saturating_add(MAX_SILENCE)).is_ready());
+        assert_eq!(Readiness::of(&content, time(NOW + 1).saturating_add(MAX_SILENCE)), Readiness::default());
     }
 
     #[test]
