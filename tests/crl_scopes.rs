@@ -342,6 +342,23 @@ fn c3_a_reason_that_could_not_be_published_is_not_taken_over() {
     succeed(&mut world.command("sign", &["--once"]));
 }
 
+/// The CRLs of end entities alone do not have it, whatever the issuer may certify.
+#[test]
+fn c3_cacompromise_is_a_reason_for_a_ca_only_where_it_has_crls_of_its_own() {
+    let world = World::new("partitions = 2\n[issuer.crl.arl]\n");
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config.replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"baseline-requirements\"]")).unwrap();
+    let of = |name: &str| serial_of(&world.certificate(name));
+    let revoke = |which: &[&str]| world.command("revoke", &[&["--issuer", NAME, "--reason", "cACompromise"], which].concat());
+    let (leaf, ca) = (of("zero-a"), of("sub-a"));
+    for which in [&["--serial", &leaf][..], &["--all", "--confirm", NAME]] {
+        let said = fail(&mut revoke(which));
+        assert!(said.contains("--reason: found cACompromise, wanted one of unspecified, keyCompromise,"), "{said}");
+    }
+    succeed(&mut revoke(&["--serial", &ca]));
+    succeed(&mut world.command("sign", &["--once"]));
+}
+
 /// There is no ARL, and the OCSP response could not be published.
 #[test]
 fn o14_a_ca_revoked_without_a_reason_is_not_taken_over() {

@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use super::output::Output;
-use super::{ConfigFile, reasons, setup};
+use super::reasons::Reasons;
+use super::{ConfigFile, setup};
 use crate::pki::{CertificateStatus, Revocation, Serial, Timestamp};
 use crate::registry::{BoxError, CertificateRecord};
-use crate::signing::gate::IssuerFacts;
 use crate::signing::partition_url;
 use crate::sources::openssl_index::{Certificates, IndexReader};
 
@@ -60,8 +60,8 @@ impl Import {
             partition_prefix: partition_url(&config.base_url, &issuer.name, 0).trim_end_matches("0.crl").to_owned(),
             partitions: issuer.publication.crl_partitions,
         });
-        let facts = reasons::facts(issuer_config)?;
-        let objection = |record: &CertificateRecord| objection(&facts, &issuer.name, record);
+        let reasons = Reasons::of(issuer_config)?;
+        let objection = |record: &CertificateRecord| objection(&reasons, record);
         let reader = IndexReader::new(BufReader::new(file), certificates).objecting(&objection);
         let mut records = reader.map(|record| record.map_err(BoxError::from));
         // Everything at once: a running signer would publish a CRL of what there is, with a number of its own (rule C2), and a responder would be asked
@@ -81,13 +81,13 @@ impl Import {
 
 /// What could not be published of a revocation, nor anything else in its slot and on its CRL: a reason that the issuer's rules do not have, and a CA's revocation
 /// without one (rules C3, O14).
-fn objection(facts: &IssuerFacts, issuer: &str, record: &CertificateRecord) -> Option<String> {
+fn objection(reasons: &Reasons, record: &CertificateRecord) -> Option<String> {
     let CertificateStatus::Revoked(Revocation { reason, .. }) = record.status else { return None };
     if record.is_ca && reason.is_none() {
         let serial = record.serial;
         return Some(format!("serial {serial}: found revoked without a reason, wanted a reason: a CA's is published with one (C3, O14)"));
     }
-    reasons::objection(facts, issuer, reason).map(|objection| format!("revocation reason of serial {}: {objection}", record.serial))
+    reasons.objection(reason, record.is_ca).map(|objection| format!("revocation reason of serial {}: {objection}", record.serial))
 }
 
 /// The number that `openssl ca` would give its next CRL.

@@ -8,19 +8,36 @@ use crate::config::IssuerConfig;
 use crate::pki::RevocationReason;
 use crate::signing::gate::IssuerFacts;
 
-/// What decides about the reasons of an issuer of the configuration: its certificate and its programmes.
-pub(super) fn facts(issuer: &IssuerConfig) -> Result<IssuerFacts> {
-    Ok(IssuerFacts::of(&setup::read_certificate(&issuer.certificate)?, issuer.profile())?)
+/// What decides about the reasons of an issuer of the configuration: its certificate, its programmes and its CRLs.
+pub(super) struct Reasons {
+    issuer: String,
+    facts: IssuerFacts,
+    /// Whether some CRL is of end entities, or of CAs, alone.
+    kinds_apart: bool,
 }
 
-/// What stands against revoking certificates of an issuer for a reason; `None` is unspecified (rule C3).
-pub(super) fn objection(facts: &IssuerFacts, issuer: &str, reason: Option<RevocationReason>) -> Option<String> {
-    if facts.allows_reason(reason) {
-        return None;
+impl Reasons {
+    pub(super) fn of(issuer: &IssuerConfig) -> Result<Reasons> {
+        let publication = issuer.publication();
+        Ok(Reasons {
+            issuer: issuer.name.clone(),
+            facts: IssuerFacts::of(&setup::read_certificate(&issuer.certificate)?, issuer.profile())?,
+            kinds_apart: publication.crl_partitions > 0 || publication.crl_extras.arl,
+        })
     }
-    let allowed = RevocationReason::ALL.into_iter().map(Some).filter(|reason| facts.allows_reason(*reason));
-    let wanted: Vec<&str> = std::iter::once(None).chain(allowed).map(name).collect();
-    Some(format!("found {}, wanted one of {}: issuer '{issuer}' keeps the Baseline Requirements (C3)", name(reason), wanted.join(", ")))
+
+    /// What stands against revoking a certificate for a reason, a CA's or an end entity's; `None` is unspecified (rule C3). For all certificates of the issuer
+    /// it is that of an end entity's.
+    pub(super) fn objection(&self, reason: Option<RevocationReason>, is_ca: bool) -> Option<String> {
+        let allows = |reason: &Option<RevocationReason>| self.facts.allows_reason(*reason, is_ca || !self.kinds_apart);
+        if allows(&reason) {
+            return None;
+        }
+        let allowed = RevocationReason::ALL.into_iter().map(Some).filter(allows);
+        let wanted: Vec<&str> = std::iter::once(None).chain(allowed).map(name).collect();
+        let (found, wanted) = (name(reason), wanted.join(", "));
+        Some(format!("found {found}, wanted one of {wanted}: issuer '{}' keeps the Baseline Requirements (C3)", self.issuer))
+    }
 }
 
 /// As people write it.

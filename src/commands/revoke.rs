@@ -5,7 +5,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output::{Output, progress};
-use super::{ConfigFile, reasons, setup};
+use super::reasons::{self, Reasons};
+use super::{ConfigFile, setup};
 use crate::config::Config;
 use crate::pki::status::ReasonError;
 use crate::pki::{Revocation, RevocationReason, Serial, SlotRange, Timestamp};
@@ -78,9 +79,9 @@ impl Revoke {
             bail!("--at: found {at}, wanted a time that is not in the future (it is {now})");
         }
         let config = self.config.load()?;
-        self.check_reason(&config)?;
         let registry = setup::open_registry(&config)?;
         let issuer = setup::find_issuer(registry.as_ref(), &self.issuer)?;
+        self.check_reason(&config, registry.as_ref(), &issuer)?;
         let revocation = Revocation { at, reason: self.reason.0 };
         match self.serial {
             Some(serial) => self.one(registry.as_ref(), &issuer, serial, revocation, now),
@@ -88,9 +89,11 @@ impl Revoke {
         }
     }
 
-    fn check_reason(&self, config: &Config) -> Result<()> {
-        let Some(issuer) = config.issuer(&self.issuer) else { return Ok(()) };
-        match reasons::objection(&reasons::facts(issuer)?, &self.issuer, self.reason.0) {
+    fn check_reason(&self, config: &Config, registry: &dyn Registry, issuer: &Issuer) -> Result<()> {
+        let Some(configured) = config.issuer(&self.issuer) else { return Ok(()) };
+        let certificate = self.serial.map(|serial| registry.certificate(issuer.id, &serial)).transpose()?.flatten();
+        let is_ca = certificate.is_some_and(|certificate| certificate.is_ca);
+        match Reasons::of(configured)?.objection(self.reason.0, is_ca) {
             Some(objection) => bail!("--reason: {objection}"),
             None => Ok(()),
         }

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 
 use super::claim;
 use super::issue::IssuerLinks;
-use crate::commands::{reasons, setup};
+use crate::commands::reasons::Reasons;
+use crate::commands::setup;
 use crate::config::Config;
 use crate::issuance::order::{Bound, WorkOrder};
 use crate::issuance::profile::{Choices, Period, Profile};
@@ -61,8 +62,8 @@ fn issuance_objection(config: &Config, name: &str, bound: &Bound, choices: &Choi
 
 /// A reason that the issuer's revocations cannot be published with. An issuer whose certificate cannot be read yet may be one that the order itself makes.
 pub(super) fn reason_objection(config: &Config, issuer: &str, reason: RevocationReason) -> Option<String> {
-    let facts = reasons::facts(config.issuer(issuer)?).ok()?;
-    reasons::objection(&facts, issuer, Some(reason)).map(|objection| format!("revoke-all, reason: {objection}"))
+    let objection = Reasons::of(config.issuer(issuer)?).ok()?.objection(Some(reason), false)?;
+    Some(format!("revoke-all, reason: {objection}"))
 }
 
 /// A validity that the profile does not allow, or that ends after the issuer. A profile or an issuer that cannot be read is objected to elsewhere.

@@ -37,13 +37,14 @@ pub struct IssuerFacts {
 }
 
 impl IssuerFacts {
-    /// Whether a certificate of this issuer may be revoked for this reason: not so where what says it could not be published (rule C3).
-    pub fn allows_reason(&self, reason: Option<RevocationReason>) -> bool {
+    /// Whether a certificate of this issuer may be revoked for this reason: not so where what says it could not be published (rule C3). `may_be_a_ca`: whether
+    /// it is a CA's, or stands on CRLs that list those of CAs and of end entities alike.
+    pub fn allows_reason(&self, reason: Option<RevocationReason>, may_be_a_ca: bool) -> bool {
         use RevocationReason as R;
         match reason {
             _ if !self.profile.has(Programme::BaselineRequirements) => true,
             None => true,
-            Some(R::CaCompromise) => !self.end_entities_only,
+            Some(R::CaCompromise) => may_be_a_ca && !self.end_entities_only,
             Some(R::KeyCompromise | R::AffiliationChanged | R::Superseded | R::CessationOfOperation | R::PrivilegeWithdrawn) => true,
             Some(_) => false,
         }
