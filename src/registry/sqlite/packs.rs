@@ -26,6 +26,14 @@ fn pack(row: &Row<'_>) -> rusqlite::Result<PackRecord> {
     Ok(PackRecord { head: head(row)?, blob: row.get(6)? })
 }
 
+/// The three ways to a pack, each through the index of its key.
+const ONE: &str = "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob FROM response_pack
+    WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3";
+const FROM_SLOT: &str = "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob, issuer FROM response_pack
+    WHERE (issuer, cert_id_hash, slot) >= (?1, ?2, ?3) ORDER BY issuer, cert_id_hash, slot";
+const REPLACE: &str = "UPDATE response_pack SET generation = ?4, this_update = ?5, next_update = ?6, refresh_at = ?7, blob = ?8
+    WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3";
+
 /// Fails where there is no slot of that number among `2^bits`.
 pub(super) fn check_slot(bits: u8, slot: u32) -> Outcome<()> {
     if bits > SlotRange::MAX_BITS {
@@ -55,14 +63,10 @@ pub(super) fn heads(connection: &Connection, issuer: IssuerId) -> Outcome<Vec<Pa
 /// One pack.
 pub(super) fn one(connection: &Connection, issuer: IssuerId, hash: HashAlgorithm, slot: u32) -> Outcome<Option<PackRecord>> {
     issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob FROM response_pack
-         WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3",
-    )?;
-    Ok(statement.query_row(params![issuer, hash, slot], pack).optional()?)
+    Ok(connection.prepare_cached(ONE)?.query_row(params![issuer, hash, slot], pack).optional()?)
 }
 
-/// See [`crate::registry::Registry::visit_packs`]. The end of the range is found here: SQLite would read every pack twice, to compare its key with the bound.
+/// See [`crate::registry::Registry::visit_packs`].
 pub(super) fn visit(
     connection: &Connection,
     issuer: IssuerId,
@@ -71,10 +75,7 @@ pub(super) fn visit(
     visit: &mut dyn FnMut(PackRecord),
 ) -> Outcome<()> {
     issuers::require(connection, issuer)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT cert_id_hash, slot, generation, this_update, next_update, refresh_at, blob, issuer FROM response_pack
-         WHERE (issuer, cert_id_hash, slot) >= (?1, ?2, ?3) ORDER BY issuer, cert_id_hash, slot",
-    )?;
+    let mut statement = connection.prepare_cached(FROM_SLOT)?;
     let mut rows = statement.query(params![issuer, hash, slots.start])?;
     while let Some(row) = rows.next()? {
         let head = head(row)?;
@@ -118,9 +119,7 @@ fn insert(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outco
 /// Not by INSERT OR REPLACE: before that SQLite notes every page that it changes in a temporary file, to undo the statement alone, and who commits then waits
 /// for the file system to forget that file.
 fn replace(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
-    let update = "UPDATE response_pack SET generation = ?4, this_update = ?5, next_update = ?6, refresh_at = ?7, blob = ?8
-                  WHERE issuer = ?1 AND cert_id_hash = ?2 AND slot = ?3";
-    write(connection, issuer, pack, update)
+    write(connection, issuer, pack, REPLACE)
 }
 
 fn write(connection: &Connection, issuer: IssuerId, pack: &PackRecord, statement: &str) -> Outcome<()> {
@@ -162,4 +161,32 @@ fn check_bits(connection: &Connection, issuer: IssuerId, expected: u8) -> Outcom
 
 fn stale(what: String, found: u64, expected: u64) -> Outcome<()> {
     Err(Fault::Refused(RegistryError::Stale { what, found, expected }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::connection::Database;
+    use super::*;
+
+    /// Where the rows themselves are searched, SQLite reads the whole of each pack whose key it compares.
+    #[test]
+    fn a_pack_is_found_by_an_index_without_reading_others() {
+        let directory = tempfile::tempdir().unwrap();
+        let database = Database::create(&directory.path().join("r")).unwrap();
+        let plan = |sql: &str| {
+            let explain = |c: &Connection| -> Outcome<String> {
+                Ok(c.prepare(&format!("EXPLAIN QUERY PLAN {sql}"))?
+                    .raw_query()
+                    .mapped(|row| row.get::<_, String>(3))
+                    .collect::<rusqlite::Result<_>>()?)
+            };
+            database.read(explain).unwrap()
+        };
+        let by_index = "SEARCH response_pack USING INDEX sqlite_autoindex_response_pack_1 (issuer=? AND cert_id_hash=? AND slot=?)";
+        assert_eq!([plan(ONE), plan(REPLACE)], [by_index, by_index]);
+        assert_eq!(
+            plan(FROM_SLOT),
+            "SEARCH response_pack USING INDEX sqlite_autoindex_response_pack_1 ((issuer,cert_id_hash,slot)>(?,?,?))"
+        );
+    }
 }
