@@ -26,7 +26,7 @@ use read_ahead::read_ahead;
 
 use super::{
     AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
-    NewIssuer, OnConflict, PackHead, PackRecord, Registry, Result, RevokeOutcome, RevokedVisitor, Signer, SignerId, Watch,
+    NewIssuer, OnConflict, PackHead, PackRecord, Registry, RegistryError, Result, RevokeOutcome, RevokedVisitor, Signer, SignerId, Watch,
 };
 use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
@@ -234,7 +234,7 @@ impl Registry for SqliteRegistry {
         });
         match both {
             // Whatever is damaged among them: the CRLs that are published now are not.
-            Err(failure) if is_forgetting => {
+            Err(failure) if is_forgetting && !matches!(failure, RegistryError::DiskFull(_)) => {
                 tracing::warn!("superseded CRLs are still there: {failure}");
                 self.0.write_octets(octets, |c| crls::publish(c, issuer, crls))
             }
