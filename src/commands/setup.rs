@@ -13,6 +13,7 @@ use tracing::error;
 use super::responder_certificates::{pick_up, renew_where_due};
 use crate::config::crl::KeepExpired;
 use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
+use crate::issuance::profile::Profile;
 use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
@@ -162,7 +163,7 @@ impl<'a> KeyRing<'a> {
     }
 
     /// Opens a key that signs with this algorithm, whatever is configured; with the key's own where it is `None`.
-    pub(super) fn key_with_signature(&mut self, config: &KeyConfig, spki: &[u8], signature: Option<SignatureAlgorithm>) -> Result<Key> {
+    fn key_with_signature(&mut self, config: &KeyConfig, spki: &[u8], signature: Option<SignatureAlgorithm>) -> Result<Key> {
         if let Some(file) = &config.file {
             return Ok(Arc::new(SoftwareKey::open(file, signature)?));
         }
@@ -170,6 +171,18 @@ impl<'a> KeyRing<'a> {
         let id = config.id.as_deref().map(decode_id).transpose()?;
         let request = KeyRequest { label: config.label.clone(), id, signature, certificate_spki: Some(spki.to_vec()) };
         Ok(Arc::new(self.token(name)?.key(&request)?))
+    }
+
+    /// Opens the key of a CA so that it signs certificates as a profile wants it: as configured, where the profile has that.
+    pub(super) fn issuing_key(&mut self, config: &IssuerConfig, ca: &CertificateInfo, profile: &Profile) -> Result<Key> {
+        let key = config.key.as_ref().with_context(|| format!("issuer '{}' has no key in the configuration", config.name))?;
+        let algorithm = ca.key_algorithm()?;
+        let Some(signature) = profile.signature_for(algorithm, wanted_signature(key)) else {
+            bail!("profile {}: no signature of the profile is one that the issuer's key, {algorithm}, makes", profile.name())
+        };
+        let key = self.key_with_signature(key, &ca.spki, Some(signature))?;
+        crate::token::verify_pair(key.as_ref(), &ca.spki).context("key and certificate")?;
+        Ok(key)
     }
 
     /// A token by its name in the configuration.
@@ -322,8 +335,8 @@ pub(super) fn open_signing(config: &Config, registry: &dyn Registry, wanted: imp
     opened
 }
 
-/// `None` for an issuer that is closed and has no last CRL.
-fn open_issuer(
+/// Registers an issuer and opens what is needed to sign for it; `None` for one that is closed and has no last CRL.
+pub(super) fn open_issuer(
     ring: &mut KeyRing<'_>,
     config: &Config,
     issuer_config: &IssuerConfig,

@@ -7,6 +7,7 @@
 mod common;
 mod full_disk;
 mod kills;
+mod seeds;
 #[path = "../common/small_disk.rs"]
 mod small_disk;
 mod status;

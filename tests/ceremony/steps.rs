@@ -167,8 +167,12 @@ fn s3_3_profiles_that_fix_a_url_are_ordered_like_others_and_what_cannot_be_issue
     // A usage that the profile does not leave open, and signatures that the CA's key does not make: said before the first step.
     let certify = |id: &str, more: &str, from: &str, to: &str| fail(&mut ceremony(here, id, &(tsa(id) + more).replace(from, to)));
     let usage = certify("usage", "key_usage = [\"keyCertSign\"]\n", "", "");
-    let signature = certify("signature", "", "7.1.2-2-root2-tsa", "7.1.2-4-root3-tsa");
-    for (said, wanted) in [(usage, "key usage asked for: found KeyCertSign"), (signature, "wanted rsa-sha384")] {
+    let tsa_profile = fs::read_to_string(here.join("profiles/secom-7.1.2-2-root2-tsa.toml")).unwrap();
+    fs::write(here.join("profiles/secom-ecdsa.toml"), tsa_profile.replace("rsa-sha256", "ecdsa-sha384")).unwrap();
+    let signature = certify("signature", "", "7.1.2-2-root2-tsa", "ecdsa");
+    let ended = certify("ended", "", "7.1.2-2-root2-tsa", "7.1.2-4-root3-tsa");
+    for (said, wanted) in [(usage, "key usage asked for: found KeyCertSign"), (signature, "wanted ecdsa-sha384"), (ended, "(issued_until)")]
+    {
         assert!(said.contains("refused:") && said.contains("issuer 'old', profile ") && said.contains(wanted), "{said}");
     }
     let log = succeed(&mut kakunin(here, &["order", "log", "--config", "kakunin.toml"]));

@@ -201,9 +201,12 @@ fn o15_the_issuer_signs_with_an_algorithm_of_the_profile() {
     let rsa = root("CN=RootCA3", software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256));
     let error = tsa.template(&rsa, &Choices::default()).err().unwrap().to_string();
     assert_eq!(error, "issuer's signature algorithm: found rsa-sha256, wanted rsa-sha384 (signatures)");
-    assert_eq!(tsa.signature_for(KeyAlgorithm::Rsa4096), Some(SignatureAlgorithm::RsaSha384));
-    assert_eq!(tsa.signature_for(KeyAlgorithm::EcdsaP384), None);
-    assert_eq!(profile(SERVER).signature_for(KeyAlgorithm::Rsa2048), Some(SignatureAlgorithm::RsaSha256));
+    assert_eq!(tsa.signature_for(KeyAlgorithm::Rsa4096, None), Some(SignatureAlgorithm::RsaSha384));
+    assert_eq!(tsa.signature_for(KeyAlgorithm::EcdsaP384, None), None);
+    let configured = |signature| profile(SERVER).signature_for(KeyAlgorithm::Rsa2048, signature);
+    assert_eq!(configured(None), Some(SignatureAlgorithm::RsaSha256));
+    assert_eq!(configured(Some(SignatureAlgorithm::RsaSha512)), Some(SignatureAlgorithm::RsaSha512));
+    assert_eq!(tsa.signature_for(KeyAlgorithm::Rsa4096, Some(SignatureAlgorithm::RsaSha512)), Some(SignatureAlgorithm::RsaSha384));
 }
 
 #[test]

@@ -238,7 +238,7 @@ fn s4_1_s3_3_mphpt_certificates_and_those_with_sha_1_are_as_their_tables_have_th
         let token = open(directory, 1);
         for expected in MPHPT.iter().chain(&SECOM_TSA).filter(|expected| expected.signature == "1.2.840.113549.1.1.5") {
             let profile = profile(expected.profile);
-            let signature = profile.signature_for(KeyAlgorithm::Rsa2048);
+            let signature = profile.signature_for(KeyAlgorithm::Rsa2048, None);
             assert!(profile.is_legacy() && signature == Some(SignatureAlgorithm::RsaSha1), "{}", expected.profile);
             let key = token.key(&KeyRequest { signature, ..labelled("ca") }).unwrap();
             issue(expected, std::sync::Arc::new(key));

@@ -17,14 +17,12 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
     for (issuer, profile, choices) in order.task.issued_by() {
         objections.extend(profile_objection(config, issuer, profile)?);
         objections.extend(issuance_objection(config, issuer, profile, &choices));
+        objections.extend(validity_objection(config, issuer, profile, order.task.valid_for()));
     }
     if let Some(profile) = order.task.batch_profile() {
         objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
     }
     objections.extend(order.task.outputs().into_iter().filter_map(|directory| claim::objection(directory, order)));
-    if let Some((issuer, profile, period)) = order.task.limited() {
-        objections.extend(validity_objection(config, issuer, profile, period));
-    }
     for (issuer, reason) in order.task.revoked() {
         objections.extend(reason_objection(config, issuer, reason));
     }
@@ -53,8 +51,9 @@ pub(super) fn profile_objection(config: &Config, issuer: &str, profile: &Bound) 
 fn issuance_objection(config: &Config, name: &str, bound: &Bound, choices: &Choices<'_>) -> Option<String> {
     let issuer = config.issuer(name)?;
     let (profile, ca) = (super::issue::profile(bound).ok()?, setup::read_certificate(&issuer.certificate).ok()?);
-    let own = ca.key_algorithm().ok()?.default_signature();
-    let signature = issuer.key.as_ref().and_then(setup::wanted_signature).unwrap_or(own);
+    let key = ca.key_algorithm().ok()?;
+    // A profile without any signature of the key's is told of with what the key makes.
+    let signature = profile.signature_for(key, issuer.key.as_ref().and_then(setup::wanted_signature)).unwrap_or(key.default_signature());
     let links = IssuerLinks::unpartitioned(config, name, &issuer.publication(), &profile);
     let checked = profile.check_issuance(&ca, signature, &Choices { links: links.links(&profile), ..*choices });
     checked.err().map(|failure| format!("issuer '{name}', profile {}: {failure}", bound.file.display()))
@@ -66,9 +65,10 @@ pub(super) fn reason_objection(config: &Config, issuer: &str, reason: Revocation
     Some(format!("revoke-all, reason: {objection}"))
 }
 
-/// A validity that the profile does not allow, or that ends after the issuer. A profile or an issuer that cannot be read is objected to elsewhere.
-fn validity_objection(config: &Config, issuer: &str, bound: &Bound, period: Period) -> Option<String> {
+/// A validity from now on that the profile does not allow, or that ends after the issuer. A profile or an issuer that cannot be read is objected to elsewhere.
+fn validity_objection(config: &Config, name: &str, bound: &Bound, valid_for: Option<Period>) -> Option<String> {
     let profile = super::issue::profile(bound).ok()?;
-    let end = setup::read_certificate(&config.issuer(issuer)?.certificate).ok()?.not_after;
-    profile.limited_validity(period, end, Timestamp::now()).err().map(|finding| finding.to_string())
+    let end = setup::read_certificate(&config.issuer(name)?.certificate).ok()?.not_after;
+    let failure = super::issue::validity(&profile, end, valid_for, Timestamp::now()).err()?;
+    Some(format!("issuer '{name}', profile {}: {failure}", bound.file.display()))
 }

@@ -138,7 +138,7 @@ impl OneStep<'_, '_> {
     fn key(&mut self, key: &TokenKey, profile: &Profile) -> Result<Pkcs11Key> {
         let (request, token) = (keys::request_of(key)?, self.ring.token(&key.token)?);
         let found = token.key(&request)?;
-        let wanted: Option<SignatureAlgorithm> = profile.signature_for(found.key_algorithm());
+        let wanted: Option<SignatureAlgorithm> = profile.signature_for(found.key_algorithm(), None);
         match wanted {
             Some(signature) if signature != found.signature_algorithm() => {
                 Ok(token.key(&KeyRequest { signature: Some(signature), ..request })?)
@@ -181,7 +181,7 @@ impl OneStep<'_, '_> {
     fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, choices: &Choices<'_>, certificate: &Path) -> Result<Value> {
         let profile = profile(bound)?;
         let request = CertificationRequest::read(files::bound(request)?.as_bytes())?;
-        check_key(&request.spki, request.key_algorithm, &issue::blocked_keys(self.job)?)?;
+        check_key(&request.spki, request.key, &issue::blocked_keys(self.job)?)?;
         profile.check_key(&request.spki)?;
         let subject = profile.subject_of(&request.subject)?;
         let key = CertifiedKey { spki: &request.spki, identifier: request.key_identifier.as_deref() };
@@ -201,14 +201,14 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.issued_before(self.item)? {
             return self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate);
         }
-        let issuer = self.issuer(name)?;
+        let issuer = self.issuer(name, profile)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
         let links = IssuerLinks::unpartitioned(self.job.config, name, &registered.publication, profile);
         let request = Request {
             subject,
             spki: key.spki,
             serial: profile.serial(&SystemRandom::new())?,
-            validity: validity(profile, &issuer, None, Timestamp::now())?,
+            validity: validity(profile, issuer.certificate().not_after, None, Timestamp::now())?,
             alternative_names: &[],
             key_identifier: key.identifier,
         };
@@ -271,16 +271,15 @@ impl OneStep<'_, '_> {
         Ok(setup::register_issuer(self.job.registry.as_ref(), config)?.0)
     }
 
-    /// The same with its key; it must still issue (S5.2).
-    fn issuer(&mut self, name: &str) -> Result<Issuer> {
+    /// The same with its key, signing as a profile wants it; it must still issue (S5.2).
+    fn issuer(&mut self, name: &str, profile: &Profile) -> Result<Issuer> {
         let registered = self.registered(name)?;
         if registered.mode != IssuerMode::Open {
             bail!("issuer '{name}' is in mode {:?} and issues nothing any more (S5.2)", registered.mode);
         }
         let certificate = CertificateInfo::from_der(&registered.certificate)?;
-        let config = self.job.config.issuer(name).and_then(|config| config.key.as_ref());
-        let config = config.with_context(|| format!("issuer '{name}' has no key in the configuration"))?;
-        let key = self.ring.key(config, &certificate.spki)?;
+        let config = self.job.config.issuer(name).with_context(|| format!("no [[issuer]] named '{name}' in the configuration"))?;
+        let key = self.ring.issuing_key(config, &certificate, profile)?;
         Ok(Issuer::new(certificate, key)?)
     }
 
@@ -351,7 +350,8 @@ impl OneStep<'_, '_> {
         if let Some(responder) = config.responder.as_ref().filter(|responder| !responder.certificate.exists()) {
             return Ok(format!("left to the service: {} is not there yet", responder.certificate.display()));
         }
-        release::publish(self.job, &issue::open_issuer(self.job, name)?, item..item + 1)?;
+        let (_, signing) = issue::open_issuer(self.job, &mut KeyRing::new(self.job.config), name)?;
+        release::publish(self.job, &signing, item..item + 1)?;
         Ok("published".to_owned())
     }
 

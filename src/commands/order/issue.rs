@@ -14,8 +14,8 @@ use super::files;
 use super::release;
 use super::run::{Done, Job};
 use crate::commands::output::progress;
-use crate::commands::setup;
-use crate::config::Config;
+use crate::commands::setup::{self, KeyRing};
+use crate::config::{Config, IssuerConfig};
 use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
 use crate::issuance::profile::{Choices, Kind, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
@@ -69,15 +69,17 @@ pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
 /// Issues what is missing, in rounds: registered, its status published, and then handed out.
 pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
     let profile = batch_profile(batch.profile)?;
-    let signing = open_issuer(job, batch.issuer)?;
-    let issuer = issuer_of(&signing)?;
+    let mut ring = KeyRing::new(job.config);
+    let (config, signing) = open_issuer(job, &mut ring, batch.issuer)?;
+    let key = ring.issuing_key(config, &signing.certificate, &profile)?;
+    let issuer = Issuer::new(signing.certificate.clone(), key)?;
     let templates = templates(job, &signing, &issuer, &profile)?;
     let constraints = Constraints::of(&signing.certificate.der)?;
     let blocked = blocked_keys(job)?;
     let mut inputs = Inputs::open(batch.inputs)?;
     claim::take(batch.output, job.order)?;
     let valid_for = batch.valid_for;
-    let validity = |now| validity(&profile, &issuer, valid_for, now);
+    let validity = |now| validity(&profile, issuer.certificate().not_after, valid_for, now);
     let requests = Requests {
         registry: job.registry.as_ref(),
         issuer: signing.issuer.id,
@@ -188,23 +190,14 @@ pub(super) fn profile(bound: &order::Bound) -> Result<Profile> {
 }
 
 /// An issuer of the configuration with its keys; it must still issue (S5.2).
-pub(super) fn open_issuer(job: &Job<'_>, name: &str) -> Result<IssuerSigning> {
-    if job.config.issuer(name).is_none() {
-        bail!("no [[issuer]] named '{name}' in the configuration");
+pub(super) fn open_issuer<'c>(job: &Job<'c>, ring: &mut KeyRing<'c>, name: &str) -> Result<(&'c IssuerConfig, IssuerSigning)> {
+    let config = job.config.issuer(name).with_context(|| format!("no [[issuer]] named '{name}' in the configuration"))?;
+    let opened = setup::open_issuer(ring, job.config, config, job.registry.as_ref()).with_context(|| format!("issuer '{name}'"))?;
+    let mode = opened.as_ref().map_or(IssuerMode::Closed, |signing| signing.issuer.mode);
+    match opened.filter(|_| mode == IssuerMode::Open) {
+        Some(signing) => Ok((config, signing)),
+        None => bail!("issuer '{name}' is in mode {mode:?} and issues nothing any more (S5.2)"),
     }
-    let refuse = |mode: IssuerMode| bail!("issuer '{name}' is in mode {mode:?} and issues nothing any more (S5.2)");
-    let signing = setup::open_signing(job.config, job.registry.as_ref(), |wanted| wanted == name).all()?;
-    match signing.into_iter().next() {
-        Some(signing) if signing.issuer.mode == IssuerMode::Open => Ok(signing),
-        Some(signing) => refuse(signing.issuer.mode),
-        None => refuse(IssuerMode::Closed),
-    }
-}
-
-/// The CA's certificate with its key.
-pub(super) fn issuer_of(signing: &IssuerSigning) -> Result<Issuer> {
-    let key = signing.crl_key.clone().with_context(|| format!("issuer '{}' has no key in the configuration", signing.issuer.name))?;
-    Ok(Issuer::new(signing.certificate.clone(), key)?)
 }
 
 /// What certificates of an issuer say of where its status is published.
@@ -243,10 +236,9 @@ fn templates<'p>(job: &Job<'_>, signing: &IssuerSigning, issuer: &Issuer, profil
     (0..partitions.max(1)).map(template).collect()
 }
 
-/// From now on, as long as the order or else the profile says. What the order says must be within the profile and the issuer's own validity; what the profile
-/// says ends with the issuer where the profile allows less.
-pub(super) fn validity(profile: &Profile, issuer: &Issuer, valid_for: Option<Period>, now: Timestamp) -> Result<Validity, IssuanceError> {
-    let end = issuer.certificate().not_after;
+/// From now on, as long as the order or else the profile says, of an issuer that ends at `end`. What the order says must be within the profile and the issuer's own
+/// validity; what the profile says ends with the issuer where the profile allows less.
+pub(super) fn validity(profile: &Profile, end: Timestamp, valid_for: Option<Period>, now: Timestamp) -> Result<Validity, IssuanceError> {
     let validity = match valid_for {
         Some(period) => profile.limited_validity(period, end, now)?,
         None => {

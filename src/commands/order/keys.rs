@@ -98,7 +98,7 @@ impl Maker<'_> {
         let algorithm: KeyAlgorithm = self.task.key_algorithm;
         let key = SoftwareKey::generate(algorithm).map_err(|e| Rejection::new("key", e.to_string()))?;
         let names = applicant.dns.into_iter().map(RequestedName::Dns).collect();
-        let request = CertificationRequest::made_here(subject, key.public_key().to_vec(), algorithm, names)?;
+        let request = CertificationRequest::made_here(subject, key.public_key().to_vec(), algorithm.into(), names)?;
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).insert(item.number, key);
         Ok(request)
     }

@@ -271,11 +271,11 @@ fn check_header(id: &str, created: Timestamp, expires: Timestamp) -> Result<(), 
 }
 
 impl Task {
-    /// The CA, the profile and the validity of a batch that says for how long its certificates are valid.
-    pub fn limited(&self) -> Option<(&str, &Bound, Period)> {
+    /// For how long a batch says that its certificates are valid.
+    pub fn valid_for(&self) -> Option<Period> {
         match self {
-            Task::Issue(issue) => issue.valid_for.map(|period| (issue.issuer.as_str(), &issue.profile, period)),
-            Task::IssueWithKeys(issue) => issue.valid_for.map(|period| (issue.issuer.as_str(), &issue.profile, period)),
+            Task::Issue(issue) => issue.valid_for,
+            Task::IssueWithKeys(issue) => issue.valid_for,
             Task::Ceremony(_) | Task::Operators(_) => None,
         }
     }

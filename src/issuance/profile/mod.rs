@@ -297,11 +297,11 @@ impl Profile {
         &self.document.keys
     }
 
-    /// The algorithm with which an issuer with such a key signs: the key's own where the profile has it, else the profile's first that the key can make.
-    /// The issuer's key is to be opened with it. `None` where the profile has none for the key.
-    pub fn signature_for(&self, key: KeyAlgorithm) -> Option<SignatureAlgorithm> {
+    /// The algorithm with which an issuer with such a key signs: the one that is `preferred`, or else the key's own, where the profile has it, else the
+    /// profile's first that the key can make (rule O15). The issuer's key is to be opened with it. `None` where the profile has none for the key.
+    pub fn signature_for(&self, key: KeyAlgorithm, preferred: Option<SignatureAlgorithm>) -> Option<SignatureAlgorithm> {
         let allowed = &self.document.signatures;
-        let own = key.default_signature();
+        let own = preferred.unwrap_or(key.default_signature());
         if allowed.contains(&own) { Some(own) } else { allowed.iter().copied().find(|signature| key.can_sign(*signature)) }
     }
 

@@ -4,7 +4,7 @@ use der::asn1::UintRef;
 use der::{Decode, Sequence};
 
 use super::{BlockedKeys, Rejection, fermat};
-use crate::pki::KeyAlgorithm;
+use crate::issuance::profile::SubjectKey;
 
 /// The odd primes below 752: no modulus has one of them as a factor (BR 6.1.6).
 const SMALL_PRIMES: [u32; 132] = odd_primes();
@@ -19,13 +19,13 @@ struct RsaPublicKey<'a> {
 }
 
 /// What stands against a public key by itself. That its point is on its curve, and its size one that is known here, was found when the request was read.
-pub fn check_key(spki: &[u8], algorithm: KeyAlgorithm, blocked: &BlockedKeys) -> Result<(), Rejection> {
+pub fn check_key(spki: &[u8], key: SubjectKey, blocked: &BlockedKeys) -> Result<(), Rejection> {
     if blocked.has_key(spki) {
         return Err(Rejection::new("known-weak-key", "the key is on the list of blocked keys"));
     }
-    match algorithm {
-        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => check_rsa(spki, blocked),
-        KeyAlgorithm::EcdsaP256 | KeyAlgorithm::EcdsaP384 | KeyAlgorithm::Ed25519 => Ok(()),
+    match key {
+        SubjectKey::Rsa1024 | SubjectKey::Rsa2048 | SubjectKey::Rsa3072 | SubjectKey::Rsa4096 => check_rsa(spki, blocked),
+        SubjectKey::EcdsaP256 | SubjectKey::EcdsaP384 | SubjectKey::Ed25519 => Ok(()),
     }
 }
 
@@ -107,8 +107,8 @@ mod tests {
     use num_bigint::BigUint;
 
     use super::*;
-    use crate::pki::Fingerprint;
     use crate::pki::der_encoding::{constructed, tag, tlv};
+    use crate::pki::{Fingerprint, KeyAlgorithm};
     use crate::token::SigningKey;
     use crate::token::software::SoftwareKey;
 
@@ -129,7 +129,7 @@ mod tests {
     }
 
     fn check(modulus: &[u8], exponent: &[u8]) -> Result<(), &'static str> {
-        check_key(&spki(modulus, exponent), KeyAlgorithm::Rsa2048, &BlockedKeys::default()).map_err(|rejection| rejection.rule)
+        check_key(&spki(modulus, exponent), SubjectKey::Rsa2048, &BlockedKeys::default()).map_err(|rejection| rejection.rule)
     }
 
     /// A number of 2048 bits that is this modulo each of the first primes, without other small factors.
@@ -216,7 +216,7 @@ mod tests {
             (SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap(), SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
         let list = format!("# compromised\n\n{} from an advisory\n", Fingerprint::of(known.public_key()));
         let blocked = BlockedKeys::parse(&list).unwrap();
-        let check = |key: &SoftwareKey| check_key(key.public_key(), KeyAlgorithm::EcdsaP256, &blocked);
+        let check = |key: &SoftwareKey| check_key(key.public_key(), SubjectKey::EcdsaP256, &blocked);
         assert_eq!(check(&known).unwrap_err().rule, "known-weak-key");
         assert_eq!(check(&other), Ok(()));
     }

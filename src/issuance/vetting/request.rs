@@ -18,8 +18,8 @@ use x509_cert::request::{CertReq, ExtensionReq};
 
 use super::Rejection;
 use crate::issuance::AlternativeName;
-use crate::pki::certificate::key_algorithm_of_spki;
-use crate::pki::{Fingerprint, KeyAlgorithm};
+use crate::issuance::profile::SubjectKey;
+use crate::pki::Fingerprint;
 
 /// More than any hash that identifiers are made of.
 const MAX_KEY_IDENTIFIER: usize = 64;
@@ -36,8 +36,8 @@ pub struct CertificationRequest {
     pub subject: Vec<u8>,
     /// DER SubjectPublicKeyInfo.
     pub spki: Vec<u8>,
-    /// What kind of key that is.
-    pub key_algorithm: KeyAlgorithm,
+    /// What kind of key that is. A profile says which of them it certifies.
+    pub key: SubjectKey,
     /// The names of the requested subjectAltName.
     pub alternative_names: Vec<RequestedName>,
     /// The same in DER; `None` where there is none.
@@ -79,7 +79,7 @@ impl CertificationRequest {
     pub fn made_here(
         subject: Vec<u8>,
         spki: Vec<u8>,
-        key_algorithm: KeyAlgorithm,
+        key: SubjectKey,
         alternative_names: Vec<RequestedName>,
     ) -> Result<CertificationRequest, Rejection> {
         let malformed = |e: der::Error| Rejection::new("names", format!("a name cannot be encoded: {e}"));
@@ -99,28 +99,30 @@ impl CertificationRequest {
         };
         let names = alternative_names.iter().map(general).collect::<Result<Vec<_>, _>>().map_err(malformed)?;
         let der = if names.is_empty() { None } else { Some(SubjectAltName(names).to_der().map_err(malformed)?) };
-        Ok(CertificationRequest { subject, spki, key_algorithm, alternative_names, alternative_names_der: der, key_identifier: None })
+        Ok(CertificationRequest { subject, spki, key, alternative_names, alternative_names_der: der, key_identifier: None })
     }
 
     fn from_der(der: &[u8]) -> Result<CertificationRequest, Rejection> {
         let malformed = |e: der::Error| Rejection::new("request", format!("not a PKCS#10 request: {e}"));
         let request = CertReq::from_der(der).map_err(malformed)?;
         let spki = request.info.public_key.to_der().map_err(malformed)?;
-        let key_algorithm = key_algorithm_of_spki(&spki)
-            .ok_or_else(|| Rejection::new("key", "another kind or size of key: wanted RSA 2048/3072/4096, ECDSA P-256/P-384 or Ed25519"))?;
-        check_point(key_algorithm, request.info.public_key.subject_public_key.raw_bytes())?;
+        let key = SubjectKey::of_spki(&spki).ok_or_else(|| {
+            let wanted = "RSA 2048/3072/4096 (by legacy profiles 1024), ECDSA P-256/P-384 or Ed25519";
+            Rejection::new("key", format!("another kind or size of key: wanted {wanted}"))
+        })?;
+        check_point(key, request.info.public_key.subject_public_key.raw_bytes())?;
         // What is not DER can be read in more than one way, and would be read in one and be signed in another.
         if request.to_der().map_err(malformed)? != der {
             return Err(Rejection::new("request", "its encoding is not DER: the same request in DER has other octets"));
         }
         let info = request.info.to_der().map_err(malformed)?;
-        verify(key_algorithm, &request.algorithm.oid, &spki, &info, request.signature.raw_bytes())?;
+        verify(key, &request.algorithm.oid, &spki, &info, request.signature.raw_bytes())?;
         let subject = request.info.subject.to_der().map_err(malformed)?;
         let (alternative_names_der, alternative_names) = alternative_names(&request)?.unzip();
         Ok(CertificationRequest {
             subject,
             spki,
-            key_algorithm,
+            key,
             alternative_names: alternative_names.unwrap_or_default(),
             alternative_names_der,
             key_identifier: key_identifier(&request)?,
@@ -194,10 +196,10 @@ fn from_base64(text: &str) -> Result<Vec<u8>, Rejection> {
 }
 
 /// A point is written in one way only, uncompressed (RFC 5480 2.2): written in another, a key would be another one to whoever looks for it.
-fn check_point(key: KeyAlgorithm, point: &[u8]) -> Result<(), Rejection> {
+fn check_point(key: SubjectKey, point: &[u8]) -> Result<(), Rejection> {
     let wanted = match key {
-        KeyAlgorithm::EcdsaP256 => 65,
-        KeyAlgorithm::EcdsaP384 => 97,
+        SubjectKey::EcdsaP256 => 65,
+        SubjectKey::EcdsaP384 => 97,
         _ => return Ok(()),
     };
     if point.len() == wanted && point.first() == Some(&4) {
@@ -206,9 +208,11 @@ fn check_point(key: KeyAlgorithm, point: &[u8]) -> Result<(), Rejection> {
     Err(Rejection::new("key", format!("a point of {} octets: wanted an uncompressed one, of {wanted}", point.len())))
 }
 
-fn verify(key: KeyAlgorithm, signature_oid: &ObjectIdentifier, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Rejection> {
-    use KeyAlgorithm as K;
+fn verify(key: SubjectKey, signature_oid: &ObjectIdentifier, spki: &[u8], message: &[u8], signature: &[u8]) -> Result<(), Rejection> {
+    use SubjectKey as K;
     let algorithm: &'static dyn s::VerificationAlgorithm = match (key, *signature_oid) {
+        (K::Rsa1024, SHA_256_WITH_RSA_ENCRYPTION) => &s::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+        (K::Rsa1024, SHA_512_WITH_RSA_ENCRYPTION) => &s::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
         (K::Rsa2048 | K::Rsa3072 | K::Rsa4096, SHA_256_WITH_RSA_ENCRYPTION) => &s::RSA_PKCS1_2048_8192_SHA256,
         (K::Rsa2048 | K::Rsa3072 | K::Rsa4096, SHA_384_WITH_RSA_ENCRYPTION) => &s::RSA_PKCS1_2048_8192_SHA384,
         (K::Rsa2048 | K::Rsa3072 | K::Rsa4096, SHA_512_WITH_RSA_ENCRYPTION) => &s::RSA_PKCS1_2048_8192_SHA512,
@@ -298,6 +302,7 @@ mod tests {
     use x509_cert::request::{CertReqInfo, Version};
 
     use super::*;
+    use crate::pki::KeyAlgorithm;
     use crate::token::SigningKey;
     use crate::token::software::SoftwareKey;
 
@@ -331,7 +336,7 @@ mod tests {
             let (key, other) = (SoftwareKey::generate(algorithm).unwrap(), SoftwareKey::generate(algorithm).unwrap());
             let der = signed(info(&key, &[dns("www.example.com")]), &key);
             let request = CertificationRequest::read(&der).unwrap();
-            assert_eq!((request.spki.as_slice(), request.key_algorithm), (key.public_key(), algorithm));
+            assert_eq!((request.spki.as_slice(), request.key), (key.public_key(), algorithm.into()));
             assert_eq!(request.alternative_names, [RequestedName::Dns("www.example.com".into())]);
             let stolen = signed(info(&key, &[dns("www.example.com")]), &other);
             assert_eq!(CertificationRequest::read(&stolen).unwrap_err().rule, "proof-of-possession");
