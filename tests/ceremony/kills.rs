@@ -61,6 +61,29 @@ pub(crate) fn objects(here: &Path) -> BTreeMap<(String, String), Vec<String>> {
     objects
 }
 
+/// The file of SoftHSM2 that makes a directory a token. At each login it is emptied and written anew: killed in between, the token is gone, and only a copy of the
+/// file brings it back. Nothing in it but a counter ever changes.
+struct TokenFile {
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+impl TokenFile {
+    fn copy(here: &Path) -> TokenFile {
+        let path = fs::read_dir(here.join("tokens")).unwrap().next().unwrap().unwrap().path().join("token.object");
+        TokenFile { content: fs::read(&path).unwrap(), path }
+    }
+
+    /// Whether it had to be brought back.
+    fn restore(&self) -> bool {
+        let is_damaged = fs::metadata(&self.path).map_or(0, |found| found.len()) != self.content.len() as u64;
+        if is_damaged {
+            fs::write(&self.path, &self.content).unwrap();
+        }
+        is_damaged
+    }
+}
+
 /// How many object files SoftHSM2 has, and how many of them have nothing in them but a counter of 8 octets.
 fn object_files(here: &Path) -> (usize, usize) {
     let token = fs::read_dir(here.join("tokens")).unwrap().next().unwrap().unwrap().path();
@@ -131,9 +154,13 @@ fn s1_5_p3_thirty_kills_of_ceremonies_leave_whole_keys_and_one_certificate_each(
     let (mut command, start) = (made(1), Instant::now());
     succeed(&mut command);
     let (mut killer, mut number) = (Killer::seeded("ceremony-kills", start.elapsed()), 1);
+    let token = TokenFile::copy(here);
     while killer.kills < KILLS {
         number += 1;
         killer.kill_until_done(&mut made(number), |kill| {
+            if token.restore() {
+                println!("ceremony {number}, {kill}: SoftHSM2 had emptied its token file");
+            }
             let objects: usize = objects(here).values().map(Vec::len).sum();
             println!("ceremony {number}, {kill}: {objects} objects on the token");
         });
