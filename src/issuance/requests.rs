@@ -189,7 +189,7 @@ impl Requests<'_> {
             let told = self.signed.map_or(Ok(()), |signed| signed(&item, &certificate));
             told.map_err(RequestsError::Told)?;
             let Vetted { record, public_key, subject, .. } = vetted;
-            chunk.issued.push(IssuedRecord { item: item.number, record, public_key, subject, certificate });
+            chunk.issued.push(IssuedRecord { item: item.number, record, public_key, subject, certificate, is_responder: false });
         }
         chunk.done.issued = chunk.issued.len() as u64;
         Ok(chunk)

@@ -285,7 +285,7 @@ impl<F: FnMut(&CrlEntry)> RevokedVisitor for F {
 /// The truth about certificates. The module's documentation holds the contract.
 pub trait Registry: Send + Sync {
     /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate. The mode is never earlier than
-    /// [`work::WorkRegistry::advance_mode`] has made it.
+    /// [`work::WorkRegistry`] has made it.
     ///
     /// Fails with [`RegistryError::IssuerConflict`] where the name is taken by another certificate, or the certificate by another name.
     fn register_issuer(&self, issuer: &NewIssuer) -> Result<IssuerId>;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use super::{IssuerId, IssuerMode, Registry, Result};
+use super::{IssuerId, Registry, Result};
 use crate::pki::{Fingerprint, Serial, Timestamp};
 use crate::registry::CertificateRecord;
 
@@ -190,6 +190,8 @@ pub struct IssuedRecord {
     pub subject: Fingerprint,
     /// The certificate in DER.
     pub certificate: Vec<u8>,
+    /// Whether its key signs the issuer's OCSP responses: such a one is issued in run-off too, for revocation goes on (S5.2).
+    pub is_responder: bool,
 }
 
 /// A certificate that has a public key, or a subject, already.
@@ -242,8 +244,11 @@ pub trait WorkRegistry: Registry {
     /// The newest certificate of the issuer with each of these subjects that ends at `from` or later and is not revoked.
     fn subject_holders(&self, issuer: IssuerId, subjects: &[Fingerprint], from: Timestamp) -> Result<Vec<Option<Holder>>>;
 
-    /// Has an issuer issue nothing any more, or end: its mode is never earlier again, whatever is registered (S5.2).
-    fn advance_mode(&self, issuer: IssuerId, mode: IssuerMode) -> Result<()>;
+    /// Has an issuer issue nothing any more but certificates of its responders: its mode is never earlier again, whatever is registered (S5.2).
+    fn run_off(&self, issuer: IssuerId) -> Result<()>;
+
+    /// Ends an issuer where none of its certificates is live at `now`, that is neither revoked nor expired (S5.2). Returns how many are.
+    fn close(&self, issuer: IssuerId, now: Timestamp) -> Result<u64>;
 }
 
 #[cfg(test)]

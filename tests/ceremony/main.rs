@@ -107,8 +107,14 @@ fn run_off(here: &Path) {
     }
     let refused = fail(&mut kakunin(here, &["order", "run", "late.toml", "--config", "kakunin.toml"]));
     assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
+    // Whoever answers for it gets another key; a sub-CA gets none.
+    let sub_ca = steps::certify("issuing", "br-7.1.2.6-tls-sub-ca", "CN=Late CA,O=Example,C=JP", "late-ca");
+    let refused = fail(&mut ceremony(here, "late-ca", &sub_ca));
+    assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
+    let said = succeed(&mut ceremony(here, "responder", &steps::leaf("issuing", "responder-2")));
+    assert!(said.contains("2 steps are done") && here.join("responder-2.pem").exists(), "{said}");
     let status = succeed(&mut kakunin(here, &["status", "--config", "kakunin.toml"]));
-    assert!(status.contains("issuing (RunOff): 3 good"), "{status}");
+    assert!(status.contains("issuing (RunOff): 4 good"), "{status}");
     // Its revocation service goes on.
     let serial =
         succeed(tool("openssl").args(["x509", "-noout", "-serial", "-in"]).arg(here.join("certificates/mail.example.com.csr.pem")));

@@ -17,7 +17,7 @@ use super::{allowed, files, issue, release};
 use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
-use crate::issuance::profile::{Choices, Profile, Request};
+use crate::issuance::profile::{Choices, Kind, Profile, Request};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
 use crate::issuance::{Issuer, Links, names};
 use crate::pki::certificate::certificate_pem;
@@ -74,6 +74,7 @@ struct Made<'a> {
     /// In whose name it is registered; `None`: a root's own, or that of a CA that is not in the registry.
     issuer: Option<&'a crate::registry::Issuer>,
     item: u64,
+    is_responder: bool,
 }
 
 /// A key to be certified.
@@ -120,7 +121,7 @@ impl OneStep<'_, '_> {
                 let second = self.link(&old, new.certificate(), new_with_old, self.item + 1)?;
                 Ok(json!([first, second]))
             }
-            Step::RunOff(named) => self.advance(&named.issuer, IssuerMode::RunOff),
+            Step::RunOff(named) => self.run_off(&named.issuer),
             Step::Close(named) => self.close(&named.issuer),
             Step::RevokeAll { issuer, reason } => {
                 let issuer = self.registered(issuer)?;
@@ -156,8 +157,9 @@ impl OneStep<'_, '_> {
         let now = Timestamp::now();
         let validity = profile.validity(now).with_context(|| format!("profile {}: has no validity of its own", profile.name()))?;
         profile.check_validity(&validity)?;
+        let subject = profile.subject(&new.subject)?;
         let request = Request {
-            subject: &profile.subject(&new.subject)?,
+            subject: &subject,
             spki: key.public_key(),
             serial: profile.serial(&SystemRandom::new())?,
             validity,
@@ -165,7 +167,7 @@ impl OneStep<'_, '_> {
             key_identifier: None,
         };
         let der = profile.self_signed(&key, &new.choices(), &request)?;
-        self.keep(&Made { der, issuer: None, item: self.item }, &new.certificate)
+        self.keep(&Made { der, issuer: None, item: self.item, is_responder: false }, &new.certificate)
     }
 
     fn certify(&mut self, name: &str, new: &NewCertificate) -> Result<Value> {
@@ -198,8 +200,11 @@ impl OneStep<'_, '_> {
         certificate: &Path,
     ) -> Result<Value> {
         let registered = self.registered(name)?;
+        let is_responder = profile.kind() == Kind::OcspResponder;
+        let item = self.item;
+        let made = |der| Made { der, issuer: Some(&registered), item, is_responder };
         if let Some(der) = self.issued_before(self.item)? {
-            return self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate);
+            return self.keep(&made(der), certificate);
         }
         let issuer = self.issuer(name, profile)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
@@ -213,7 +218,7 @@ impl OneStep<'_, '_> {
             key_identifier: key.identifier,
         };
         let der = profile.certificate(&issuer, &Choices { links: links.links(profile), ..*choices }, &request)?;
-        self.keep(&Made { der, issuer: Some(&registered), item: self.item }, certificate)
+        self.keep(&made(der), certificate)
     }
 
     fn link(&mut self, signer: &Issuer, certified: &CertificateInfo, linked: &Linked, item: u64) -> Result<Value> {
@@ -222,7 +227,7 @@ impl OneStep<'_, '_> {
         }
         let known = self.known(signer.certificate())?;
         if let Some(der) = self.issued_before(item)? {
-            return self.keep(&Made { der, issuer: known.as_ref(), item }, &linked.certificate);
+            return self.keep(&Made { der, issuer: known.as_ref(), item, is_responder: false }, &linked.certificate);
         }
         if let Some(issuer) = &known
             && let Some(objection) = allowed::profile_objection(self.job.config, &issuer.name, &linked.profile)?
@@ -234,7 +239,7 @@ impl OneStep<'_, '_> {
         let links = links.as_ref().map_or(Links::default(), |links| links.links(&profile));
         let serial = profile.serial(&SystemRandom::new())?;
         let der = profile.link(signer, certified, &Choices { links, ..Choices::default() }, serial)?;
-        self.keep(&Made { der, issuer: known.as_ref(), item }, &linked.certificate)
+        self.keep(&Made { der, issuer: known.as_ref(), item, is_responder: false }, &linked.certificate)
     }
 
     /// A CA that may be in no configuration, signing as a profile wants it.
@@ -271,11 +276,13 @@ impl OneStep<'_, '_> {
         Ok(setup::register_issuer(self.job.registry.as_ref(), config)?.0)
     }
 
-    /// The same with its key, signing as a profile wants it; it must still issue (S5.2).
+    /// The same with its key, signing as a profile wants it. It must still issue: in run-off nothing but certificates of its responders (S5.2).
     fn issuer(&mut self, name: &str, profile: &Profile) -> Result<Issuer> {
         let registered = self.registered(name)?;
-        if registered.mode != IssuerMode::Open {
-            bail!("issuer '{name}' is in mode {:?} and issues nothing any more (S5.2)", registered.mode);
+        match registered.mode {
+            IssuerMode::Open => {}
+            IssuerMode::RunOff if profile.kind() == Kind::OcspResponder => {}
+            mode => bail!("issuer '{name}' is in mode {mode:?} and issues nothing any more (S5.2)"),
         }
         let certificate = CertificateInfo::from_der(&registered.certificate)?;
         let config = self.job.config.issuer(name).with_context(|| format!("no [[issuer]] named '{name}' in the configuration"))?;
@@ -336,7 +343,8 @@ impl OneStep<'_, '_> {
             invalidity_date: None,
         };
         let (public_key, subject) = (Fingerprint::of(&certificate.spki), names::subject_identity(&certificate.subject));
-        let issued = IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone() };
+        let issued =
+            IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone(), is_responder: made.is_responder };
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
     }
 
@@ -350,27 +358,27 @@ impl OneStep<'_, '_> {
         if let Some(responder) = config.responder.as_ref().filter(|responder| !responder.certificate.exists()) {
             return Ok(format!("left to the service: {} is not there yet", responder.certificate.display()));
         }
-        let (_, signing) = issue::open_issuer(self.job, &mut KeyRing::new(self.job.config), name)?;
+        let opened = setup::open_issuer(&mut KeyRing::new(self.job.config), self.job.config, config, self.job.registry.as_ref());
+        let signing = opened.with_context(|| format!("issuer '{name}'"))?.with_context(|| format!("issuer '{name}' is closed"))?;
         release::publish(self.job, &signing, item..item + 1)?;
         Ok("published".to_owned())
     }
 
-    fn advance(&self, name: &str, mode: IssuerMode) -> Result<Value> {
+    fn run_off(&self, name: &str) -> Result<Value> {
         let issuer = self.registered(name)?;
-        self.job.registry.advance_mode(issuer.id, mode)?;
-        Ok(json!({ "mode": mode }))
+        self.job.registry.run_off(issuer.id)?;
+        Ok(json!({ "mode": IssuerMode::RunOff }))
     }
 
     /// A CA ends when its last certificate has expired or is revoked (S5.2).
     fn close(&self, name: &str) -> Result<Value> {
-        let (issuer, now) = (self.registered(name)?, Timestamp::now());
-        let live = issue::live_certificates(self.job.registry.as_ref(), issuer.id, now)?;
-        if live > 0 {
-            bail!(
+        let issuer = self.registered(name)?;
+        match self.job.registry.close(issuer.id, Timestamp::now())? {
+            0 => Ok(json!({ "mode": IssuerMode::Closed })),
+            live => bail!(
                 "issuer '{name}': found {live} certificates that are neither revoked nor expired, wanted none: it ends with the last of them (S5.2)"
-            );
+            ),
         }
-        self.advance(name, IssuerMode::Closed)
     }
 }
 

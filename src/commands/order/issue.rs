@@ -21,9 +21,9 @@ use crate::issuance::profile::{Choices, Kind, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
 use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, read_csr_line};
 use crate::issuance::{IssuanceError, Issuer, Links, Validity};
-use crate::pki::{CertificateStatus, SlotRange, Timestamp};
+use crate::pki::Timestamp;
 use crate::registry::work::WorkEvent;
-use crate::registry::{CrlScope, IssuerId, IssuerMode, Publication, Registry};
+use crate::registry::{CrlScope, IssuerMode, Publication};
 use crate::signing::{IssuerSigning, crl_url};
 
 /// Certificates between two signings of their status: some seconds' worth of signatures, and what a file of output holds.
@@ -248,15 +248,6 @@ pub(super) fn validity(profile: &Profile, end: Timestamp, valid_for: Option<Peri
     };
     profile.check_validity(&validity)?;
     Ok(validity)
-}
-
-/// Certificates of an issuer that are neither revoked nor expired.
-pub(super) fn live_certificates(registry: &dyn Registry, issuer: IssuerId, now: Timestamp) -> Result<u64> {
-    let mut live = 0;
-    registry.visit_certificates(issuer, SlotRange::ALL, &mut |certificate| {
-        live += u64::from(certificate.status == CertificateStatus::Good && certificate.not_after >= now);
-    })?;
-    Ok(live)
 }
 
 /// Keys that get no certificate, of whatever kind.

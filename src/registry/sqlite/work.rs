@@ -90,8 +90,18 @@ impl WorkRegistry for SqliteRegistry {
         })
     }
 
-    fn advance_mode(&self, issuer: IssuerId, mode: IssuerMode) -> Result<()> {
-        self.0.write(|c| advance_mode(c, issuer, mode))
+    fn run_off(&self, issuer: IssuerId) -> Result<()> {
+        self.0.write(|c| advance_mode(c, issuer, IssuerMode::RunOff))
+    }
+
+    fn close(&self, issuer: IssuerId, now: Timestamp) -> Result<u64> {
+        self.0.write(|c| {
+            let mut live = c.prepare_cached("SELECT count(*) FROM certificate WHERE issuer = ?1 AND status = 0 AND not_after >= ?2")?;
+            match live.query_row(params![issuer, now], |row| number(row, 0))? {
+                0 => advance_mode(c, issuer, IssuerMode::Closed).map(|()| 0),
+                live => Ok(live),
+            }
+        })
     }
 }
 
@@ -179,14 +189,14 @@ fn state(connection: &Connection, order: &str) -> Outcome<Option<WorkState>> {
 }
 
 fn add_issued(connection: &Connection, issuer: IssuerId, work: WorkId, issued: &[IssuedRecord], now: Timestamp) -> Outcome<()> {
-    refuse_closed(connection, issuer)?;
+    refuse_closed(connection, issuer, issued.iter().all(|one| one.is_responder))?;
     let mut records = issued.iter().map(|one| Ok(one.record));
     certificates::add(connection, issuer, &mut records, OnConflict::Refuse, now)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO issued (work, item, issuer, serial, public_key, subject, not_after, certificate) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO NOTHING",
     )?;
-    for IssuedRecord { item, record, public_key, subject, certificate } in issued {
+    for IssuedRecord { item, record, public_key, subject, certificate, .. } in issued {
         let CertificateRecord { serial, not_after, .. } = record;
         let rows = insert.execute(params![
             Number(work.0),
@@ -206,12 +216,13 @@ fn add_issued(connection: &Connection, issuer: IssuerId, work: WorkId, issued: &
 }
 
 /// S5.2, in the same transaction as what it forbids.
-fn refuse_closed(connection: &Connection, issuer: IssuerId) -> Outcome<()> {
+fn refuse_closed(connection: &Connection, issuer: IssuerId, only_responders: bool) -> Outcome<()> {
     let mut statement = connection.prepare_cached("SELECT name, mode FROM issuer WHERE id = ?1")?;
     let found: Option<(String, IssuerMode)> = statement.query_row([issuer], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
     match found {
         None => Err(RegistryError::UnknownIssuer(issuer.0).into()),
         Some((_, IssuerMode::Open)) => Ok(()),
+        Some((_, IssuerMode::RunOff)) if only_responders => Ok(()),
         Some((name, mode)) => Err(RegistryError::IssuerClosed { name, mode }.into()),
     }
 }

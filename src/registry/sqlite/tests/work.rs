@@ -1,9 +1,11 @@
 //! The log of work orders, and what they have had issued.
 
+use std::time::Duration;
+
 use super::*;
 use crate::pki::{Fingerprint, Revocation, RevocationReason};
-use crate::registry::RevokeOutcome;
 use crate::registry::work::{ChainCheck, IssuedRecord, NewWork, WorkEvent, WorkId, WorkRegistry};
+use crate::registry::{ChangeKind, RevokeOutcome};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix(seconds).unwrap()
@@ -30,7 +32,7 @@ fn issued(item: u64, number: u32) -> IssuedRecord {
         invalidity_date: None,
     };
     let (public_key, subject) = (Fingerprint::of(&number.to_be_bytes()), Fingerprint::of(b"a subject"));
-    IssuedRecord { item, record, public_key, subject, certificate: number.to_be_bytes().to_vec() }
+    IssuedRecord { item, record, public_key, subject, certificate: number.to_be_bytes().to_vec(), is_responder: false }
 }
 
 #[test]
@@ -145,14 +147,28 @@ fn s5_2_a_closed_ca_issues_nothing_whatever_is_registered_later() {
     let registry = store.registry();
     let issuer = register(&registry);
     append(&registry, "one", WorkEvent::Begun).unwrap();
-    registry.advance_mode(issuer, IssuerMode::RunOff).unwrap();
+    registry.run_off(issuer).unwrap();
     let refused = registry.add_issued(issuer, WorkId(1), &[issued(0, 10)], at(9));
     assert!(matches!(refused, Err(RegistryError::IssuerClosed { mode: IssuerMode::RunOff, .. })), "{refused:?}");
     assert_eq!(register(&registry), issuer, "as open");
     assert_eq!(registry.issuers().unwrap()[0].mode, IssuerMode::RunOff);
-    registry.advance_mode(issuer, IssuerMode::Closed).unwrap();
-    registry.advance_mode(issuer, IssuerMode::RunOff).unwrap();
+    // Who answers for it may have another key; nobody else may hide behind one.
+    let responder = IssuedRecord { is_responder: true, ..issued(0, 11) };
+    let refused = registry.add_issued(issuer, WorkId(1), &[responder.clone(), issued(1, 12)], at(9));
+    assert!(matches!(refused, Err(RegistryError::IssuerClosed { .. })), "{refused:?}");
+    registry.add_issued(issuer, WorkId(1), std::slice::from_ref(&responder), at(9)).unwrap();
+    let end = responder.record.not_after;
+    assert_eq!(registry.close(issuer, end).unwrap(), 1, "valid to the last second");
+    assert_eq!(registry.issuers().unwrap()[0].mode, IssuerMode::RunOff);
+    assert_eq!(registry.close(issuer, end.saturating_add(Duration::from_secs(1))).unwrap(), 0);
+    registry.run_off(issuer).unwrap();
     register(&registry);
     assert_eq!(registry.issuers().unwrap()[0].mode, IssuerMode::Closed);
-    assert!(matches!(registry.changes_after(0, 9).unwrap()[..], [_, _, _]), "registered, run off, closed: nothing else was told");
+    let refused = registry.add_issued(issuer, WorkId(1), &[IssuedRecord { item: 1, ..responder }], at(9));
+    assert!(matches!(refused, Err(RegistryError::IssuerClosed { mode: IssuerMode::Closed, .. })), "{refused:?}");
+    assert_eq!(
+        registry.changes_after(0, 9).unwrap().iter().filter(|change| change.kind == ChangeKind::Issuer).count(),
+        3,
+        "registered, run off, closed"
+    );
 }
