@@ -10,6 +10,7 @@ mod end_entity;
 mod error;
 mod extensions;
 mod hierarchy;
+pub mod holders;
 pub(crate) mod names;
 pub mod order;
 mod pipeline;

@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
+use super::holders::{key_compromised, other_subject};
 use super::names::subject_identity;
 use super::order::{InputError, Inputs, Item, OnRejection};
 use super::pipeline::{self, Threads};
@@ -319,7 +320,7 @@ impl Requests<'_> {
             // Of a renewal, too: what is issued must not follow from how soon the first of them was registered.
             Some(holder) if holder.work == self.work => return Err(key_repeats()),
             Some(holder) if ![vetted.subject, vetted.written].contains(&holder.subject) => {
-                return Err(Rejection::new("shared-key", format!("{} has the key, and another subject", serial(holder))));
+                return Err(other_subject(&holder));
             }
             Some(holder) if !self.renewal => {
                 return Err(Rejection::new("shared-key", format!("{} has the key already, and the order is no renewal", serial(holder))));
@@ -381,11 +382,6 @@ fn key_repeats() -> Rejection {
 
 fn subject_repeats() -> Rejection {
     Rejection::new("unique-subject", "another request of this order has the subject (S3.1)")
-}
-
-/// Whatever the order says of renewals: who else has the key can use the new certificate as well.
-fn key_compromised(holder: &Holder) -> Rejection {
-    Rejection::new("compromised-key", format!("certificate {} has the key, and is revoked for its compromise (BR 6.1.1.3)", holder.serial))
 }
 
 fn by_profile(finding: Finding) -> Rejection {

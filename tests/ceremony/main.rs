@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod full_disk;
+mod keys;
 mod kills;
 mod seeds;
 #[path = "../common/small_disk.rs"]

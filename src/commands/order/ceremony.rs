@@ -17,9 +17,9 @@ use super::{allowed, files, issue, release};
 use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
-use crate::issuance::profile::{Choices, Kind, Profile, Request};
+use crate::issuance::profile::{Choices, Kind, Profile, Request, SubjectKey};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
-use crate::issuance::{Issuer, Links, names};
+use crate::issuance::{Issuer, Links, holders, names};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
@@ -158,6 +158,7 @@ impl OneStep<'_, '_> {
         let validity = profile.validity(now).with_context(|| format!("profile {}: has no validity of its own", profile.name()))?;
         profile.check_validity(&validity)?;
         let subject = profile.subject(&new.subject)?;
+        self.check_key(&profile, key.public_key(), &subject)?;
         let request = Request {
             subject: &subject,
             spki: key.public_key(),
@@ -183,8 +184,6 @@ impl OneStep<'_, '_> {
     fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, choices: &Choices<'_>, certificate: &Path) -> Result<Value> {
         let profile = profile(bound)?;
         let request = CertificationRequest::read(files::bound(request)?.as_bytes())?;
-        check_key(&request.spki, request.key, &issue::blocked_keys(self.job)?)?;
-        profile.check_key(&request.spki)?;
         let subject = profile.subject_of(&request.subject)?;
         let key = CertifiedKey { spki: &request.spki, identifier: request.key_identifier.as_deref() };
         self.below(name, &profile, &subject, &key, choices, certificate)
@@ -206,6 +205,7 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.issued_before(self.item)? {
             return self.keep(&made(der), certificate);
         }
+        self.check_key(profile, key.spki, subject)?;
         let issuer = self.issuer(name, profile)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
         let links = IssuerLinks::unpartitioned(self.job.config, name, &registered.publication, profile);
@@ -219,6 +219,15 @@ impl OneStep<'_, '_> {
         };
         let der = profile.certificate(&issuer, &Choices { links: links.links(profile), ..*choices }, &request)?;
         self.keep(&made(der), certificate)
+    }
+
+    /// Everything that stands against a key, whoever certifies it: kind, size, weakness, and what is known of it (S3.1).
+    fn check_key(&self, profile: &Profile, spki: &[u8], subject: &[u8]) -> Result<()> {
+        profile.check_key(spki)?;
+        if let Some(key) = SubjectKey::of_spki(spki) {
+            check_key(spki, key, &issue::blocked_keys(self.job)?)?;
+        }
+        Ok(holders::check_holders(self.job.registry.as_ref(), spki, subject)??)
     }
 
     fn link(&mut self, signer: &Issuer, certified: &CertificateInfo, linked: &Linked, item: u64) -> Result<Value> {
