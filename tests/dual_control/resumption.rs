@@ -61,10 +61,13 @@ fn s1_5_s4_8_an_interrupted_order_does_not_go_on_under_other_operators() {
         away(needs);
         interrupt(&office, order);
         back(needs);
+        let said = succeed(&mut office.order("check", &[order]));
+        assert!(said.contains("has not ended: run again, it goes on"), "{said}");
     }
     succeed(&mut office.run_order(&next));
     fs::write(office.path("operators.toml"), &without_fuji).unwrap();
     for order in [&batch, &old] {
+        assert!(fail(&mut office.order("check", &[order])).contains("it was approved under the operators "));
         let said = office.refused(order);
         assert!(said.contains("not taken up again") && said.contains("it was approved under the operators "), "{said}");
     }

@@ -13,6 +13,7 @@ mod operators;
 mod release;
 mod run;
 mod show;
+mod standing;
 mod turn;
 
 use anyhow::Result;

@@ -8,13 +8,12 @@ use clap::Args;
 use serde_json::json;
 use tracing::warn;
 
-use super::show::Standing;
+use super::standing::Standing;
 use super::turn::Turn;
-use super::{allowed, ceremony, files, issue, keys, operators};
+use super::{ceremony, files, issue, keys, operators};
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
-use crate::issuance::control::Refusal;
 use crate::issuance::order::{Task, WorkOrder};
 use crate::pki::Timestamp;
 use crate::registry::sqlite::SqliteRegistry;
@@ -99,20 +98,16 @@ fn note(registry: &dyn WorkRegistry, order: &str, event: WorkEvent, detail: &ser
 /// other operators are in force.
 fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Result<WorkState> {
     let order = &standing.order;
-    if let Some(state) = registry.work(&order.id)?.filter(|state| state.end.is_none() && is_same(state, order)) {
-        let objections = resumption_objections(registry, config, order, &state)?;
-        if !objections.is_empty() {
-            note(registry, &order.id, WorkEvent::Refused, &json!({ "objections": objections }))?;
-            bail!("order {}: not taken up again:\n  {}", order.id, objections.join("\n  "));
-        }
-        note(registry, &order.id, WorkEvent::Resumed, &json!({}))?;
-        return Ok(state);
-    }
-    let objections = standing.objections(registry, config)?;
+    let (interrupted, objections) = standing.look(registry, config)?;
     if !objections.is_empty() {
         let detail = json!({ "fingerprint": order.fingerprint, "requester": order.requester, "objections": objections });
         note(registry, &order.id, WorkEvent::Refused, &detail)?;
-        bail!("order {}: refused:\n  {}", order.id, objections.join("\n  "));
+        let refused = if interrupted.is_some() { "not taken up again" } else { "refused" };
+        bail!("order {}: {refused}:\n  {}", order.id, objections.join("\n  "));
+    }
+    if let Some(state) = interrupted {
+        note(registry, &order.id, WorkEvent::Resumed, &json!({}))?;
+        return Ok(state);
     }
     let (request, accepted) = (&standing.judgement.request, &standing.judgement.accepted);
     let counted = |name: &str| request.iter().chain(accepted).find(|signed| name.ends_with(&format!(".{}.approval", signed.operator)));
@@ -132,37 +127,6 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         Some(state) => Ok(state),
         None => bail!("order {}: it was begun, and is not in the log", order.id),
     }
-}
-
-/// Everything that stands against an interrupted order's going on.
-fn resumption_objections(registry: &SqliteRegistry, config: &Config, order: &WorkOrder, state: &WorkState) -> Result<Vec<String>> {
-    let mut objections = allowed::objections(config, order)?;
-    let now = Timestamp::now();
-    if order.expires <= now {
-        objections.push(Refusal::NotNow { from: order.created, to: order.expires, now }.to_string());
-    }
-    let known = operators::in_force(registry)?;
-    let approved_under = &noted(state)["operators"];
-    // An order that was interrupted when its own file was in force, and before it was noted that it had ended.
-    let is_its_own = matches!(&order.task, Task::Operators(new) if known == Some(new.fingerprint));
-    if json!(known) != *approved_under && !is_its_own {
-        let known = known.map(|known| known.to_string()).unwrap_or_default();
-        objections.push(format!(
-            "it was approved under the operators {}, but {known} is in force: wanted another order, approved by those who are",
-            approved_under.as_str().unwrap_or_default()
-        ));
-    }
-    Ok(objections)
-}
-
-/// What was noted when the order was begun.
-fn noted(state: &WorkState) -> serde_json::Value {
-    serde_json::from_str(&state.begun).unwrap_or_default()
-}
-
-/// Whether it is the very order that was begun.
-fn is_same(state: &WorkState, order: &WorkOrder) -> bool {
-    noted(state)["fingerprint"] == json!(order.fingerprint)
 }
 
 fn new_operators(job: &Job<'_>, new: &crate::issuance::order::NewOperators) -> Result<Done> {

@@ -1,21 +1,18 @@
 //! `kakunin order show` and `check`: what an order would do, and which approvals are there and missing. Changes nothing.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use super::allowed;
-use super::files::{self, ApprovalFile};
-use super::operators::in_force;
+use super::files;
+use super::standing::Standing;
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
-use crate::issuance::control::{Case, Judgement, Operators, judge};
 use crate::issuance::order::{CaSource, Inputs, Step, Task, WorkOrder};
 use crate::issuance::profile::{Period, Profile};
 use crate::pki::Timestamp;
-use crate::registry::work::WorkRegistry;
 
 /// Show what an order would do, and which approvals it has
 #[derive(Debug, Args)]
@@ -38,65 +35,18 @@ pub(super) struct Check {
     config: ConfigFile,
 }
 
-/// Everything that decides whether an order is run.
-pub(super) struct Standing {
-    pub(super) order: WorkOrder,
-    pub(super) text: String,
-    pub(super) operators: Operators,
-    pub(super) approvals: Vec<ApprovalFile>,
-    pub(super) judgement: Judgement,
-}
-
-impl Standing {
-    pub(super) fn read(path: &Path, operators: &Path, now: Timestamp) -> Result<Standing> {
-        let (text, order) = files::order(path)?;
-        let operators = files::operators(operators)?;
-        let approvals = files::approvals(path)?;
-        let found: Vec<_> = approvals.iter().map(|file| (file.name.clone(), file.content.clone())).collect();
-        let case = Case {
-            order: order.fingerprint,
-            class: order.class(),
-            requester: &order.requester,
-            valid: (order.created, order.expires),
-            operators: &operators,
-            now,
-        };
-        let judgement = judge(&case, &found);
-        Ok(Standing { order, text, operators, approvals, judgement })
+fn print(standing: &Standing, output: &mut Output) -> std::io::Result<()> {
+    let WorkOrder { id, requester, created, expires, fingerprint, .. } = &standing.order;
+    output.line(format!("order {id} ({}), {fingerprint}", standing.order.class().name()))?;
+    output.line(format!("  asked for by {requester}, to be run from {created} to {expires}"))?;
+    lines(&standing.order.task).into_iter().try_for_each(|line| output.line(format!("  {line}")))?;
+    if let Some(request) = &standing.judgement.request {
+        output.line(format!("  signed by {requester} at {}, good until {}", request.at, request.expires))?;
     }
-
-    /// Everything that stands against its being begun.
-    pub(super) fn objections(&self, registry: &dyn WorkRegistry, config: &Config) -> Result<Vec<String>> {
-        let mut objections = if self.judgement.is_approved() { Vec::new() } else { self.judgement.objections() };
-        let found = self.operators.fingerprint();
-        match in_force(registry)? {
-            Some(known) if known == found => {}
-            Some(known) => objections.push(format!("the file of operators: found {found}, but {known} is in force")),
-            None => objections.push("no file of operators is in force: begin with kakunin order operators".to_owned()),
-        }
-        if let Some(state) = registry.work(&self.order.id)? {
-            objections.push(match state.end {
-                Some((end, at)) => format!("the order '{}' was run before: it ended at {at} ({end:?})", self.order.id),
-                None => format!("another order with the id '{}' was begun before", self.order.id),
-            });
-        }
-        objections.extend(allowed::objections(config, &self.order)?);
-        Ok(objections)
+    for accepted in &standing.judgement.accepted {
+        output.line(format!("  approved by {} at {}, good until {}", accepted.operator, accepted.at, accepted.expires))?;
     }
-
-    fn print(&self, output: &mut Output) -> std::io::Result<()> {
-        let WorkOrder { id, requester, created, expires, fingerprint, .. } = &self.order;
-        output.line(format!("order {id} ({}), {fingerprint}", self.order.class().name()))?;
-        output.line(format!("  asked for by {requester}, to be run from {created} to {expires}"))?;
-        lines(&self.order.task).into_iter().try_for_each(|line| output.line(format!("  {line}")))?;
-        if let Some(request) = &self.judgement.request {
-            output.line(format!("  signed by {requester} at {}, good until {}", request.at, request.expires))?;
-        }
-        for accepted in &self.judgement.accepted {
-            output.line(format!("  approved by {} at {}, good until {}", accepted.operator, accepted.at, accepted.expires))?;
-        }
-        self.judgement.objections().into_iter().try_for_each(|line| output.line(format!("  {line}")))
-    }
+    standing.judgement.objections().into_iter().try_for_each(|line| output.line(format!("  {line}")))
 }
 
 /// What it would do.
@@ -153,7 +103,7 @@ impl Show {
     pub(super) fn run(self) -> Result<()> {
         let standing = Standing::read(&self.order, &self.operators, Timestamp::now())?;
         let mut output = Output::new();
-        standing.print(&mut output).and_then(|()| output.finish()).context("standard output")
+        print(&standing, &mut output).and_then(|()| output.finish()).context("standard output")
     }
 }
 
@@ -162,9 +112,13 @@ impl Check {
         let config = self.config.load()?;
         let standing = Standing::read(&self.order, &config.issuing.operators, Timestamp::now())?;
         let mut output = Output::new();
-        standing.print(&mut output).and_then(|()| output.finish()).context("standard output")?;
+        print(&standing, &mut output).context("standard output")?;
         let registry = setup::open_work_registry_read_only(&config)?;
-        let mut objections = standing.objections(registry.as_ref(), &config)?;
+        let (begun, mut objections) = standing.look(registry.as_ref(), &config)?;
+        if begun.is_some() {
+            output.line("  was begun before and has not ended: run again, it goes on where it was").context("standard output")?;
+        }
+        output.finish().context("standard output")?;
         objections.extend(check_files(&standing.order.task, &config).err().map(|failure| format!("{failure:#}")));
         if objections.is_empty() { Ok(()) } else { bail!("order {}:\n  {}", standing.order.id, objections.join("\n  ")) }
     }
