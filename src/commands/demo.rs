@@ -16,10 +16,11 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::live::LiveLane;
+use super::opening::Opening;
 use super::output::{Output, progress, watch};
 use super::service::{self, Service, Sockets};
-use super::setup;
 use super::signer::BackgroundSigner;
+use super::{opening, setup};
 use crate::admin::Admin;
 use crate::config::{AdminConfig, Config, ResponderConfig};
 use crate::pki::{KeyAlgorithm, Timestamp};
@@ -93,7 +94,7 @@ impl Demo {
         files::ensure_config(config_path, plan)?;
         let config = Config::load(config_path)?;
         let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
-        let issuers = setup::open_signing(&config, registry.as_ref(), |_| true).all()?;
+        let issuers = opening::open_signing(&config, registry.as_ref(), |_| true).all()?;
         population::ensure(&self.dir, &config, registry.as_ref(), plan)?;
 
         let live = LiveLane::new(&config);
@@ -101,7 +102,7 @@ impl Demo {
         let metrics = SigningMetrics::default();
         let mut worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
         sign_with_progress(&mut worker, &metrics, plan)?;
-        let signer = BackgroundSigner::new(worker, metrics, &live, &config, &registry, Vec::new());
+        let signer = BackgroundSigner::new(worker, metrics, &live, Opening::new(&config, &registry), Vec::new());
         let service = Service::start(sockets, registry.clone(), Some(signer), live)?;
         service.wait_until_ready(Duration::from_secs(60))?;
 

@@ -6,6 +6,7 @@ mod durable_file;
 mod import;
 mod list;
 mod live;
+mod opening;
 mod order;
 mod output;
 mod profile;

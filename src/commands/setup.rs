@@ -1,7 +1,6 @@
 //! From the configuration to open registries, certificates and keys: what every command begins with.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -274,65 +273,6 @@ pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
         superseded: config.superseded,
         is_last: is_closed,
     }
-}
-
-/// What came of opening the keys of the issuers.
-pub(super) struct Opened {
-    pub(super) issuers: Vec<IssuerSigning>,
-    pub(super) unopened: Vec<Unopened>,
-}
-
-/// An issuer that cannot be signed for.
-pub(super) struct Unopened {
-    pub(super) name: String,
-    pub(super) why: anyhow::Error,
-}
-
-impl Opened {
-    /// The issuers, where all could be opened.
-    pub(super) fn all(self) -> Result<Vec<IssuerSigning>> {
-        match self.unopened.into_iter().next() {
-            Some(Unopened { name, why }) => Err(why.context(format!("issuer '{name}'"))),
-            None => Ok(self.issuers),
-        }
-    }
-}
-
-impl Unopened {
-    /// Whether it may be only a matter of time: a token that is absent or fails, a key that is not on it yet. Anything else is for the operator to mend.
-    pub(super) fn may_come_back(&self) -> bool {
-        let absent = |cause: &TokenError| match cause {
-            TokenError::TokenLabel { count, .. } | TokenError::KeyCount { count, .. } => *count == 0,
-            TokenError::ModuleStart { .. } | TokenError::Token { .. } | TokenError::Busy { .. } => true,
-            _ => false,
-        };
-        self.why.chain().any(|cause| cause.downcast_ref::<TokenError>().is_some_and(absent))
-    }
-
-    /// Whether another try might lock the token.
-    pub(super) fn pin_refused(&self) -> bool {
-        let refused = |cause: &TokenError| matches!(cause, TokenError::WrongPin { .. } | TokenError::PinLocked { .. });
-        self.why.chain().any(|cause| cause.downcast_ref::<TokenError>().is_some_and(refused))
-    }
-}
-
-impl fmt::Display for Unopened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "issuer '{}': {:#}", self.name, self.why)
-    }
-}
-
-/// Registers the `wanted` issuers of the configuration, and opens what is needed to sign for those that are not closed.
-pub(super) fn open_signing(config: &Config, registry: &dyn Registry, wanted: impl Fn(&str) -> bool) -> Opened {
-    let mut ring = KeyRing::new(config);
-    let mut opened = Opened { issuers: Vec::new(), unopened: Vec::new() };
-    for issuer in config.issuers.iter().filter(|issuer| wanted(&issuer.name)) {
-        match open_issuer(&mut ring, config, issuer, registry) {
-            Ok(signing) => opened.issuers.extend(signing),
-            Err(why) => opened.unopened.push(Unopened { name: issuer.name.clone(), why }),
-        }
-    }
-    opened
 }
 
 /// Registers an issuer and opens what is needed to sign for it; `None` for one that is closed and has no last CRL.

@@ -4,8 +4,9 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use super::ConfigFile;
+use super::opening::{self, Opened, Unopened};
 use super::output::Output;
-use super::setup::{self, Opened, Unopened};
+use super::setup;
 use crate::pki::Timestamp;
 use crate::signing::Worker;
 
@@ -30,7 +31,7 @@ impl Sign {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let registry = setup::open_registry(&config)?;
-        let Opened { mut issuers, unopened } = setup::open_signing(&config, registry.as_ref(), |_| true);
+        let Opened { mut issuers, unopened, .. } = opening::open_signing(&config, registry.as_ref(), |_| true);
         issuers.iter_mut().for_each(|signing| signing.replaces_future = self.replace_future);
         let mut worker = Worker::new(registry, issuers, config.signing.threads, Default::default())?;
         let mut report = worker.pass(&Timestamp::now);

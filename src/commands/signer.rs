@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use tracing::{error, info, warn};
 
 use super::live::LiveLane;
+use super::opening::{Opened, Opening, Unopened};
 use super::responder_certificates::{ResponderCertificates, Watched};
-use super::setup::{self, Opened, Unopened};
 use crate::config::Config;
 use crate::pki::Timestamp;
 use crate::registry::Registry;
@@ -25,24 +25,27 @@ pub(super) struct BackgroundSigner {
     pub(super) metrics: SigningMetrics,
     /// Told of every issuer whose keys are opened.
     live: LiveLane,
-    config: Config,
-    registry: Arc<dyn Registry>,
+    opening: Opening,
     unopened: Vec<Unopened>,
 }
 
 impl BackgroundSigner {
     /// A worker for every issuer of the configuration whose keys can be opened, be it none: what is published is answered whatever token is away, and that
-    /// is the service's first duty. Fails where keys cannot be opened for a reason that does not pass by itself.
+    /// is the service's first duty. Fails where keys cannot be opened for a reason that does not pass by itself. Tokens that do not answer are waited for
+    /// some seconds.
     pub(super) fn open(config: &Config, registry: &Arc<dyn Registry>, live: &LiveLane) -> Result<BackgroundSigner> {
-        let Opened { issuers, unopened } = setup::open_signing(config, registry.as_ref(), |_| true);
+        let mut opening = Opening::new(config, registry);
+        opening.begin(|_| true);
+        let Opened { issuers, mut unopened, .. } = opening.wait(&|| false);
         if !unopened.iter().all(Unopened::may_come_back) {
             let all: Vec<String> = unopened.iter().map(Unopened::to_string).collect();
             bail!("cannot sign for every issuer:\n  {}", all.join("\n  "));
         }
+        unopened.extend(opening.silent());
         issuers.iter().for_each(|signing| live.add(signing));
         let metrics = SigningMetrics::default();
         let worker = Worker::new(registry.clone(), issuers, config.signing.threads, metrics.clone())?;
-        Ok(BackgroundSigner::new(worker, metrics, live, config, registry, unopened))
+        Ok(BackgroundSigner::new(worker, metrics, live, opening, unopened))
     }
 
     /// Goes on with a worker that has worked already.
@@ -50,18 +53,18 @@ impl BackgroundSigner {
         worker: Worker,
         metrics: SigningMetrics,
         live: &LiveLane,
-        config: &Config,
-        registry: &Arc<dyn Registry>,
+        opening: Opening,
         unopened: Vec<Unopened>,
     ) -> BackgroundSigner {
         // From the first look at the metrics on.
         metrics.failing_issuers.add(unopened.len() as i64);
-        BackgroundSigner { worker, metrics, live: live.clone(), config: config.clone(), registry: registry.clone(), unopened }
+        BackgroundSigner { worker, metrics, live: live.clone(), opening, unopened }
     }
 
     /// Signs until the stop.
     pub(super) fn run(self, stop: &Stop) {
-        let BackgroundSigner { mut worker, metrics, live, config, registry, unopened } = self;
+        let BackgroundSigner { mut worker, metrics, live, mut opening, unopened } = self;
+        let (config, registry) = (opening.config.clone(), opening.registry.clone());
         let updates = worker.updates();
         let watched = worker.issuers().map(|signing| Watched::new(signing.clone(), updates.clone())).collect();
         let mut certificates =
@@ -77,7 +80,8 @@ impl BackgroundSigner {
                 if waiting.issuers.is_empty() {
                     continue;
                 }
-                let opened = setup::open_signing(&config, registry.as_ref(), |name| waiting.has(name));
+                opening.begin(|name| waiting.has(name));
+                let opened = opening.wait(&|| stop.is_stopped());
                 waiting.go_on(opened, |signing| {
                     let mut worker = Worker::new(registry.clone(), vec![signing.clone()], config.signing.threads, metrics.clone())?;
                     live.add(&signing);
@@ -100,7 +104,7 @@ impl Waiting {
     /// Those of `unopened`, which count as failing already, that may be tried again.
     fn of(unopened: Vec<Unopened>, metrics: SigningMetrics) -> Waiting {
         let mut waiting = Waiting { issuers: Vec::new(), metrics };
-        waiting.keep(unopened);
+        waiting.keep(&[], unopened);
         waiting
     }
 
@@ -110,8 +114,10 @@ impl Waiting {
 
     /// Takes what came of another try: `start` begins to sign for an issuer.
     fn go_on(&mut self, opened: Opened, mut start: impl FnMut(IssuerSigning) -> Result<()>) {
-        let Opened { issuers, mut unopened } = opened;
-        let tried = self.issuers.len();
+        let Opened { issuers, mut unopened, tried } = opened;
+        let waiting = std::mem::take(&mut self.issuers).into_iter();
+        let (before, others): (Vec<_>, Vec<_>) = waiting.partition(|issuer| tried.contains(&issuer.name));
+        self.issuers = others;
         for signing in issuers {
             let name = signing.issuer.name.clone();
             match start(signing) {
@@ -120,14 +126,13 @@ impl Waiting {
             }
         }
         // An issuer that is neither is closed by now, and nothing is to be signed for it.
-        self.metrics.failing_issuers.sub(tried as i64 - unopened.len() as i64);
-        self.keep(unopened);
+        self.metrics.failing_issuers.sub(before.len() as i64 - unopened.len() as i64);
+        self.keep(&before, unopened);
     }
 
-    /// Says of each why it waits, where that is new, and gives up those whose PIN was refused.
-    fn keep(&mut self, unopened: Vec<Unopened>) {
-        let before = std::mem::take(&mut self.issuers);
-        let known: Vec<String> = before.iter().map(Unopened::to_string).collect();
+    /// Says of each why it waits, where that was not known, and gives up those whose PIN was refused.
+    fn keep(&mut self, known: &[Unopened], unopened: Vec<Unopened>) {
+        let known: Vec<String> = known.iter().map(Unopened::to_string).collect();
         for issuer in unopened {
             if !known.contains(&issuer.to_string()) {
                 error!("{issuer}; what is published of it is answered, and nothing new is signed");
@@ -144,6 +149,7 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::opening;
     use crate::issuance::{RootOrder, Validity, self_signed_root};
     use crate::pki::KeyAlgorithm;
     use crate::pki::certificate::certificate_pem;
@@ -165,7 +171,7 @@ mod tests {
         let text = "base_url = 'http://va.example'\n[registry]\nsqlite = 'registry.sqlite'\n\
             [[issuer]]\nname = 'ca'\ncertificate = 'ca.pem'\nkey = { file = 'ca.key' }\n";
         std::fs::write(path("kakunin.toml"), text).unwrap();
-        setup::open_signing(&Config::load(&path("kakunin.toml")).unwrap(), &registry, |_| true)
+        opening::open_signing(&Config::load(&path("kakunin.toml")).unwrap(), &registry, |_| true)
     }
 
     fn unopened(name: &str, why: impl Into<anyhow::Error>) -> Unopened {
@@ -193,7 +199,8 @@ mod tests {
         let (mut waiting, metrics) = waiting(&["ca", "other", "closed"]);
         let refused = TokenError::WrongPin { token: "hsm".into(), place: "hsm.pin".into() };
         let unopened = vec![unopened("ca", refused), unopened("other", anyhow!("another reason"))];
-        waiting.go_on(Opened { issuers: Vec::new(), unopened }, |_| Ok(()));
+        let tried = ["ca", "other", "closed"].map(str::to_owned).into();
+        waiting.go_on(Opened { unopened, tried, ..Opened::default() }, |_| Ok(()));
         assert!(!waiting.has("ca") && waiting.has("other") && !waiting.has("closed"));
         assert_eq!(metrics.failing_issuers.get(), 2, "the closed one is no alarm any more");
     }

@@ -163,6 +163,14 @@ pub enum TokenError {
         /// The time waited.
         seconds: u64,
     },
+    /// Opening keys has not come to an end.
+    #[error("no answer from {tokens} within {seconds} s")]
+    Silent {
+        /// The names of the tokens that the keys are on.
+        tokens: String,
+        /// The time waited.
+        seconds: u64,
+    },
     /// Another PKCS#11 error.
     #[error("token '{token}': cannot {doing}: {error}")]
     Token {

@@ -82,6 +82,7 @@ impl World {
         let mut command = kakunin(subcommand);
         command.arg("--config").arg(self.config()).args(arguments);
         command.env("SOFTHSM2_CONF", self.path("softhsm2.conf")).env("STALL_FILE", self.path("stall"));
+        command.env("STALL_START_FILE", self.path("stall-start"));
         command
     }
 
@@ -188,6 +189,32 @@ fn s1_1_a_token_that_stalls_holds_up_only_what_it_signs() {
     world.revoke("issuing", &world.good());
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(service.process.stop("TERM").code(), Some(0), "{}", service.stderr());
+}
+
+/// S1.1: the root's keys are elsewhere.
+#[test]
+fn s1_1_a_module_that_does_not_start_holds_up_only_the_issuers_whose_keys_it_has() {
+    let world = World::new();
+    let module = stalling_module(world.directory.path());
+    world.configure(|text| text.replace(SOFTHSM, module.to_str().unwrap()));
+    fs::write(world.path("stall-start"), "").unwrap();
+    let service = world.serve();
+    assert_eq!(service.metric("kakunin_signing_failing_issuers"), 1);
+    assert!(service.stderr().contains("issuer 'issuing': no answer from 'hsm' within 10 s"), "{}", service.stderr());
+    let (serial, issuing) = (world.good(), world.asker("issuing"));
+    world.revoke("issuing", &serial);
+    let (root, sub_ca) = (world.asker("root"), serial_of(&world.path("demo/issuing.pem")));
+    world.revoke("root", &sub_ca);
+    until(PATIENCE, "the root's revocation", || (!is_good(&service, &root, &sub_ca)).then_some(()));
+    assert!(is_good(&service, &issuing, &serial), "what is valid is answered");
+    fs::remove_file(world.path("stall-start")).unwrap();
+    until(PATIENCE, "the revocation that waited", || (!is_good(&service, &issuing, &serial)).then_some(()));
+    until(PATIENCE, "the end of the alarm", || (service.metric("kakunin_signing_failing_issuers") == 0).then_some(()));
+    service.stop();
+
+    // Nor does the end of the program wait for it.
+    fs::write(world.path("stall-start"), "").unwrap();
+    world.serve().stop();
 }
 
 #[test]

@@ -2,22 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
 use cryptoki::error::{Error, RvError};
 
 use crate::token::TokenError;
 
-static MODULES: Mutex<BTreeMap<PathBuf, Pkcs11>> = Mutex::new(BTreeMap::new());
+/// A module, once it was initialised.
+type Module = Arc<Mutex<Option<Pkcs11>>>;
+
+static MODULES: Mutex<BTreeMap<PathBuf, Module>> = Mutex::new(BTreeMap::new());
 
 /// The initialised module at `path`.
 pub(super) fn load(path: &Path) -> Result<Pkcs11, TokenError> {
     let failed = |error: String| TokenError::Module { path: path.to_owned(), error };
     let canonical = path.canonicalize().map_err(|e| failed(e.to_string()))?;
-    // Held while the module starts, so that two threads do not initialise it both.
-    let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(context) = modules.get(&canonical) {
+    let module = MODULES.lock().unwrap_or_else(PoisonError::into_inner).entry(canonical.clone()).or_default().clone();
+    // Held while the module starts, so that two threads do not initialise it both; one that does not answer holds up no other module.
+    let mut module = module.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(context) = &*module {
         return Ok(context.clone());
     }
     let context = Pkcs11::new(&canonical).map_err(|e| failed(e.to_string()))?;
@@ -26,6 +30,5 @@ pub(super) fn load(path: &Path) -> Result<Pkcs11, TokenError> {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
         Err(e) => return Err(TokenError::ModuleStart { path: path.to_owned(), error: e.to_string() }),
     }
-    modules.insert(canonical, context.clone());
-    Ok(context)
+    Ok(module.insert(context).clone())
 }
