@@ -388,6 +388,8 @@ fn c9_a_cert_id_hash_that_was_away_comes_back_with_every_revocation() {
     bench.revoke(1, bench.start);
     pass(&mut bench.worker(), bench.start);
     bench.register(&[HashAlgorithm::Sha1, HashAlgorithm::Sha256]);
+    let heads = bench.registry.pack_heads(bench.issuer().id).unwrap();
+    assert!(heads.iter().all(|head| head.cert_id_hash == HashAlgorithm::Sha256), "nobody answers with what it was before: {heads:?}");
     pass(&mut bench.worker(), bench.start);
     for algorithm in [HashAlgorithm::Sha1, HashAlgorithm::Sha256] {
         assert!(matches!(bench.published_status(algorithm, 1), Some(CertificateStatus::Revoked(_))), "{algorithm:?}");

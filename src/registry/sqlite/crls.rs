@@ -36,6 +36,12 @@ const SUPERSEDED: &str = "FROM crl WHERE issuer = ?1 AND scope = ?2
     AND number < (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 ORDER BY number DESC LIMIT 1 OFFSET ?3)
     AND number NOT IN (SELECT number FROM crl WHERE issuer = ?1 AND scope = ?2 AND scheduled = 1 ORDER BY number DESC LIMIT 2)";
 
+/// Has a CRL issued again as soon as can be, whatever was planned when it was published.
+pub(super) fn make_due(connection: &Connection, issuer: IssuerId, scope: CrlScope) -> Outcome<()> {
+    connection.prepare_cached("UPDATE crl SET refresh_at = 0 WHERE issuer = ?1 AND scope = ?2")?.execute(params![issuer, scope])?;
+    Ok(())
+}
+
 /// A CRL without its octets: where they are, how many, and how they are kept.
 struct Stored {
     head: CrlHead,

@@ -3,10 +3,10 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::{Fault, Outcome};
-use super::feed;
 use super::values::{HashSet, number};
+use super::{crls, feed, packs};
 use crate::registry::{
-    ChangeKind, Counts, CrlExtras, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
+    ChangeKind, Counts, CrlExtras, CrlScope, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
 };
 
 const SELECT: &str =
@@ -51,9 +51,21 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
                 WHERE id = ?1",
             )?
             .execute(params![known.id, mode, HashSet(cert_id_hashes.clone()), crl_partitions, arl, full_delta, partition_deltas])?;
+        follow_publication(connection, known, &new.publication)?;
         feed::append(connection, known.id, &ChangeKind::Issuer)?;
     }
     Ok(known.id)
+}
+
+/// What is not published any more is not kept up to date, and must not come back as it was (rule C9): responses under a CertID hash that goes are forgotten, or when
+/// it comes, for a worker may have gone on with it; and an ARL that comes back is due at once.
+fn follow_publication(connection: &Connection, known: &Issuer, new: &Publication) -> Outcome<()> {
+    let changed = known.publication.cert_id_hashes.symmetric_difference(&new.cert_id_hashes);
+    changed.into_iter().try_for_each(|hash| packs::forget(connection, known.id, *hash))?;
+    if new.crl_extras.arl && !known.publication.crl_extras.arl {
+        crls::make_due(connection, known.id, CrlScope::Authorities)?;
+    }
+    Ok(())
 }
 
 /// What an order has closed stays closed (S5.2).

@@ -112,6 +112,12 @@ pub(super) fn publish(connection: &Connection, issuer: IssuerId, slot_bits: u8, 
     slots.into_iter().try_for_each(|(hash, slots)| feed::append(connection, issuer, &ChangeKind::Packs(hash, slots)))
 }
 
+/// Removes all packs of a CertID hash.
+pub(super) fn forget(connection: &Connection, issuer: IssuerId, hash: HashAlgorithm) -> Outcome<()> {
+    connection.prepare_cached("DELETE FROM response_pack WHERE issuer = ?1 AND cert_id_hash = ?2")?.execute(params![issuer, hash])?;
+    Ok(())
+}
+
 fn insert(connection: &Connection, issuer: IssuerId, pack: &PackRecord) -> Outcome<()> {
     write(connection, issuer, pack, "INSERT INTO response_pack VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")
 }

@@ -154,6 +154,24 @@ fn c4_an_arl_that_is_switched_on_takes_the_ca_certificates_from_the_full_crl_at_
 }
 
 #[test]
+fn c4_c9_an_arl_that_was_switched_off_comes_back_with_every_revocation() {
+    let mut bench = Bench::with(CrlExtras { arl: true, ..CrlExtras::default() }, CrlPolicy::new(CRL));
+    [50, 51].iter().for_each(|n| bench.add_ca(*n));
+    bench.revoke(50, bench.start);
+    pass(&mut bench.crl_worker(), bench.start);
+    for (arl, minutes) in [(false, 1), (true, 2)] {
+        bench.crl_extras.arl = arl;
+        bench.register(&[HashAlgorithm::Sha256]);
+        let now = bench.start.saturating_add(ONE_SECOND * 60 * minutes);
+        if !arl {
+            bench.revoke(51, now);
+        }
+        pass(&mut bench.crl_worker(), now);
+    }
+    assert_eq!((bench.listed(CrlScope::Full), bench.listed(CrlScope::Authorities)), (vec![], vec![50, 51]));
+}
+
+#[test]
 fn c2_c5_deltas_follow_their_bases_with_one_sequence_of_numbers() {
     let bench = Bench::with(DELTAS, CrlPolicy { at_once_below: 3, ..CrlPolicy::new(CRL) });
     bench.add(0..50);
