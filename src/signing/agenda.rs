@@ -131,18 +131,18 @@ impl Agenda {
         published.heads.iter().for_each(|head| agenda.published(head));
         published.crls.iter().for_each(|(scope, planned)| agenda.crls.published(*scope, *planned));
         if published.watermark < published.pruned || published.distrusted {
-            agenda.distrust(agenda.seen);
+            agenda.distrust(published.watermark);
         }
         agenda
     }
 
-    /// Anything may have changed up to `sequence`: all of it is looked at.
-    fn distrust(&mut self, sequence: u64) {
+    /// Anything may have changed since the change `after`: all of it is looked at.
+    fn distrust(&mut self, after: u64) {
         if self.hash.is_some() {
             self.new_slots.extend(0..1u32 << self.slot_bits);
             self.may_have_grown = true;
         }
-        self.crls.distrust(sequence);
+        self.crls.distrust(after);
         self.ahead_of_watermark = true;
     }
 
@@ -438,6 +438,15 @@ mod tests {
         assert_eq!(agenda.due(at(1_000_001), 9), slots, "what has changed is found by looking at all of them");
         slots.iter().for_each(|task| agenda.begin(*task, at(1_000_001)));
         slots.iter().for_each(|task| agenda.end(*task, true));
+        assert_eq!(agenda.watermark_to_store(false), Some(4));
+
+        let work = Work { slot_bits: 1, cert_id_hash: None, crl_scopes: vec![CrlScope::Full], phase: Phase::default(), timing: TIMING };
+        let mut agenda = Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 3, pruned: 4, distrusted: false });
+        assert_eq!(agenda.watermark_to_store(false), None, "nor is a CRL up to date before it is issued");
+        let task = Task::Crl(CrlScope::Full);
+        agenda.begin(task, at(1_000_001));
+        assert_eq!(agenda.watermark_to_store(false), None);
+        agenda.end(task, true);
         assert_eq!(agenda.watermark_to_store(false), Some(4));
     }
 

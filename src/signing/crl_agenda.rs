@@ -41,10 +41,10 @@ impl CrlAgenda {
         self.planned.entry(scope).and_modify(|known| *known = planned);
     }
 
-    /// Nobody knows what has changed up to `sequence`: it may have been anything.
-    pub(super) fn distrust(&mut self, sequence: u64) {
+    /// Nobody knows what has changed since the change `after`: it may have been anything.
+    pub(super) fn distrust(&mut self, after: u64) {
         let scopes: Vec<_> = self.planned.keys().copied().collect();
-        scopes.into_iter().for_each(|scope| self.mark(scope, Untrue { since: sequence + 1, cannot_wait: true }));
+        scopes.into_iter().for_each(|scope| self.mark(scope, Untrue { since: after + 1, cannot_wait: true }));
     }
 
     /// Takes note of revocations.
