@@ -164,6 +164,23 @@ pub(in crate::registry) fn s4_4_a_merge_never_undoes_a_revocation(store: &dyn St
     assert_eq!(registry.certificate(issuer, &serial(1)).unwrap(), Some(expected));
 }
 
+pub(in crate::registry) fn c3_a_merge_learns_the_reason_of_a_revocation_once(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let with =
+        |is_ca, at, reason| CertificateRecord { is_ca, status: CertificateStatus::Revoked(Revocation { at: time(at), reason }), ..good(1) };
+    add(&*registry, issuer, &[with(false, 5, None)], OnConflict::Merge).unwrap();
+    let before = registry.last_change().unwrap();
+    add(&*registry, issuer, &[with(true, 9, Some(RevocationReason::Superseded))], OnConflict::Merge).unwrap();
+    let expected = with(true, 5, Some(RevocationReason::Superseded));
+    assert_eq!(registry.certificate(issuer, &serial(1)).unwrap(), Some(expected), "its time stays");
+    assert_eq!(changes_since(&*registry, before), [ChangeKind::Revocations(vec![(hash(1), CrlPlace::Authorities)])]);
+    let before = state(&*registry, issuer);
+    for reason in [None, Some(RevocationReason::KeyCompromise)] {
+        add(&*registry, issuer, &[with(true, 5, reason)], OnConflict::Merge).unwrap();
+        assert_eq!(state(&*registry, issuer), before, "{reason:?}: it is known");
+    }
+}
+
 pub(in crate::registry) fn s4_4_a_revocation_is_for_ever_and_survives_reopening(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
     add(&*registry, issuer, &[good(1), CertificateRecord { partition: Some(3), ..good(2) }], OnConflict::Refuse).unwrap();

@@ -7,7 +7,7 @@ use super::values::Number;
 use super::{feed, issuers};
 use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
-use crate::pki::{CertificateStatus, Revocation, Serial, SlotHash, SlotRange, Timestamp};
+use crate::pki::{CertificateStatus, Revocation, RevocationReason, Serial, SlotHash, SlotRange, Timestamp};
 use crate::registry::{
     AddReport, CertificateRecord, CertificateStream, ChangeKind, ChangeRange, CrlScope, CrlSelection, IssuerId, OnConflict, RegistryError,
     RevokeOutcome,
@@ -38,10 +38,12 @@ const ON_DELTA: &str = "SELECT serial, revoked_at, reason, invalidity_date FROM 
 const REVOKE: &str = "UPDATE certificate
     SET status = 1, revoked_at = :at, reason = :reason, invalidity_date = :invalidity_date, recorded_at = :now, recorded_change = :change
     WHERE issuer = :issuer AND slot_hash = :hash AND serial = :serial AND status = 0";
-/// A revocation that comes to another CRL is new there, and the feed tells of it.
+/// A revocation that comes to another CRL is new there, as one is whose reason is learnt, and the feed tells of it.
 const FILL_IN: &str =
     "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5), is_ca = max(is_ca, ?6),
-    recorded_change = CASE WHEN (partition IS NULL AND ?5 IS NOT NULL AND is_ca = 0) OR is_ca < ?6 THEN ?7 ELSE recorded_change END
+    reason = coalesce(reason, ?8), recorded_change = CASE
+        WHEN (partition IS NULL AND ?5 IS NOT NULL AND is_ca = 0) OR is_ca < ?6 OR (reason IS NULL AND ?8 IS NOT NULL) THEN ?7
+        ELSE recorded_change END
     WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
 
 fn record(row: &Row<'_>) -> rusqlite::Result<CertificateRecord> {
@@ -149,12 +151,18 @@ impl Addition<'_> {
         Ok(true)
     }
 
-    /// Keeps what is known; adds what is not: a revocation, a notBefore, a partition.
+    /// Keeps what is known; adds what is not: a revocation, its reason, a notBefore, a partition.
     fn merge(&mut self, record: &CertificateRecord) -> Outcome<()> {
         let hash = SlotHash::from(&record.serial);
         let known = find(self.connection, self.issuer, &record.serial)?
             .ok_or_else(|| Fault::Damaged(format!("serial {} is in the way but cannot be found", record.serial)))?;
-        let merged = CertificateRecord { partition: known.partition.or(record.partition), is_ca: known.is_ca || record.is_ca, ..known };
+        let learnt = learnt_reason(known.status, record.status);
+        let status = match (known.status, learnt) {
+            (CertificateStatus::Revoked(revocation), Some(_)) => CertificateStatus::Revoked(Revocation { reason: learnt, ..revocation }),
+            (status, _) => status,
+        };
+        let (partition, is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
+        let merged = CertificateRecord { partition, is_ca, status, ..known };
         if merged != known || known.not_before.is_none() && record.not_before.is_some() {
             let mut fill_in = self.connection.prepare_cached(FILL_IN)?;
             fill_in.execute(params![
@@ -164,7 +172,8 @@ impl Addition<'_> {
                 record.not_before,
                 record.partition,
                 record.is_ca,
-                Number(self.change)
+                Number(self.change),
+                learnt
             ])?;
         }
         match (known.status, record.status) {
@@ -176,9 +185,9 @@ impl Addition<'_> {
                 self.report.revoked += 1;
                 self.feed.revoked(hash, merged.crl_place())
             }
-            (CertificateStatus::Revoked(_), _) if known.crl_place() != merged.crl_place() => {
+            (CertificateStatus::Revoked(_), _) if learnt.is_some() || known.crl_place() != merged.crl_place() => {
                 self.report.unchanged += 1;
-                // The partition's CRL, or the ARL, lacks it so far.
+                // The partition's CRL, or the ARL, lacks it so far; or what is published lacks its reason.
                 self.feed.revoked(hash, merged.crl_place())
             }
             _ => {
@@ -186,6 +195,14 @@ impl Addition<'_> {
                 Ok(())
             }
         }
+    }
+}
+
+/// The reason of a revocation that was known without one.
+fn learnt_reason(known: CertificateStatus, told: CertificateStatus) -> Option<RevocationReason> {
+    match (known, told) {
+        (CertificateStatus::Revoked(Revocation { reason: None, .. }), CertificateStatus::Revoked(told)) => told.reason,
+        _ => None,
     }
 }
 
