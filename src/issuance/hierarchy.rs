@@ -1,11 +1,13 @@
 //! The few certificates of a hierarchy: root, issuing CA, OCSP responder.
 
 use const_oid::db::rfc5280::ID_KP_OCSP_SIGNING;
+use der::{Decode, Encode};
+use x509_cert::Certificate;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::certificate::{Body, sign};
 use super::{IssuanceError, Issuer, Links, Order, Validity, extensions, names};
-use crate::pki::Serial;
+use crate::pki::{CertificateInfo, Serial};
 use crate::token::{SigningKey, verify_pair};
 
 /// A root to make.
@@ -71,25 +73,22 @@ pub fn issuing_ca(parent: &Issuer, order: &Order<'_>, options: &CaOptions<'_>) -
 /// The DER certificate of an OCSP responder, exactly as rule P1 wants it: keyUsage critical digitalSignature, extKeyUsage OCSPSigning,
 /// id-pkix-ocsp-nocheck, AKI and SKI, and nothing else: no CRL or OCSP pointer, no subjectAltName, no policies.
 pub fn responder_certificate(issuer: &Issuer, order: &Order<'_>) -> Result<Vec<u8>, IssuanceError> {
-    responder_certificate_for(issuer, &names::subject(order.subject)?, order.spki, order.serial, order.validity)
-}
-
-/// The same for a subject in DER.
-pub(super) fn responder_certificate_for(
-    issuer: &Issuer,
-    subject: &[u8],
-    spki: &[u8],
-    serial: Serial,
-    validity: Validity,
-) -> Result<Vec<u8>, IssuanceError> {
     let extensions = [
         extensions::key_usage(true, KeyUsages::DigitalSignature.into())?,
         extensions::extended_key_usage(false, &[ID_KP_OCSP_SIGNING])?,
         extensions::ocsp_no_check(false)?,
-        extensions::subject_key_identifier(false, &extensions::key_identifier(spki)?)?,
+        extensions::subject_key_identifier(false, &extensions::key_identifier(order.spki)?)?,
         extensions::authority_key_identifier(false, &issuer.certificate.key_identifier)?,
     ];
-    below(issuer, &Subject { name: subject, spki, serial, validity }, &extensions.concat())
+    let name = names::subject(order.subject)?;
+    below(issuer, &Subject { name: &name, spki: order.spki, serial: order.serial, validity: order.validity }, &extensions.concat())
+}
+
+/// The DER certificate of the same subject, key and extensions as `old`, under another serial number and with another validity.
+pub(super) fn again(issuer: &Issuer, old: &CertificateInfo, serial: Serial, validity: Validity) -> Result<Vec<u8>, IssuanceError> {
+    let extensions = Certificate::from_der(&old.der)?.tbs_certificate.extensions.unwrap_or_default();
+    let extensions = extensions.iter().map(Encode::to_der).collect::<Result<Vec<_>, _>>()?.concat();
+    below(issuer, &Subject { name: &old.subject, spki: &old.spki, serial, validity }, &extensions)
 }
 
 /// Whom a certificate is for, and when.
@@ -118,13 +117,11 @@ fn below(issuer: &Issuer, subject: &Subject<'_>, extensions: &[u8]) -> Result<Ve
 mod tests {
     use std::sync::Arc;
 
-    use der::{Decode, Encode};
-    use x509_cert::Certificate;
     use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, KeyUsages, SubjectKeyIdentifier};
     use x509_cert::time::Time;
 
     use super::*;
-    use crate::pki::{CertificateInfo, KeyAlgorithm, Timestamp};
+    use crate::pki::{KeyAlgorithm, Timestamp};
     use crate::token::software::SoftwareKey;
 
     const NOW: u64 = 1_800_000_000;

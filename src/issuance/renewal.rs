@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::hierarchy::responder_certificate_for;
+use super::hierarchy;
 use super::{IssuanceError, Issuer, Validity};
 use crate::pki::{CertificateInfo, Serial, Timestamp};
 
@@ -24,20 +24,23 @@ pub fn due(old: &CertificateInfo, ca: &CertificateInfo, before: Duration, now: T
     (is_due && successor.not_after > old.not_after && successor.not_after > now).then_some(successor)
 }
 
-/// The DER certificate that succeeds `old`: its subject, octet for octet, and its key, under a new serial number and with everything else as rule P1 wants it.
-/// Fails where `old` is not a certificate of this issuer's.
+/// The DER certificate that succeeds `old`: its subject, octet for octet, its key and its extensions, under a new serial number. Fails where `old` is not a
+/// certificate of this issuer's.
 pub fn renewed(issuer: &Issuer, old: &CertificateInfo, serial: Serial, validity: Validity) -> Result<Vec<u8>, IssuanceError> {
     if old.issuer != issuer.certificate().subject {
         let wanted = format!("one that {} has issued", issuer.certificate().subject_text);
         return Err(IssuanceError::field("responder certificate", old.subject_text.clone(), wanted));
     }
-    responder_certificate_for(issuer, &old.subject, &old.spki, serial, validity)
+    hierarchy::again(issuer, old, serial, validity)
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
+    use der::Decode;
+
+    use super::super::profile::{Choices, Profile, Request};
     use super::super::{Order, RootOrder, responder_certificate, self_signed_root};
     use super::*;
     use crate::pki::KeyAlgorithm;
@@ -97,6 +100,25 @@ mod tests {
     }
 
     #[test]
+    fn s5_7_a_renewed_certificate_has_the_policies_of_the_one_before() {
+        let text = include_str!("../../config/profiles/jpki-ocsp-responder.toml").replace("legacy = true", "");
+        let profile = Profile::from_toml("jpki", &text.replace("rsa-1024", "ecdsa-p256").replace("rsa-sha256", "ecdsa-sha256")).unwrap();
+        let (issuer, key) = (ca("CN=Root"), SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+        let request = Request {
+            subject: &profile.subject("CN=Responder,C=JP").unwrap(),
+            spki: key.public_key(),
+            serial: "11223344556677889900aabbccddeeff".parse().unwrap(),
+            validity: profile.validity(day(0)).unwrap(),
+            alternative_names: &[],
+            key_identifier: None,
+        };
+        let old = CertificateInfo::from_der(&profile.certificate(&issuer, &Choices::default(), &request).unwrap()).unwrap();
+        let new = renewed(&issuer, &old, "03".parse().unwrap(), validity(20, 50)).unwrap();
+        let policies = [0x06, 0x03, 0x55, 0x1d, 0x20];
+        assert!(new.windows(policies.len()).any(|octets| octets == policies), "certificatePolicies");
+    }
+
+    #[test]
     fn p1_a_renewed_certificate_is_the_same_but_for_serial_and_validity() {
         let issuer = ca("CN=Root");
         let old = responder(&issuer, validity(0, 30));
@@ -106,6 +128,8 @@ mod tests {
         let expected =
             CertificateInfo { der: new.der.clone(), serial: "03".parse().unwrap(), not_before: day(20), not_after: day(50), ..old.clone() };
         assert_eq!(new, expected);
+        let extensions = |of: &CertificateInfo| x509_cert::Certificate::from_der(&of.der).unwrap().tbs_certificate.extensions;
+        assert_eq!(extensions(&new), extensions(&old));
         let error = renewed(&ca("CN=Other"), &old, "03".parse().unwrap(), validity(20, 50)).unwrap_err();
         assert!(error.to_string().contains("one that CN=Other has issued"), "{error}");
     }
