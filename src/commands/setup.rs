@@ -9,6 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use tracing::error;
 
+use super::reasons::{self, Reasons};
 use super::responder_certificates::{pick_up, renew_where_due};
 use crate::config::crl::KeepExpired;
 use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
@@ -17,7 +18,7 @@ use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
-use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Registry, Signer};
+use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Publication, Registry, Signer};
 use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
@@ -105,30 +106,35 @@ pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig) -
             config.name
         );
     }
-    if publication.crl_extras.arl && !known.publication.crl_extras.arl {
-        check_reasons_of_cas(registry, known)?;
+    let kinds_apart = |of: &Publication| of.crl_partitions > 0 || of.crl_extras.arl;
+    let newly_apart = kinds_apart(&publication) && !kinds_apart(&known.publication);
+    let new_arl = publication.crl_extras.arl && !known.publication.crl_extras.arl;
+    if newly_apart || new_arl {
+        check_reasons(registry, known, config, new_arl)?;
     }
     Ok(())
 }
 
-/// An ARL that the gate refuses would leave revoked CAs on no CRL: it takes them from the full one (rules C3, C4).
-fn check_reasons_of_cas(registry: &dyn Registry, issuer: &Issuer) -> Result<()> {
-    let selection = CrlSelection {
-        scope: CrlScope::Authorities,
-        contents: Contents::CaCertificates,
-        not_after_from: Timestamp::default(),
-        or_recorded_after: 0,
-        changed: None,
-    };
-    let mut without = None;
-    registry.visit_revoked(issuer.id, &selection, &mut |entry: &CrlEntry| {
-        if entry.revocation.reason.is_none() {
-            without = Some(entry.serial);
+/// CRLs of kinds apart that the gate refuses would leave what was revoked before on no CRL: an ARL takes CAs' certificates from the full one (rules C3, C4).
+fn check_reasons(registry: &dyn Registry, issuer: &Issuer, config: &IssuerConfig, new_arl: bool) -> Result<()> {
+    let (name, reasons) = (&issuer.name, Reasons::of(config)?);
+    for (contents, is_ca) in [(Contents::CaCertificates, true), (Contents::UserCertificates, false)] {
+        let scope = if is_ca { CrlScope::Authorities } else { CrlScope::Full };
+        let selection = CrlSelection { scope, contents, not_after_from: Timestamp::default(), or_recorded_after: 0, changed: None };
+        let mut found = None;
+        registry.visit_revoked(issuer.id, &selection, &mut |entry: &CrlEntry| {
+            let reason = entry.revocation.reason;
+            let objection = match reasons.objection(reason, is_ca) {
+                None if is_ca && new_arl && reason.is_none() => Some("wanted a reason for each (C3)".to_owned()),
+                objection => objection,
+            };
+            found = found.take().or(objection.map(|objection| (entry.serial, reason, objection)));
+        })?;
+        if let Some((serial, reason, objection)) = found {
+            let (field, reason) = (if new_arl { "crl.arl" } else { "crl.partitions" }, reasons::name(reason));
+            let whose = if is_ca { "the CA certificate" } else { "certificate" };
+            bail!("issuer '{name}': {field}: found {whose} {serial} revoked ({reason}): {objection}");
         }
-    })?;
-    if let Some(serial) = without {
-        let name = &issuer.name;
-        bail!("issuer '{name}': crl.arl: found the CA certificate {serial} revoked without a reason, wanted a reason for each (C3)");
     }
     Ok(())
 }
@@ -271,6 +277,7 @@ pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
         coalesce: config.coalesce,
         expired: expired_entries(config),
         superseded: config.superseded,
+        aia_ocsp: config.aia_ocsp,
         is_last: is_closed,
     }
 }
@@ -359,7 +366,14 @@ mod tests {
         register_issuer(&registry, &before).unwrap();
         add(revoked_ca(two, None)).unwrap();
         let said = register_issuer(&registry, &after).unwrap_err().to_string();
-        assert!(said.contains("issuer 'ca': crl.arl: found the CA certificate 02 revoked without a reason"), "{said}");
+        assert_eq!(said, "issuer 'ca': crl.arl: found the CA certificate 02 revoked (unspecified): wanted a reason for each (C3)");
         assert!(!find_issuer(&registry, "ca").unwrap().publication.crl_extras.arl, "the full CRL lists CAs as before");
+        // An end entity's revocation for what only a CA's is published with, under the BR, on a CRL of end entities.
+        add(CertificateRecord { is_ca: false, ..revoked_ca("03".parse().unwrap(), Some(RevocationReason::CaCompromise)) }).unwrap();
+        let text = text + "\nprogrammes = ['baseline-requirements']\n[crl]\npartitions = 4";
+        let said = register_issuer(&registry, &toml::from_str(&text).unwrap()).unwrap_err().to_string();
+        let told =
+            "issuer 'ca': crl.partitions: found certificate 03 revoked (cACompromise): found cACompromise, wanted one of unspecified, ";
+        assert!(said.starts_with(told), "{said}");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig, live};
+use super::{Config, IssuerConfig, KeyConfig, ResponderConfig, TokenConfig, UnknownConfig, live};
 use crate::signing::gate::Programme;
 
 mod crl;
@@ -144,7 +144,10 @@ fn check_issuer(findings: &mut Findings, issuer: &IssuerConfig) {
     findings.unless(plain && length_fits && !name.starts_with('.'), "name", name, "1 to 64 of a-z, 0-9, '-', '_', '.', not first a '.'");
     findings.unless(!issuer.ocsp.cert_id_hashes.is_empty(), "ocsp.cert_id_hashes", "none", "at least one of sha1, sha256, sha384, sha512");
     check_ocsp_timing(findings, issuer.ocsp.validity, issuer.ocsp.refresh);
-    let budget = issuer.ocsp.live.budget.get();
+    let (live, is_br) = (&issuer.ocsp.live, issuer.profile().has(Programme::BaselineRequirements));
+    let allowed = "unauthorized or unknown (O10, baseline-requirements)";
+    findings.unless(!(is_br && live.unknown == UnknownConfig::ExtendedRevoke), "ocsp.live.unknown", "extended-revoke", allowed);
+    let budget = live.budget.get();
     findings.unless(budget <= 1_000_000, "ocsp.live.budget", budget, "1 to 1000000");
     if let Some(before) = issuer.responder.as_ref().and_then(|responder| responder.renew_before) {
         findings.unless_duration(before >= issuer.ocsp.validity, "responder.renew_before", before, "at least ocsp.validity (T3)");
@@ -171,8 +174,14 @@ fn check_ocsp_timing(findings: &mut Findings, validity: Duration, refresh: Durat
     if validity < 16 * HOUR {
         findings.unless_duration(refresh < half, "ocsp.refresh", refresh, "less than half of ocsp.validity, where that is below 16h (T1)");
     } else {
-        let latest = validity.saturating_sub(8 * HOUR).min(4 * DAY);
-        findings.unless_duration(refresh <= latest, "ocsp.refresh", refresh, "at most 4d, and 8h before nextUpdate (T1)");
+        // nextUpdate is the last second of the validity.
+        let latest = (validity - Duration::from_secs(1)).saturating_sub(8 * HOUR).min(4 * DAY);
+        findings.unless_duration(
+            refresh <= latest,
+            "ocsp.refresh",
+            refresh,
+            "at most 4d, and 8h before nextUpdate, the last second of ocsp.validity (T1)",
+        );
     }
     findings.unless_duration(refresh >= HOUR / 60, "ocsp.refresh", refresh, "1m or more");
 }
@@ -195,8 +204,8 @@ mod tests {
 
     #[test]
     fn s3_6_t1_refresh_eight_hours_before_next_update_and_within_four_days() {
-        assert_eq!(timing(16 * HOUR, 8 * HOUR), 0);
-        assert_eq!(timing(16 * HOUR, 8 * HOUR + HOUR / 60), 1);
+        assert_eq!(timing(16 * HOUR, 8 * HOUR - Duration::from_secs(1)), 0);
+        assert_eq!(timing(16 * HOUR, 8 * HOUR), 1);
         assert_eq!(timing(10 * DAY, 4 * DAY), 0);
         assert_eq!(timing(10 * DAY, 4 * DAY + HOUR), 1);
         assert_eq!(timing(7 * HOUR, HOUR), 1);

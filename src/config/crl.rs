@@ -30,6 +30,8 @@ pub struct CrlConfig {
     pub keep_expired: KeepExpired,
     /// How many superseded CRLs of each scope the registry keeps, beside those that are still needed: all of them cost room. Default 30.
     pub superseded: u32,
+    /// Whether every certificate says where OCSP is answered (AIA). Where not all do, CRLs have closer limits (rules C8, T5). Default true.
+    pub aia_ocsp: bool,
     /// Whether a CA whose `mode` is `closed` issues one last CRL of each scope, with nextUpdate 99991231235959Z (rule T6). Default false.
     pub last_crl: bool,
     /// Times of the partitions, where they have their own.
@@ -97,6 +99,7 @@ impl Default for CrlConfig {
             coalesce: Duration::from_secs(900),
             keep_expired: KeepExpired::UntilListed,
             superseded: 30,
+            aia_ocsp: true,
             last_crl: false,
             partition: TimesConfig::default(),
             arl: None,

@@ -203,7 +203,7 @@ impl Job<'_> {
             truth: None,
             previous,
             companion,
-            ocsp: signing.responder.is_some(),
+            aia_ocsp: signing.crl_policy.aia_ocsp,
             last: signing.crl_policy.is_last,
             verify_signature: true,
             now: self.now,

@@ -29,6 +29,8 @@ pub struct CrlPolicy {
     pub expired: ExpiredEntries,
     /// How many superseded CRLs of a scope the registry keeps, beside those that are still needed.
     pub superseded: u32,
+    /// Whether every certificate says where OCSP is answered (rules C8, T5).
+    pub aia_ocsp: bool,
     /// Whether the CA has ended: one last CRL of each scope is issued, with nextUpdate 99991231235959Z (rule T6, S5.2).
     pub is_last: bool,
 }
@@ -57,6 +59,7 @@ impl CrlPolicy {
             coalesce: Duration::from_secs(900),
             expired: ExpiredEntries::UntilListed,
             superseded: 30,
+            aia_ocsp: true,
             is_last: false,
         }
     }

@@ -46,7 +46,7 @@ pub struct Worker {
     lanes: Vec<Lane>,
     /// The tokens that keys are on: each has a crew.
     tokens: Vec<String>,
-    /// Signing threads of each crew, beside the one for what is urgent.
+    /// Signing threads of each crew, beside those for what is urgent.
     threads: usize,
     metrics: SigningMetrics,
     /// Which lane is asked first: each in turn, so that none waits for another to have nothing to do (S1.1).

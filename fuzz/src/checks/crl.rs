@@ -93,7 +93,7 @@ impl Gate {
             truth: Some(RevokedSet::default()),
             previous: Some(before),
             companion: Some(before),
-            ocsp: false,
+            aia_ocsp: false,
             last: true,
             verify_signature: false,
             ..context(strict, signature_algorithm(input, strict))
@@ -125,7 +125,7 @@ fn context(issuer: &IssuerFacts, algorithm: kakunin::pki::SignatureAlgorithm) ->
         truth: None,
         previous: None,
         companion: None,
-        ocsp: true,
+        aia_ocsp: true,
         last: false,
         verify_signature: true,
         now: time(THIS_UPDATE + 60),

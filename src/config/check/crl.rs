@@ -19,16 +19,17 @@ struct Bounds {
     refresh: (Duration, &'static str),
 }
 
-/// Of CRLs that list subscriber certificates, or of others.
-fn bounds(programmes: &BTreeSet<Programme>, of_subscribers: bool) -> Bounds {
-    // A year of 366 days, as twelve months may have.
-    let mut bounds = Bounds { validity: (366 * DAY, "T5"), refresh: (366 * DAY, "T5") };
+/// Of CRLs that list subscriber certificates, or of others; whether all of them say where OCSP is answered.
+fn bounds(programmes: &BTreeSet<Programme>, of_subscribers: bool, aia_ocsp: bool) -> Bounds {
+    // Twelve months: no twelve are shorter than this year.
+    let mut bounds = Bounds { validity: (365 * DAY, "T5"), refresh: (365 * DAY, "T5") };
     for programme in programmes {
         let (validity, refresh, rule) = match programme {
-            Programme::BaselineRequirements if of_subscribers => (10 * DAY, 7 * DAY, "T5, baseline-requirements"),
+            Programme::BaselineRequirements if of_subscribers && aia_ocsp => (10 * DAY, 7 * DAY, "T5, baseline-requirements"),
+            Programme::BaselineRequirements if of_subscribers => (10 * DAY, 4 * DAY, "T5, baseline-requirements without aia_ocsp"),
             Programme::CodeSigning => (10 * DAY, 7 * DAY, "T6, code-signing"),
-            Programme::Etsi => (366 * DAY, DAY, "T6, etsi"),
-            Programme::EtsiQualified => (366 * DAY, DAY, "T6, etsi-qualified"),
+            Programme::Etsi => (365 * DAY, DAY, "T6, etsi"),
+            Programme::EtsiQualified => (365 * DAY, DAY, "T6, etsi-qualified"),
             Programme::Jpki => (72 * HOUR, DAY, "T6, jpki"),
             Programme::Fpki => (180 * HOUR, 18 * HOUR, "T6, fpki"),
             Programme::BaselineRequirements | Programme::Microsoft => continue,
@@ -45,7 +46,7 @@ fn bounds(programmes: &BTreeSet<Programme>, of_subscribers: bool) -> Bounds {
 
 /// Everything that is out of bounds or against a rule of one of the programmes.
 pub(super) fn check(findings: &mut Findings, crl: &CrlConfig, programmes: &BTreeSet<Programme>) {
-    let (subscribers, authorities) = (bounds(programmes, true), bounds(programmes, false));
+    let (subscribers, authorities) = (bounds(programmes, true, crl.aia_ocsp), bounds(programmes, false, crl.aia_ocsp));
     // The full CRL of a CA without partitions and ARL may be a root's, which lists CAs only.
     let full = if crl.partitions > 0 || crl.arl.is_some() { subscribers } else { authorities };
     check_times(findings, "crl", (crl.validity, crl.refresh), full);
@@ -110,15 +111,20 @@ mod tests {
     #[test]
     fn t5_t6_c6_every_programme_has_its_bounds() {
         for (programmes, text, wanted) in [
-            (&[][..], "validity = '367d'", "crl.validity: found '367d', wanted 1h to 366d (T5)"),
-            (&[], "refresh = '7d'", "crl.refresh: found '7d', wanted 1m to 366d, and less than the validity (T5)"),
+            (&[][..], "validity = '366d'", "crl.validity: found '366d', wanted 1h to 365d (T5)"),
+            (&[], "refresh = '7d'", "crl.refresh: found '7d', wanted 1m to 365d, and less than the validity (T5)"),
             (
                 &[BaselineRequirements],
                 "validity = '11d'\npartitions = 1",
                 "crl.validity: found '11d', wanted 1h to 10d (T5, baseline-requirements)",
             ),
             (&[BaselineRequirements], "partitions = 1\n[partition]\nvalidity = '11d'", "crl.partition.validity: found '11d'"),
-            (&[BaselineRequirements], "[arl]\nvalidity = '367d'", "crl.arl.validity: found '367d', wanted 1h to 366d (T5)"),
+            (
+                &[BaselineRequirements],
+                "aia_ocsp = false\npartitions = 1\nrefresh = '5d'",
+                "crl.refresh: found '5d', wanted 1m to 4d, and less than the validity (T5, baseline-requirements without aia_ocsp)",
+            ),
+            (&[BaselineRequirements], "[arl]\nvalidity = '366d'", "crl.arl.validity: found '366d', wanted 1h to 365d (T5)"),
             (&[BaselineRequirements, Fpki], "partitions = 1\nrefresh = '19h'", "wanted 1m to 18h, and less than the validity (T6, fpki)"),
             (&[Jpki], "validity = '73h'", "wanted 1h to 3d (T6, jpki)"),
             (&[Jpki], "validity = '72h'\nrefresh = '25h'", "wanted 1m to 1d, and less than the validity (T6, jpki)"),
@@ -145,10 +151,10 @@ mod tests {
             (&[EtsiQualified], "last_crl = true\nkeep_expired = 'for-ever'"),
             (&[Fpki], "validity = '48h'\nrefresh = '18h'"),
             (&[CodeSigning, Microsoft], "keep_expired = '10y'"),
-            (&[BaselineRequirements], "validity = '366d'\nrefresh = '180d'"),
+            (&[BaselineRequirements], "validity = '365d'\nrefresh = '180d'"),
             (
                 &[BaselineRequirements],
-                "validity = '10d'\nrefresh = '7d'\npartitions = 4\n[arl]\nvalidity = '366d'\nrefresh = '300d'\n[delta]\nof = ['full', 'partitions']",
+                "validity = '10d'\nrefresh = '7d'\npartitions = 4\n[arl]\nvalidity = '365d'\nrefresh = '300d'\n[delta]\nof = ['full', 'partitions']",
             ),
         ] {
             assert_eq!(found(programmes, text), Vec::<String>::new(), "{programmes:?} {text}");

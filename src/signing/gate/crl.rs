@@ -35,8 +35,8 @@ pub struct CrlContext<'a> {
     pub previous: Option<NumberedCrl>,
     /// The newest CRL of the other kind in the same sequence of numbers: the complete one for a delta, and the other way round (rule C2).
     pub companion: Option<NumberedCrl>,
-    /// Whether the certificates that it covers can be asked about by OCSP (rule C8).
-    pub ocsp: bool,
+    /// Whether all certificates that it covers say where OCSP is answered (rules C8, T5).
+    pub aia_ocsp: bool,
     /// Whether no CRL follows it: its nextUpdate is then 9999-12-31 (rule T6).
     pub last: bool,
     /// Whether the signature is verified too.

@@ -62,7 +62,7 @@ pub(super) const CRL_LINTS: &[CrlLint] = &[
     Lint { rule: "T5", what: "a subscriber CRL is valid for 10 days at most (BR)", check: subscriber_validity },
     Lint { rule: "T5", what: "valid for 12 months at most", check: ca_validity },
     Lint { rule: "T5", what: "issued anew before nextUpdate", check: not_expired },
-    Lint { rule: "T5", what: "a subscriber CRL is issued every 7 days (BR)", check: subscriber_interval },
+    Lint { rule: "T5", what: "a subscriber CRL is issued every 7 days, or 4 without AIA-OCSP (BR)", check: subscriber_interval },
     Lint { rule: "T6", what: "JPKI: every 24 h, valid for 72 h", check: |crl, c| programme(crl, c, Programme::Jpki, 24 * HOUR, 72 * HOUR) },
     Lint { rule: "T6", what: "ETSI: every 24 h", check: |crl, c| programme(crl, c, Programme::Etsi, DAY, TWELVE_MONTHS) },
     Lint { rule: "T6", what: "ETSI: nextUpdate of the last CRL is 99991231235959Z", check: last_crl },
@@ -190,7 +190,7 @@ fn expired_certs_on_crl(crl: &Crl<'_>, c: &CrlContext<'_>) -> Verdict {
 }
 
 fn size(crl: &Crl<'_>, c: &CrlContext<'_>) -> Verdict {
-    let applies = c.issuer.profile.has(Programme::Microsoft) && !c.ocsp;
+    let applies = c.issuer.profile.has(Programme::Microsoft) && !c.aia_ocsp;
     expect(!applies || crl.der.len() < MICROSOFT_BYTES, || format!("{} octets", crl.der.len()), || format!("below {MICROSOFT_BYTES}"))
 }
 
@@ -236,7 +236,7 @@ fn not_expired(crl: &Crl<'_>, c: &CrlContext<'_>) -> Verdict {
 
 fn subscriber_interval(crl: &Crl<'_>, c: &CrlContext<'_>) -> Verdict {
     validity(crl, c).filter(|_| subscriber_of_the_br(c))?;
-    at_most(c.now.since(crl.this_update.at?), 7 * DAY)
+    at_most(c.now.since(crl.this_update.at?), if c.aia_ocsp { 7 * DAY } else { 4 * DAY })
 }
 
 /// A programme's limits for age and validity. An hour's grace for the age: signing takes its time once a turn has come.

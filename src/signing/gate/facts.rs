@@ -91,6 +91,8 @@ pub struct SignerFacts {
     pub(super) key_hash: Vec<u8>,
     pub(super) spki: Vec<u8>,
     pub(super) algorithm: SignatureAlgorithm,
+    /// The beginning of that certificate.
+    pub(super) not_before: Timestamp,
     /// The end of that certificate (rule T3).
     pub(super) not_after: Timestamp,
     /// DER of the delegate's certificate; `None` where the CA signs itself (rule O7).
@@ -109,6 +111,7 @@ impl SignerFacts {
             key_hash: HashAlgorithm::Sha1.hash(key).as_ref().to_vec(),
             spki: CertificateOctets::of(der).map_err(failed)?.spki.to_vec(),
             algorithm: signer.algorithm,
+            not_before: tbs.validity.not_before.to_date_time().into(),
             not_after: tbs.validity.not_after.to_date_time().into(),
             delegate: signer.certificate.clone(),
         })

@@ -12,9 +12,9 @@
 //! | rule | enforced by |
 //! |---|---|
 //! | O1 | gate: what is published is a successful basic response; error answers are constants, tested in `pki::ocsp_response` |
-//! | O2 – O8 | gate; O5's octets are asked for by the responder, O7's certificate is checked when the key is opened |
+//! | O2 – O8 | gate; O5's octets are asked for by the responder, O7's certificate is checked when the key is opened, and its beginning by the gate |
 //! | O9 | responder: no record, no answer; gate, `verify`: nothing published for a certificate that was not issued |
-//! | O10 | gate, for answers to questions about certificates that were never issued |
+//! | O10 | configuration check (not under the BR); `live::check`, for answers to questions about certificates that were never issued |
 //! | O11 | responder (`pki::ocsp_request`); the gate lets no pre-produced response have one (O8) |
 //! | O12 | responder (`get_path`, `route`) |
 //! | O13 | responder (`headers`); gate: producedAt is thisUpdate, and not in the future |
@@ -26,7 +26,7 @@
 //! | C1 – C5 | gate; C2 in the registry too (compare and swap); `verify`: numbers over time, partition membership (C4) |
 //! | C6 | registry (`visit_revoked`); gate: what was to be on the CRL is; `verify`: what left too soon |
 //! | C7 | responder: the list of partitions, for the CCADB; it is not signed, and its URLs are C4's |
-//! | C8 | gate, where there is no OCSP |
+//! | C8 | gate, where not every certificate says where OCSP is answered (`crl.aia_ocsp`) |
 //! | C9 | gate: status and entries are the registry's; `verify`: for every certificate, over OCSP and CRL |
 //! | C10 | gate: one CRL in DER; responder: its media type |
 //! | P1 | gate, when a responder's key is opened; `verify`; issuance makes them so |

@@ -17,8 +17,8 @@ pub(super) type ResponseLint = Lint<fn(&Response<'_>, &ResponseContext<'_>) -> V
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 const SECOND: Duration = Duration::from_secs(1);
-/// What "every 12 months" is measured with.
-pub(super) const TWELVE_MONTHS: Duration = Duration::from_secs(366 * 86_400);
+/// What "every 12 months" is measured with: no twelve months are shorter.
+pub(super) const TWELVE_MONTHS: Duration = Duration::from_secs(365 * 86_400);
 /// NULL, as the parameters of a CertID's hash algorithm.
 const NULL: &[u8] = &[0x05, 0x00];
 
@@ -68,6 +68,7 @@ pub(super) const RESPONSE_LINTS: &[ResponseLint] = &[
     Lint { rule: "T2", what: "Microsoft: valid for 7 days at most", check: microsoft_validity },
     Lint { rule: "T2", what: "Microsoft: signed anew at half of the validity", check: microsoft_refresh },
     Lint { rule: "T3", what: "nextUpdate is not later than the signer's notAfter", check: within_the_signer },
+    Lint { rule: "O7", what: "thisUpdate is not earlier than the signer's notBefore", check: after_the_signer },
     Lint { rule: "T4", what: "a CA's status is signed every 12 months", check: ca_status },
     Lint { rule: "O15", what: "the signature algorithm is the signer's", check: signature_algorithm },
     Lint { rule: "O1", what: "x509-ocsp reads what is signed, and writes the same octets", check: read_and_written },
@@ -340,6 +341,11 @@ fn microsoft_refresh(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
 fn within_the_signer(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
     let (_, next) = times(r, c)?;
     expect(next <= c.signer.not_after, || next.to_string(), || format!("at most {}", c.signer.not_after))
+}
+
+fn after_the_signer(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {
+    let (this, _) = times(r, c)?;
+    expect(this >= c.signer.not_before, || this.to_string(), || format!("at least {}", c.signer.not_before))
 }
 
 fn ca_status(r: &Response<'_>, c: &ResponseContext<'_>) -> Verdict {

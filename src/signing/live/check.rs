@@ -1,4 +1,4 @@
-//! The gate for live answers: read again with x509-ocsp's decoders, held against rules O1 – O8, O10, O11, C6, O14, O15, T1 and T3, the signature verified.
+//! The gate for live answers: read again with x509-ocsp's decoders, held against rules O1 – O8, O10, O11, C6, O14, O15 and T3, the signature verified.
 
 use const_oid::db::rfc6960::{ID_PKIX_OCSP_ARCHIVE_CUTOFF, ID_PKIX_OCSP_BASIC, ID_PKIX_OCSP_NONCE};
 use der::asn1::{ObjectIdentifier, OctetString};

@@ -132,7 +132,7 @@ impl Run<'_> {
         base: Option<&CrlRecord>,
         visit: &mut dyn FnMut(&Listed<'_>),
     ) -> Result<Vec<gate::Finding>, RegistryError> {
-        let Prepared { issuer: registered, base_url, facts, signers, .. } = issuer;
+        let Prepared { issuer: registered, base_url, facts, crl_policy, .. } = issuer;
         let is_delta = head.scope.is_delta();
         let complete = self.registry.newest_crl_heads(registered.id, head.scope.base(), false, 1)?.pop();
         let point = crl::distribution_point(base_url, registered, head.scope);
@@ -150,7 +150,7 @@ impl Run<'_> {
             truth: None,
             previous: None,
             companion: complete.filter(|_| is_delta).map(|c| NumberedCrl { number: c.number, this_update: c.this_update }),
-            ocsp: !signers.is_empty(),
+            aia_ocsp: crl_policy.aia_ocsp,
             last: head.next_update == Timestamp::MAX,
             verify_signature: self.options.signatures != Signatures::None,
             now: (self.clock)(),

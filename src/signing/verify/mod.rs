@@ -73,7 +73,7 @@ pub enum VerifyError {
 enum Task {
     /// The CRL of a scope.
     Crl(usize, CrlScope),
-    /// The numbers of every CRL ever published.
+    /// The numbers of every CRL that is kept.
     CrlNumbers(usize),
     /// The responses of a slot.
     Slot(usize, u32),

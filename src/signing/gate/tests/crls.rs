@@ -128,7 +128,7 @@ const CASES: &[Case] = &[
     ("C9", "it lists what the registry says is revoked, and nothing else", |s| s.list.at(ENTRIES).at(&[0, 0]).spoil()),
     ("C6", "EN 319 411-2: with expiredCertsOnCRL, not critical", |s| s.follow(Programme::EtsiQualified)),
     ("C8", "Microsoft: below 10 MB where there is no OCSP", |s| {
-        s.ocsp = false;
+        s.aia_ocsp = false;
         s.follow(Programme::Microsoft);
         let value = tlv(tag::OCTET_STRING, &vec![0; 10_000_000]);
         s.extensions().parts().push(extension(UNKNOWN_OID, false, value));
@@ -143,11 +143,16 @@ const CASES: &[Case] = &[
         s.valid_for(10 * DAY + Duration::from_secs(1));
         s.follow(Programme::BaselineRequirements);
     }),
-    ("T5", "valid for 12 months at most", |s| s.valid_for(366 * DAY + Duration::from_secs(1))),
+    ("T5", "valid for 12 months at most", |s| s.valid_for(365 * DAY + Duration::from_secs(1))),
     ("T5", "issued anew before nextUpdate", |s| s.now = s.meant.next_update),
-    ("T5", "a subscriber CRL is issued every 7 days (BR)", |s| {
+    ("T5", "a subscriber CRL is issued every 7 days, or 4 without AIA-OCSP (BR)", |s| {
         s.valid_for(10 * DAY);
         s.now = later(7 * DAY + HOUR);
+        s.follow(Programme::BaselineRequirements);
+    }),
+    ("T5", "a subscriber CRL is issued every 7 days, or 4 without AIA-OCSP (BR)", |s| {
+        s.aia_ocsp = false;
+        s.now = later(4 * DAY + HOUR);
         s.follow(Programme::BaselineRequirements);
     }),
     ("T6", "JPKI: every 24 h, valid for 72 h", |s| s.follow(Programme::Jpki)),
@@ -212,7 +217,7 @@ fn a_crl_that_keeps_every_rule_has_no_finding() {
         |_| {},
         |s| s.follow(Programme::BaselineRequirements),
         |s| s.follow(Programme::Microsoft),
-        |s| s.valid_for(366 * DAY),
+        |s| s.valid_for(365 * DAY),
         |s| (s.previous, s.companion) = (Some(s.published(1, start())), Some(s.published(0, start()))),
         |s| {
             s.valid_for(72 * HOUR);

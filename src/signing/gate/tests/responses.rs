@@ -37,6 +37,7 @@ struct Scene {
     now: Timestamp,
     signer_ends: Option<Timestamp>,
     /// Whether it is signed after the change.
+    signer_begins: Option<Timestamp>,
     signed: bool,
 }
 
@@ -65,7 +66,20 @@ impl Scene {
         let truth = truth(status, false);
         let octets = Some(der);
         let (profile, previous, timing, now) = (vec![], None, Some(WEEK), start());
-        Scene { world, basic, octets, truth, previous, timing, pre_produced: true, profile, now, signer_ends: None, signed: true }
+        Scene {
+            world,
+            basic,
+            octets,
+            truth,
+            previous,
+            timing,
+            pre_produced: true,
+            profile,
+            now,
+            signer_ends: None,
+            signer_begins: None,
+            signed: true,
+        }
     }
 
     /// The response after the change.
@@ -88,6 +102,7 @@ impl Scene {
         let issuer = IssuerFacts::of(&self.world.ca, Profile::new(self.profile.iter().copied())).unwrap();
         let mut signer = SignerFacts::new(&self.world.signer(), &issuer).unwrap();
         signer.not_after = self.signer_ends.unwrap_or(signer.not_after);
+        signer.not_before = self.signer_begins.unwrap_or(signer.not_before);
         let context = ResponseContext {
             issuer: &issuer,
             signer: &signer,
@@ -255,6 +270,7 @@ const CASES: &[Case] = &[
         s.profile = vec![Programme::Microsoft];
     }),
     ("T3", "nextUpdate is not later than the signer's notAfter", |s| s.signer_ends = Some(start().saturating_add(6 * DAY))),
+    ("O7", "thisUpdate is not earlier than the signer's notBefore", |s| s.signer_begins = Some(start().saturating_add(DAY))),
     ("T4", "a CA's status is signed every 12 months", |s| {
         s.valid_for(367 * DAY);
         s.truth = truth(CertificateStatus::Good, true);
