@@ -154,7 +154,7 @@ fn s3_6_the_root_answers_for_the_issuing_ca() {
 
 /// Every certificate of the list, asked for one by one, by both CertID hashes.
 #[test]
-fn o5_c9_every_certificate_is_answered_as_it_is_listed() {
+fn s2_1_o5_c9_every_certificate_is_answered_as_it_is_listed() {
     let demo = Demo::usual();
     let (asker, all) = (Asker::new(&demo.path("issuing.pem")), list(&demo.config(), "issuing"));
     assert_eq!((all.len(), all.iter().filter(|c| c.is_revoked()).count()), (300, 30));

@@ -40,6 +40,11 @@ pub fn with_config(subcommand: &str, config: &Path, arguments: &[&str]) -> Comma
     command
 }
 
+/// Of whoever runs the tests.
+pub fn user_id() -> String {
+    succeed(Command::new("id").arg("-u")).trim().to_owned()
+}
+
 /// Another program. A test that needs one that is not there fails.
 pub fn tool(name: &str) -> Command {
     let found = std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|directory| directory.join(name).is_file()));

@@ -42,7 +42,7 @@ fn edit(office: &Office, name: &str, from: &str, to: &str) {
 }
 
 #[test]
-fn s4_8_an_approved_order_is_run_once_and_the_log_says_who_asked_and_who_approved() {
+fn s1_2_s4_8_an_approved_order_is_run_once_and_the_log_says_who_asked_approved_and_ran_it() {
     let (_directory, office) = office();
     let order = approved(&office, "first");
     succeed(&mut office.order("check", &[&order]));
@@ -51,8 +51,10 @@ fn s4_8_an_approved_order_is_run_once_and_the_log_says_who_asked_and_who_approve
     let begun = office.log().into_iter().find(|entry| entry["event"] == "begun").unwrap();
     assert_eq!((&begun["order"], &begun["detail"]["requester"]), (&"first".into(), &"abe".into()));
     assert_eq!(begun["detail"]["approvals"][0]["operator"], "baba");
+    let run_by = begun["detail"]["run_by"].as_str().unwrap();
+    assert!(run_by.starts_with(&format!("{}@", common::user_id())) && run_by.len() > 3, "S1.7: {run_by}");
     let shown = succeed(&mut office.order("log", &[]));
-    assert!(shown.contains("for abe, approved by baba") && shown.contains("unbroken"), "{shown}");
+    assert!(shown.contains(&format!("for abe, approved by baba, run by {run_by}")) && shown.contains("unbroken"), "{shown}");
 
     // 1: once more. 2: under another name of the file. 3: with fresh approvals.
     assert!(office.refused(&order).contains("run before"));

@@ -83,6 +83,7 @@ fn summary(detail: &Value) -> String {
     if !approvals.is_empty() {
         said += &format!(", approved by {}", approvals.join(" and "));
     }
+    said += &detail["run_by"].as_str().map(|who| format!(", run by {who}")).unwrap_or_default();
     said += &["did", "why"].into_iter().filter_map(text).collect::<String>();
     if let Some(objections) = detail["objections"].as_array() {
         let texts: Vec<&str> = objections.iter().filter_map(Value::as_str).collect();

@@ -106,7 +106,7 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         bail!("order {}: {refused}:\n  {}", order.id, objections.join("\n  "));
     }
     if let Some(state) = interrupted {
-        note(registry, &order.id, WorkEvent::Resumed, &json!({}))?;
+        note(registry, &order.id, WorkEvent::Resumed, &json!({ "run_by": run_by() }))?;
         return Ok(state);
     }
     let (request, accepted) = (&standing.judgement.request, &standing.judgement.accepted);
@@ -116,6 +116,7 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         "kind": order.class(),
         "fingerprint": order.fingerprint,
         "requester": order.requester,
+        "run_by": run_by(),
         "operators": standing.operators.fingerprint(),
         "request": request,
         "approvals": accepted,
@@ -127,6 +128,12 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         Some(state) => Ok(state),
         None => bail!("order {}: it was begun, and is not in the log", order.id),
     }
+}
+
+/// Who runs the program, as the system knows him: user id and host (S1.7).
+fn run_by() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{}@{host}", rustix::process::getuid().as_raw())
 }
 
 fn new_operators(job: &Job<'_>, new: &crate::issuance::order::NewOperators) -> Result<Done> {

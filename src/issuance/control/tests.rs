@@ -165,6 +165,35 @@ fn s1_6_a_role_that_may_not_approve() {
 }
 
 #[test]
+fn s1_6_s2_3_nine_roles_and_what_each_may_approve() {
+    // A letter for each class: i(ssue), k(eys for applicants), c(eremony), o(perators).
+    let wanted = [
+        ("service-manager", "ikco"),
+        ("operations-manager", "co"),
+        ("system-administrator", ""),
+        ("ca-manager", "co"),
+        ("ca-administrator", "c"),
+        ("ra-manager", "ik"),
+        ("ra-operator", "ik"),
+        ("ra-clerk", ""),
+        ("log-auditor", ""),
+    ];
+    let roles =
+        wanted.map(|(role, _)| (role, format!("\"{role}\"").leak() as &str, SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap()));
+    let operators = parse(&file(&roles)).unwrap();
+    let world = World { people: Vec::from(roles), operators };
+    for (role, classes) in wanted {
+        let may = |class: OrderClass| {
+            let case = Case { requester: "nobody", ..world.case(class) };
+            !judge_files(&case, &[world.approval(role)]).accepted.is_empty()
+        };
+        let found: String =
+            OrderClass::ALL.into_iter().zip("ikco".chars()).filter(|(class, _)| may(*class)).map(|(_, letter)| letter).collect();
+        assert_eq!(found, classes, "{role}");
+    }
+}
+
+#[test]
 fn s4_8_a_stranger_and_a_borrowed_name() {
     let world = World::new();
     let stranger = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
