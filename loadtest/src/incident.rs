@@ -50,6 +50,8 @@ impl Drill<'_> {
         ensure!(!certificates.is_empty(), "--serials: wanted the certificates that are revoked");
         let count = certificates.len();
         sleep_until(clock, self.incident.revoke_after.0.as_secs_f64(), halt);
+        // It cannot be taken back: not for a load that could not begin, nor for a user who has ended it.
+        ensure!(!halt.load(Ordering::Relaxed), "the load was over before the revoke command was to start, and nothing was revoked");
         let started = clock.seconds();
         marks.push(Mark { at: started, what: "revoke command started".to_owned() });
         self.revoke(halt)?;
@@ -106,5 +108,26 @@ impl Drill<'_> {
 fn sleep_until(clock: &Clock, seconds: f64, halt: &AtomicBool) {
     while clock.seconds() < seconds && !halt.load(Ordering::Relaxed) {
         std::thread::sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::serials::Listed;
+    use crate::targets::{Ask, Hashes, Popularity, Questions, certificate::Certificate};
+
+    #[test]
+    fn nothing_is_revoked_when_the_load_is_over_before_its_time() {
+        let issuer = Certificate { subject: b"name".to_vec(), key_bits: b"key".to_vec(), ..Certificate::default() };
+        let listed = [Listed { serial: vec![5], revoked: None, not_after: None }];
+        let questions = Questions::about(&issuer, &listed, Hashes::Sha1, &Ask::default()).unwrap();
+        let targets = Targets::new("", questions, Vec::new(), None, &Ask::default(), Popularity::Uniform).unwrap();
+        let endpoint = Endpoint::resolve("http://127.0.0.1:9", None).unwrap();
+        let incident = Incident { revoke_after: "1h".parse().unwrap(), calm: "1s".parse().unwrap() };
+        let drill = Drill { incident, command: "true", endpoint: &endpoint, targets: &targets };
+        let beside = drill.run(&Clock::start(), &AtomicBool::new(true));
+        assert_eq!(beside.marks, []);
+        assert!(beside.failure.unwrap().contains("nothing was revoked"));
     }
 }
