@@ -91,11 +91,19 @@ impl Reader {
         if self.phase == Phase::Done {
             self.reset();
         }
-        if self.is_idle() {
+        if self.phase == Phase::Head && !self.kept.is_empty() {
+            self.go_on_with_head(input)?;
+        }
+        // Any number of interim answers may come before the one that counts.
+        while self.is_idle() && !input.is_empty() {
             let Some(head) = parse_head(input)? else {
                 self.keep_head(input)?;
                 return Ok(None);
             };
+            if is_interim(head.status) {
+                *input = &input[head.length..];
+                continue;
+            }
             // The whole answer is here: the way of nearly all of them.
             if let Phase::Length(length) = head.phase
                 && let Ok(length) = usize::try_from(length)
@@ -104,14 +112,9 @@ impl Reader {
                 let (answer, rest) = input.split_at(head.length + length);
                 *input = rest;
                 let (octets, closes, status) = (length as u64, head.closes, head.status);
-                if is_interim(status) {
-                    return self.read(input, all);
-                }
                 return Ok(Some(Reply { status, head: &answer[..head.length], body: &answer[head.length..], octets, closes }));
             }
             self.begin(head, input);
-        } else if self.phase == Phase::Head {
-            self.go_on_with_head(input)?;
         }
         self.read_body(input, all)
     }
@@ -163,7 +166,7 @@ impl Reader {
     fn read_body<'r, 'i: 'r>(&'r mut self, input: &mut &'i [u8], all: bool) -> Result<Option<Reply<'r>>, NotHttp> {
         loop {
             match self.phase {
-                Phase::Head => return if input.is_empty() { Ok(None) } else { self.read(input, all) },
+                Phase::Head => return Ok(None),
                 Phase::Length(0) | Phase::Done => {
                     self.phase = Phase::Done;
                     return Ok(Some(self.reply()));
@@ -315,6 +318,14 @@ mod tests {
             assert_eq!(read_all(&[first, second], true), Ok(wanted()), "cut at {at}");
         }
         assert_eq!(read_all(&STREAM.chunks(1).collect::<Vec<_>>(), true), Ok(wanted()));
+    }
+
+    #[test]
+    fn any_number_of_interim_answers_is_skipped() {
+        let stream = [&b"HTTP/1.1 100 C\r\n\r\n".repeat(100_000)[..], b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"].concat();
+        let wanted = Ok(vec![(200, b"x".to_vec(), false)]);
+        assert_eq!(read_all(&[&stream], true), wanted);
+        assert_eq!(read_all(&stream.chunks(7).collect::<Vec<_>>(), true), wanted);
     }
 
     #[test]
