@@ -46,6 +46,7 @@ fn ways(kind: Kind, document: usize, of: &Document) -> Result<Vec<DocumentReques
     match (kind, &of.etag) {
         (Kind::CrlConditional, Some(etag)) => Ok(vec![way(format!("If-None-Match: {etag}\r\n"), None)]),
         (Kind::CrlConditional, None) => Err(NoTargets(format!("--mix: found crl-conditional, but {} is served without an ETag", of.path))),
+        (Kind::CrlRange, _) if of.body.is_empty() => Err(NoTargets(format!("--mix: found crl-range, but {} is empty", of.path))),
         (Kind::CrlRange, _) => Ok(ranges(of.body.len())
             .into_iter()
             .map(|(start, end)| way(format!("Range: bytes={start}-{}\r\n", end - 1), Some((start, end))))
@@ -77,11 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_needs_an_etag() {
+    fn a_condition_needs_an_etag_and_a_range_needs_octets() {
         let mut document = Document { path: "/a.crl".into(), etag: Some("\"1\"".into()), body: vec![0; 8] };
         let mix = "crl-conditional=1,crl=1".parse().unwrap();
         let made = requests(std::slice::from_ref(&document), &mix).unwrap();
         assert_eq!((made.len(), &made[1].header[..]), (2, &b"If-None-Match: \"1\"\r\n"[..]));
+        document.body.clear();
+        let refused = requests(std::slice::from_ref(&document), &"crl-range=1".parse().unwrap()).unwrap_err().to_string();
+        assert_eq!(refused, "--mix: found crl-range, but /a.crl is empty");
         document.etag = None;
         assert!(requests(&[document], &mix).unwrap_err().to_string().contains("/a.crl is served without an ETag"));
     }
