@@ -8,6 +8,11 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
+use crate::targets::read_bounded;
+
+/// Octets of a file with trusted certificates at most: all public ones take a hundredth of it.
+const MAX_BYTES: u64 = 32 << 20;
+
 /// What TLS is spoken with, trusting the certificates in a file, or those that the system trusts: the file that the environment's `SSL_CERT_FILE` names, or
 /// what the distribution has installed.
 ///
@@ -24,7 +29,8 @@ pub fn client(trusted: Option<&Path>) -> Result<Arc<ClientConfig>> {
 fn of_file(file: &Path) -> Result<RootCertStore> {
     let name = file.display();
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).with_context(|| format!("--tls-ca: {name}"))? {
+    let octets = read_bounded(file, MAX_BYTES).context("--tls-ca")?;
+    for certificate in CertificateDer::pem_slice_iter(&octets) {
         roots.add(certificate.with_context(|| format!("--tls-ca: {name}"))?).with_context(|| format!("--tls-ca: {name}"))?;
     }
     ensure!(!roots.is_empty(), "--tls-ca: {name}: found no certificate, wanted some in PEM");

@@ -159,8 +159,24 @@ impl Targets {
 /// Reads a file that must not be greater than `limit` octets.
 pub(crate) fn read_bounded(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     use anyhow::Context;
-    let name = path.display();
-    let length = std::fs::metadata(path).with_context(|| format!("{name}"))?.len();
-    anyhow::ensure!(length <= limit, "{name}: found {length} octets, wanted at most {limit}");
-    std::fs::read(path).with_context(|| format!("{name}"))
+    use std::io::Read;
+    let (name, mut octets) = (path.display(), Vec::new());
+    // Pipes and devices do not tell their length.
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut octets));
+    read.with_context(|| format!("{name}"))?;
+    anyhow::ensure!(octets.len() as u64 <= limit, "{name}: found more than {limit} octets, wanted at most so many");
+    Ok(octets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_never_ends_is_refused() {
+        let refused = format!("{:#}", read_bounded(Path::new("/dev/zero"), 1000).unwrap_err());
+        assert_eq!(refused, "/dev/zero: found more than 1000 octets, wanted at most so many");
+        assert_eq!(read_bounded(Path::new("/dev/null"), 0).unwrap(), Vec::<u8>::new());
+        assert!(format!("{:#}", read_bounded(Path::new("/nonexistent"), 1).unwrap_err()).starts_with("/nonexistent: No such file"));
+    }
 }
