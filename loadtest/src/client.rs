@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use rustls::{ClientConnection, StreamOwned};
@@ -14,6 +14,8 @@ use crate::truth::headers::Fields;
 
 /// How long it waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a whole exchange may take: a great CRL over a bad line.
+const EXCHANGE: Duration = Duration::from_secs(300);
 /// Requests that are sent at once.
 const BATCH: usize = 32;
 /// How long the first answer is waited for.
@@ -25,6 +27,10 @@ pub struct Client<'a> {
     address: SocketAddr,
     stream: Option<Box<dyn Duplex>>,
     patience: Duration,
+    /// For the whole of an exchange, by however little its answer comes at a time.
+    exchange: Duration,
+    /// Whether whole bodies are wanted.
+    whole: bool,
 }
 
 trait Duplex: Read + Write + Send {}
@@ -39,7 +45,7 @@ struct Answer {
 impl<'a> Client<'a> {
     /// Not connected yet.
     pub fn new(endpoint: &'a Endpoint) -> Client<'a> {
-        Client { endpoint, address: endpoint.address, stream: None, patience: PATIENCE }
+        Client { endpoint, address: endpoint.address, stream: None, patience: PATIENCE, exchange: EXCHANGE, whole: true }
     }
 
     /// Asks one question, to see at which of its addresses anybody is there. What is answered, and whether, is left to the load: a connection without a question
@@ -49,7 +55,7 @@ impl<'a> Client<'a> {
     ///
     /// The reason why there is no connection, with the address.
     pub fn knock(&mut self, targets: &Targets) -> Result<SocketAddr> {
-        self.patience = KNOCK;
+        (self.patience, self.exchange, self.whole) = (KNOCK, KNOCK, false);
         let stream = self.connect()?;
         let mut out = Vec::new();
         write(&mut out, &targets.parts(Picker::new(targets, 0, 1).pick()), &self.endpoint.host);
@@ -109,12 +115,13 @@ impl<'a> Client<'a> {
 
     fn exchange(&mut self, mut stream: Box<dyn Duplex>, out: &[u8], count: usize) -> Result<Vec<Answer>> {
         let address = self.address;
+        let end = Instant::now() + self.exchange;
         stream.write_all(out).with_context(|| format!("asking {address}"))?;
         let (mut answers, mut reader, mut buffer) = (Vec::new(), Reader::default(), vec![0; 64 << 10]);
         loop {
             let length = stream.read(&mut buffer).with_context(|| format!("reading from {address}"))?;
             let mut input = &buffer[..length];
-            while let Some(reply) = reader.read(&mut input, true)? {
+            while let Some(reply) = reader.read(&mut input, self.whole)? {
                 answers.push(Answer { status: reply.status, head: reply.head.to_vec(), body: reply.body.to_vec() });
                 if reply.closes {
                     return Ok(answers);
@@ -133,6 +140,7 @@ impl<'a> Client<'a> {
                 self.stream = Some(stream);
                 return Ok(answers);
             }
+            ensure!(Instant::now() < end, "{address}: found no end of an answer after {:?}, wanted one", self.exchange);
         }
     }
 
@@ -181,4 +189,36 @@ fn write(out: &mut Vec<u8>, parts: &Parts<'_>, host: &str) {
     }
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(parts.body.unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::targets::{Ask, Popularity, Questions};
+
+    /// Answers one request with a head and then an octet every 50 ms, until nobody listens.
+    fn trickling() -> SocketAddr {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+            while sent.is_ok() {
+                std::thread::sleep(Duration::from_millis(50));
+                sent = stream.write_all(b"x");
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn an_answer_that_never_ends_is_not_waited_for() {
+        let address = trickling();
+        let endpoint = Endpoint::resolve(&format!("http://{address}"), None).unwrap();
+        let questions = Questions::ready_made([vec![0x30, 0]]);
+        let targets = Targets::new("", questions, Vec::new(), None, &Ask::default(), Popularity::Uniform).unwrap();
+        let start = Instant::now();
+        assert_eq!(Client::new(&endpoint).knock(&targets).unwrap(), address);
+        assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    }
 }
