@@ -6,9 +6,10 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{join, join_all};
+use futures_util::future::{join_all, select};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{sleep, timeout};
 
@@ -31,8 +32,9 @@ pub(super) fn drive(job: &Job<'_>, thread: u32, tally: Tally, samples: Samples) 
     let lane = Lane { job, state: RefCell::new(State { supply, tally }), samples, wake: Notify::new() };
     let connections = job.settings.connections_of(thread);
     runtime.block_on(async {
-        let workers = join_all((0..connections).map(|_| lane.connection()));
-        join(lane.clock(), workers).await;
+        let workers = pin!(join_all((0..connections).map(|_| lane.connection())));
+        // Seconds go on while the last answers are waited for.
+        select(pin!(lane.clock()), workers).await;
     });
     Ok(lane.state.into_inner().tally.finish())
 }
@@ -51,7 +53,7 @@ struct Lane<'a> {
 }
 
 impl Lane<'_> {
-    /// Hands out what falls due, and seconds that are over, until nothing is left.
+    /// Hands out what falls due, and seconds that are over, for as long as anybody works.
     async fn clock(&self) {
         loop {
             let now = self.job.clock.now();
@@ -68,7 +70,6 @@ impl Lane<'_> {
             };
             if is_over {
                 self.wake.notify_waiters();
-                return;
             }
             let until_next = next.map_or(TICK, |next| Duration::from_nanos(next.saturating_sub(now)));
             sleep(until_next.min(TICK)).await;
@@ -174,5 +175,66 @@ impl Lane<'_> {
             }
             None => tally.failed(kind, Failure::Http(reply.status)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::endpoint::Endpoint;
+    use crate::load::{Clock, Measured, run};
+    use crate::shape::Shape;
+    use crate::targets::{Ask, Popularity, Questions, Targets};
+    use crate::units::Share;
+
+    /// A server of HTTP/2 that answers after a while, or never; and how many connections it has seen.
+    fn slow(answers_after: Option<Duration>) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, seen) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        listener.set_nonblocking(true).unwrap();
+        let count = seen.clone();
+        let serve = async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let mut connection = h2::server::handshake(stream).await.unwrap();
+                    while let Some(Ok((_, mut respond))) = connection.accept().await {
+                        tokio::spawn(async move {
+                            sleep(answers_after.unwrap_or(Duration::from_secs(3600))).await;
+                            let mut body = respond.send_response(http::Response::new(()), false).unwrap();
+                            body.send_data(Bytes::from_static(&[0x30, 3, 0x0a, 1, 6]), true).unwrap();
+                        });
+                    }
+                });
+            }
+        };
+        std::thread::spawn(|| tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(serve));
+        (address, seen)
+    }
+
+    fn measured(address: SocketAddr, shape: Shape) -> Measured {
+        let endpoint = Endpoint::resolve(&format!("http://{address}"), None).unwrap();
+        let questions = Questions::ready_made([vec![0x30, 0]]);
+        let targets = Targets::new("", questions, Vec::new(), None, &Ask::default(), Popularity::Uniform).unwrap();
+        let settings = Shape { protocol: Some(Protocol::Http2), connections: Some(1), ..shape }.settle().unwrap();
+        let (halt, interrupted) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (endpoint, targets, settings) = (&endpoint, &targets, &settings);
+        let job = Job { endpoint, targets, settings, halt: &halt, interrupted: &interrupted, clock: Clock::start() };
+        run(&job, None, &Samples::new(Share::new(0.0)).0, &mut |_| ()).unwrap()
+    }
+
+    #[test]
+    fn an_answer_is_counted_in_the_second_in_which_it_comes_also_after_the_last_request() {
+        let (address, _) = slow(Some(Duration::from_millis(2200)));
+        let measured = measured(address, Shape { requests: Some(1), ..Shape::default() });
+        let answered: Vec<u64> = measured.timeline.iter().map(|second| second.answered).collect();
+        assert_eq!((answered[..2].iter().sum::<u64>(), answered[2..].iter().sum()), (0, 1), "{answered:?}");
     }
 }
