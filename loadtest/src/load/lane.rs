@@ -39,6 +39,13 @@ pub(super) fn drive(job: &Job<'_>, thread: u32, tally: Tally, samples: Samples) 
     Ok(lane.state.into_inner().tally.finish())
 }
 
+/// A connection of HTTP/2 that workers share, and how many there have been.
+#[derive(Default)]
+struct Shared {
+    number: u64,
+    wire: Option<Http2>,
+}
+
 struct State<'a> {
     supply: Supply<'a>,
     tally: Tally,
@@ -81,7 +88,7 @@ impl Lane<'_> {
         match self.job.settings.protocol {
             Protocol::Http1 => self.http1_worker().await,
             Protocol::Http2 => {
-                let shared = Mutex::new(None);
+                let shared = Mutex::new(Shared::default());
                 join_all((0..self.job.settings.depth).map(|_| self.http2_worker(&shared))).await;
             }
         }
@@ -108,22 +115,32 @@ impl Lane<'_> {
         }
     }
 
-    async fn http2_worker(&self, shared: &Mutex<Option<Http2>>) {
+    async fn http2_worker(&self, shared: &Mutex<Shared>) {
         while let Some((due, sent)) = self.next().await {
+            let mut used = 0;
             let asked = timeout(self.left(due), async {
                 let wire = {
-                    let mut slot = shared.lock().await;
-                    match &*slot {
+                    let mut shared = shared.lock().await;
+                    let wire = match &shared.wire {
                         Some(wire) => wire.clone(),
-                        None => slot.insert(Http2::connect(self.job.endpoint).await?).clone(),
-                    }
+                        None => {
+                            let wire = Http2::connect(self.job.endpoint).await?;
+                            shared.number += 1;
+                            shared.wire.insert(wire).clone()
+                        }
+                    };
+                    used = shared.number;
+                    wire
                 };
                 wire.ask(self.job, due.id).await
             });
             let reply = asked.await.unwrap_or(Err(Failure::Timeout));
             if reply.is_err() {
-                // The next worker makes it anew; what is in flight on the old one goes on.
-                *shared.lock().await = None;
+                let mut shared = shared.lock().await;
+                // The next worker makes it anew; what is in flight on the old one goes on. Another worker may have done so already: that one is good.
+                if shared.number == used {
+                    shared.wire = None;
+                }
             }
             self.settle(due, sent, reply).await;
         }
@@ -236,5 +253,16 @@ mod tests {
         let measured = measured(address, Shape { requests: Some(1), ..Shape::default() });
         let answered: Vec<u64> = measured.timeline.iter().map(|second| second.answered).collect();
         assert_eq!((answered[..2].iter().sum::<u64>(), answered[2..].iter().sum()), (0, 1), "{answered:?}");
+    }
+
+    #[test]
+    fn requests_that_fail_on_one_connection_do_not_end_the_next_one() {
+        let (address, seen) = slow(None);
+        let span = |text: &str| Some(text.parse().unwrap());
+        let (rate, timeout) = (Some("100".parse().unwrap()), span("600ms"));
+        let measured = measured(address, Shape { rate, requests: Some(32), pipeline: Some(16), timeout, ..Shape::default() });
+        assert_eq!(measured.totals.errors[&Failure::Timeout], 32);
+        // Sixteen that fail one after the other on the first, and those after them on the second.
+        assert!(seen.load(Ordering::Relaxed) <= 4, "{seen:?}");
     }
 }
