@@ -112,7 +112,7 @@ impl Measurement {
             let is_true = record.truth.wrong == 0;
             let met = is_true && objective.is_met(&record.total);
             let p99 = record.total.latency.percentiles.iter().find(|(percentile, _)| *percentile >= 99.0).map_or(0, |(_, at)| *at);
-            search.tell(Step { rate, achieved: record.total.answered as f64 / record.seconds, p99, failed: record.total.failed, met });
+            search.tell(Step { rate, achieved: record.total.answered_a_second(record.seconds), p99, failed: record.total.failed, met });
             if met {
                 best = Some(record);
             } else {
@@ -198,6 +198,7 @@ fn figures(tally: &KindTally) -> Figures {
     Figures {
         due: tally.due,
         answered: tally.answered,
+        in_time: Some(tally.in_time),
         failed: tally.failed,
         octets: tally.octets,
         latency: latency(&tally.latency),

@@ -74,6 +74,9 @@ pub struct Figures {
     pub due: u64,
     /// Requests answered as HTTP allows, whatever the answer says.
     pub answered: u64,
+    /// Of these, those whose answer came while requests were sent, and not in the draining at the end: what a rate is made of. Unknown in old records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_time: Option<u64>,
     /// Requests that failed.
     pub failed: u64,
     /// Octets of the answers' bodies.
@@ -82,6 +85,19 @@ pub struct Figures {
     pub latency: Latency,
     /// Latency from the moment the request was really sent. What lies between the two is the wait for a free connection.
     pub service: Latency,
+}
+
+impl Figures {
+    /// Answers a second of a run of so many seconds. Those of the draining are no part of it: a server that cannot keep up would seem to.
+    pub fn answered_a_second(&self, seconds: f64) -> f64 {
+        self.in_time.unwrap_or(self.answered) as f64 / seconds
+    }
+
+    /// Octets of bodies a second, of the same answers.
+    pub fn octets_a_second(&self, seconds: f64) -> f64 {
+        let part = self.in_time.map_or(1.0, |in_time| in_time as f64 / (self.answered as f64).max(1.0));
+        self.octets as f64 * part / seconds
+    }
 }
 
 /// A distribution of times in microseconds. All zero where nothing was measured.

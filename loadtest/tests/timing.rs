@@ -54,6 +54,25 @@ fn a_closed_loop_leaves_out_what_was_not_sent_and_does_not_show_it() {
 }
 
 #[test]
+fn a_rate_is_made_of_what_is_answered_while_requests_fall_due() {
+    let address = serve(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        Some(ok("", &[0x30, 3, 0x0a, 1, 6]))
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let (request, json) = (directory.path().join("request.der"), directory.path().join("record.json"));
+    std::fs::write(&request, [0x30, 0]).unwrap();
+    let mut command = loadtest(["run", &format!("http://{address}"), "--rate", "400", "--duration", "1s", "--connections", "1"]);
+    let said = succeed(command.args(["--check", "0"]).arg("--requests-from").arg(&request).arg("--json").arg(&json));
+    let total = record(&json).total;
+    // A hundred of them a second is all that the server can.
+    let in_time = total.in_time.unwrap();
+    assert_eq!((total.due, total.answered), (400, 400));
+    assert!((1..=101).contains(&in_time), "{in_time}");
+    assert!(said.contains(&format!("answered   400 of 400 due: {in_time} a second")), "{said}");
+}
+
+#[test]
 fn a_server_that_never_answers_ends_the_run_within_its_bounds() {
     let address = serve(|_| {
         std::thread::sleep(Duration::from_secs(3600));

@@ -24,7 +24,7 @@ pub(super) fn of(record: &Record) -> String {
         load.model, load.connections, load.protocol, record.seconds, load.url
     );
     let _ = writeln!(out, "asked      {}", load.description.join("; "));
-    let per_second = total.answered as f64 / record.seconds.max(1e-9);
+    let per_second = total.answered_a_second(record.seconds.max(1e-9));
     let _ =
         writeln!(out, "answered   {} of {} due: {per_second:.0} a second, {:.1} MB", total.answered, total.due, total.octets as f64 / 1e6);
     if total.failed > 0 {

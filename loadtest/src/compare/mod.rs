@@ -117,8 +117,8 @@ fn totals(a: &Record, b: &Record) -> Vec<Row> {
     type Known = (&'static str, Wanted, fn(f64) -> String, fn(&Record) -> Option<f64>);
     let rows: [Known; 20] = [
         ("highest rate that met the objective, /s", Higher, number, |r| r.search.as_ref().and_then(|search| search.highest)),
-        ("due, /s", Neither, number, |r| rate(r, r.total.due)),
-        ("answered, /s", Higher, number, |r| rate(r, r.total.answered)),
+        ("due, /s", Neither, number, |r| rate(r, |total, seconds| total.due as f64 / seconds)),
+        ("answered, /s", Higher, number, |r| rate(r, Figures::answered_a_second)),
         ("failed", Lower, whole, |r| Some(r.total.failed as f64)),
         ("wrong answers", Lower, whole, |r| (r.truth.checked > 0).then_some(r.truth.wrong as f64)),
         ("latency p50", Lower, micros, |r| time(&r.total, 50.0)),
@@ -130,7 +130,7 @@ fn totals(a: &Record, b: &Record) -> Vec<Row> {
         ("latency, mean", Lower, micros, |r| (r.total.latency.count > 0).then_some(r.total.latency.mean)),
         ("service time p50", Lower, micros, |r| percentile(&r.total.service, 50.0).map(|value| value as f64)),
         ("service time p99", Lower, micros, |r| percentile(&r.total.service, 99.0).map(|value| value as f64)),
-        ("bodies, a second", Neither, octets, |r| rate(r, r.total.octets)),
+        ("bodies, a second", Neither, octets, |r| rate(r, Figures::octets_a_second)),
         ("server CPU an answer", Lower, micros, |r| r.server.as_ref().and_then(|process| cpu(r, process))),
         ("server memory", Lower, octets, |r| r.server.map(|process| process.resident as f64)),
         ("load tester CPU an answer", Neither, micros, |r| cpu(r, &r.generator)),
@@ -171,8 +171,8 @@ fn whole(value: f64) -> String {
     count(value as u64)
 }
 
-fn rate(record: &Record, amount: u64) -> Option<f64> {
-    (record.seconds > 0.0).then(|| amount as f64 / record.seconds)
+fn rate(record: &Record, a_second: fn(&Figures, f64) -> f64) -> Option<f64> {
+    (record.seconds > 0.0).then(|| a_second(&record.total, record.seconds))
 }
 
 fn time(figures: &Figures, wanted: f64) -> Option<f64> {

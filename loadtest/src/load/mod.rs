@@ -111,7 +111,7 @@ pub fn run(job: &Job<'_>, server: Option<u32>, samples: &Samples, told: &mut dyn
     let started = SystemTime::now();
     let totals = std::thread::scope(|scope| {
         let spawn = |thread| {
-            let (tally, samples) = (Tally::new(sender.clone()), samples.clone());
+            let (tally, samples) = (Tally::new(sender.clone()).until(job.settings.duration), samples.clone());
             let is_plain = job.settings.protocol == Protocol::Http1 && job.endpoint.tls.is_none();
             let drive = if is_plain { http1::drive } else { lane::drive };
             let run = move || drive(job, thread, tally, samples);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -79,6 +80,8 @@ pub(super) struct Answered {
 pub struct KindTally {
     pub due: u64,
     pub answered: u64,
+    /// Of these, those whose answer came while requests were still falling due.
+    pub in_time: u64,
     pub failed: u64,
     pub octets: u64,
     pub latency: Times,
@@ -87,13 +90,14 @@ pub struct KindTally {
 
 impl KindTally {
     fn new() -> KindTally {
-        KindTally { due: 0, answered: 0, failed: 0, octets: 0, latency: no_times(), service: no_times() }
+        KindTally { due: 0, answered: 0, in_time: 0, failed: 0, octets: 0, latency: no_times(), service: no_times() }
     }
 
     /// Adds what another thread has counted.
     pub fn add(&mut self, other: &KindTally) {
         self.due += other.due;
         self.answered += other.answered;
+        self.in_time += other.in_time;
         self.failed += other.failed;
         self.octets += other.octets;
         // Their bounds are the same.
@@ -139,6 +143,8 @@ pub(super) struct Tally {
     errors: BTreeMap<Failure, u64>,
     second: SecondTally,
     seconds: Sender<SecondTally>,
+    /// Nanoseconds after the start at which nothing falls due any more.
+    end: u64,
 }
 
 /// Everything, at the end.
@@ -172,7 +178,12 @@ impl Tally {
     /// Nothing yet. Each second goes to `seconds` when it is over.
     pub(super) fn new(seconds: Sender<SecondTally>) -> Tally {
         let Totals { kinds, errors } = Totals::new();
-        Tally { kinds, errors, second: SecondTally::new(0), seconds }
+        Tally { kinds, errors, second: SecondTally::new(0), seconds, end: u64::MAX }
+    }
+
+    /// Requests fall due for so long.
+    pub(super) fn until(self, end: Duration) -> Tally {
+        Tally { end: u64::try_from(end.as_nanos()).unwrap_or(u64::MAX), ..self }
     }
 
     /// A request is due.
@@ -189,6 +200,7 @@ impl Tally {
         let tally = &mut self.kinds[kind as usize];
         let latency = done.saturating_sub(due) / 1000;
         tally.answered += 1;
+        tally.in_time += u64::from(done <= self.end);
         tally.octets += octets;
         tally.latency.saturating_record(latency);
         tally.service.saturating_record(done.saturating_sub(sent) / 1000);
@@ -229,6 +241,17 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_that_comes_when_nothing_is_due_any_more_is_not_in_time() {
+        let mut tally = Tally::new(std::sync::mpsc::channel().0).until(Duration::from_secs(2));
+        for done in [1_000_000_000, 2_000_000_000, 2_000_000_001] {
+            tally.answered(Answered { kind: Kind::Crl, said: Said::Whole, due: 0, sent: 0, done, octets: 0 });
+        }
+        let totals = tally.finish();
+        let crl = &totals.kinds[Kind::Crl as usize];
+        assert_eq!((crl.answered, crl.in_time), (3, 2));
+    }
 
     #[test]
     fn latency_counts_from_the_due_moment_and_seconds_from_the_answer() {

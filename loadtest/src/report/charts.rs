@@ -90,7 +90,7 @@ impl<'a> Seconds<'a> {
 fn throughput(record: &Record) -> Option<Chart> {
     let seconds = Seconds::of(record, &[&|s| s.due as f64, &|s| s.answered as f64, &|s| s.failed as f64])?;
     let greatest = record.timeline.iter().map(|s| s.due.max(s.answered).max(s.failed)).max()?;
-    let mean = |times: u64| format!("{}/s on average", number(times as f64 / record.timeline.len() as f64));
+    let mean = |a_second: f64| format!("{}/s on average", number(a_second));
     let total = &record.total;
     Some(Chart {
         id: "throughput",
@@ -101,9 +101,9 @@ fn throughput(record: &Record) -> Option<Chart> {
         unit: Unit::Rate,
         shape: Shape::Lines,
         groups: seconds.group(vec![
-            seconds.series("due", "c8 dashed", mean(total.due), |s| Some(s.due as f64)),
-            seconds.series("answered", "c1", mean(total.answered), |s| Some(s.answered as f64)),
-            seconds.series("failed", "c4", mean(total.failed), |s| Some(s.failed as f64)),
+            seconds.series("due", "c8 dashed", mean(total.due as f64 / record.seconds), |s| Some(s.due as f64)),
+            seconds.series("answered", "c1", mean(total.answered_a_second(record.seconds)), |s| Some(s.answered as f64)),
+            seconds.series("failed", "c4", mean(total.failed as f64 / record.seconds), |s| Some(s.failed as f64)),
         ]),
         marks: seconds.marks(),
         mark_names: seconds.mark_names(),

@@ -59,16 +59,15 @@ fn tiles(record: &Record) -> String {
     let total = &record.total;
     let time = |wanted| percentile(&total.latency, wanted).map_or("–".to_owned(), |value| micros(value as f64));
     let per_answer = |process: &Process| micros(1e6 * (process.user_seconds + process.system_seconds) / total.answered as f64);
-    let rate = |amount: f64| amount / record.seconds;
     let mut tiles = vec![
-        ("answers a second", number(rate(total.answered as f64)), format!("{} in all", count(total.answered))),
+        ("answers a second", number(total.answered_a_second(record.seconds)), format!("{} in all", count(total.answered))),
         ("p50", time(50.0), String::new()),
         ("p99", time(99.0), String::new()),
         ("p99.9", time(99.9), String::new()),
         ("greatest", time(100.0), String::new()),
         ("failed", count(total.failed), format!("of {}", count(total.due))),
         ("wrong", count(record.truth.wrong), format!("of {} checked", count(record.truth.checked))),
-        ("bodies", octets(total.octets as f64), format!("{}/s", octets(rate(total.octets as f64)))),
+        ("bodies", octets(total.octets as f64), format!("{}/s", octets(total.octets_a_second(record.seconds)))),
     ];
     if total.answered > 0 {
         if let Some(server) = &record.server {

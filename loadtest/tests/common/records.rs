@@ -13,6 +13,7 @@ pub fn sample(seconds: usize) -> Record {
     let total = Figures {
         due: sum(|s| s.due),
         answered: sum(|s| s.answered),
+        in_time: None,
         failed: sum(|s| s.failed),
         octets: sum(|s| s.octets),
         latency: latency(sum(|s| s.answered), 1.25),
