@@ -10,6 +10,7 @@
 //! | [`scenario`] | loads that have a name, in files |
 //! | [`incident`] | a mass revocation under load |
 //! | [`search`] | which rate is tried next; pure |
+//! | `descriptors` | room for a load's connections among the files that a process may open |
 //! | `slow` | slow clients beside a load |
 //! | [`client`] | one request after the other, for what goes on beside a load |
 //! | [`truth`] | whether the answers are right |
@@ -27,6 +28,7 @@
 pub mod cli;
 pub mod client;
 pub mod compare;
+mod descriptors;
 pub mod endpoint;
 mod figures;
 pub mod incident;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::client::Client;
+use crate::descriptors;
 use crate::endpoint::Endpoint;
 use crate::load::{self, Clock, Job, KindTally, Measured, Times, Totals};
 use crate::record::{Figures, Latency, Load, Mark, Record, Search as SearchRecord, Second, Step, Truth, VERSION};
@@ -65,6 +66,7 @@ impl Measurement {
 
     /// The same, with something going on beside it.
     pub fn run_beside(&self, beside: Option<&GoesOnBeside<'_>>, told: &mut dyn FnMut(&Second)) -> Result<Record> {
+        descriptors::make_room(&self.settings)?;
         let address = Client::new(&self.endpoint).knock(&self.targets)?;
         let endpoint = Endpoint { address, ..self.endpoint.clone() };
         let (samples, to_check) = Samples::new(self.settings.check);
