@@ -38,7 +38,7 @@ pub struct Shape {
     /// Whether connections are kept, or new for each request [default: keep]
     #[arg(long, value_enum)]
     pub reuse: Option<Reuse>,
-    /// Requests in flight at once on each connection [default: 1; HTTP/2: 16]
+    /// Requests in flight at once on each connection, of HTTP/1.1 without TLS or of HTTP/2 [default: 1; HTTP/2: 16]
     #[arg(long, value_name = "DEPTH", value_parser = clap::value_parser!(u32).range(1..=MAX_DEPTH))]
     pub pipeline: Option<u32>,
     /// HTTP/1.1, or HTTP/2 (without TLS by prior knowledge) [default: http1]

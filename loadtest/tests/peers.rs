@@ -197,6 +197,8 @@ fn nginx_is_loaded_over_tls_by_http_1_and_http_2() {
         assert_eq!(record.load.protocol, protocol);
         assert_eq!(record.answers.keys().collect::<Vec<_>>(), ["206", "304", "crl"]);
     }
+    let said = fail(&mut authority.run(&format!("https://127.0.0.1:{port}"), &[&crl[..], &["--pipeline", "4"]].concat()));
+    assert!(said.contains("--pipeline: found 4 for https://"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::interrupt;
 use crate::client::Client;
 use crate::endpoint::Endpoint;
 use crate::measure::Measurement;
-use crate::shape::Shape;
+use crate::shape::{Protocol, Shape};
 use crate::targets::certificate::Certificate;
 use crate::targets::serials::{self, Listed};
 use crate::targets::{Document, Questions, Statuses, Targets};
@@ -42,6 +42,12 @@ impl Service {
     pub(super) fn measurement(&self, shape: &Shape, title: Option<String>, server: Option<u32>) -> Result<Measurement> {
         let settings = shape.settle().map_err(anyhow::Error::msg)?;
         let endpoint = Endpoint::resolve(&self.url, self.tls_ca.as_deref())?;
+        ensure!(
+            endpoint.tls.is_none() || settings.protocol == Protocol::Http2 || settings.depth == 1,
+            "--pipeline: found {} for {}, wanted 1, or --protocol http2: HTTP/1.1 inside TLS has one request at a time on each connection",
+            settings.depth,
+            self.url
+        );
         let issuer = self.issuer.as_deref().map(Certificate::read).transpose()?;
         let listed = self.serials.as_deref().map_or(Ok(Vec::new()), serials::read)?;
         let questions = self.questions(shape, issuer.as_ref(), &listed)?;
