@@ -26,7 +26,7 @@ pub(super) struct Service {
     /// Its certificates: a serial in hexadecimal a line, or the output of `kakunin list`, which also tells what each answer must say
     #[arg(long, value_name = "FILE", requires = "issuer", conflicts_with = "requests_from")]
     serials: Option<PathBuf>,
-    /// Ready-made OCSP requests in DER instead: a file, or a directory of them
+    /// Ready-made OCSP requests in DER instead: a file of one or of many, one behind the other, or a directory of such files
     #[arg(long, value_name = "PATH")]
     requests_from: Option<PathBuf>,
     /// Path of a CRL on the service, such as /crl/issuing.crl; may be given again

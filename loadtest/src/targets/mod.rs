@@ -78,7 +78,9 @@ impl Targets {
         let mix = mix.unwrap_or_else(|| Mix::only(if questions.is_empty() { Kind::Crl } else { Kind::OcspGet }));
         for kind in mix.kinds() {
             if kind.is_ocsp() && questions.is_empty() {
-                return Err(NoTargets(format!("--mix: found {kind}, wanted --issuer with --serials, or --requests, to know what to ask")));
+                return Err(NoTargets(format!(
+                    "--mix: found {kind}, wanted --issuer with --serials, or --requests-from, to know what to ask"
+                )));
             }
             if !kind.is_ocsp() && documents.is_empty() {
                 return Err(NoTargets(format!("--mix: found {kind}, wanted --crl to know which")));

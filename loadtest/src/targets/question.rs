@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use const_oid::ObjectIdentifier;
 use const_oid::db::rfc5912::{ID_SHA_1, ID_SHA_256};
 use der::asn1::{Null, OctetString};
-use der::{Any, Encode};
+use der::{Any, Encode, Reader, SliceReader, Tag};
 use rand::rngs::SmallRng;
 use rand::{Rng, RngExt, SeedableRng};
 use serde::Deserialize;
@@ -28,7 +28,9 @@ const UNKNOWN: u32 = 100_000;
 /// Requests that are none: so many are made.
 const MALFORMED: u32 = 64;
 /// Octets of a ready-made request at most.
-const MAX_REQUEST_BYTES: u64 = 64 << 10;
+const MAX_REQUEST_BYTES: usize = 64 << 10;
+/// Octets of a file of them at most.
+const MAX_FILE_BYTES: u64 = 128 << 20;
 /// Ready-made requests at most.
 const MAX_REQUESTS: usize = 1_000_000;
 
@@ -108,7 +110,7 @@ impl Questions {
         questions
     }
 
-    /// Ready-made requests from a file in DER, or from all files of a directory in the order of their names.
+    /// Ready-made requests in DER from a file, or from all files of a directory in the order of their names; a file has one, or many, one behind the other.
     pub fn from_files(path: &Path) -> Result<Questions> {
         let mut files = vec![path.to_owned()];
         if path.is_dir() {
@@ -117,16 +119,22 @@ impl Questions {
             files.retain(|file| file.is_file());
             files.sort();
         }
-        ensure!(!files.is_empty(), "--requests: {} is empty, wanted files with one OCSP request in DER each", path.display());
-        ensure!(files.len() <= MAX_REQUESTS, "--requests: found {} files, wanted at most {MAX_REQUESTS}", files.len());
-        let read = |file: &std::path::PathBuf| {
-            let der = read_bounded(file, MAX_REQUEST_BYTES).context("--requests")?;
+        ensure!(!files.is_empty(), "--requests-from: {} is empty, wanted files with one OCSP request in DER each", path.display());
+        ensure!(files.len() <= MAX_REQUESTS, "--requests-from: found {} files, wanted at most {MAX_REQUESTS}", files.len());
+        let mut questions = Questions::default();
+        for file in &files {
+            let before = questions.len();
+            let der = read_bounded(file, MAX_FILE_BYTES).context("--requests-from")?;
             match der.first() {
-                Some(0x30) => Ok(der),
-                first => bail!("--requests: {}: found {first:02x?} at the start, wanted 30: an OCSP request in DER", file.display()),
+                Some(0x30) => one_by_one(&der).into_iter().for_each(|der| questions.push(der, Expected::Anything)),
+                first => bail!("--requests-from: {}: found {first:02x?} at the start, wanted 30: an OCSP request in DER", file.display()),
             }
-        };
-        Ok(Questions::ready_made(files.iter().map(read).collect::<Result<Vec<_>>>()?))
+            let (found, longest) = (questions.len(), MAX_REQUEST_BYTES);
+            ensure!(found as usize <= MAX_REQUESTS, "--requests-from: {}: found more than {MAX_REQUESTS} requests", file.display());
+            let longer = (before..found).find(|index| questions.der(*index).len() > longest);
+            ensure!(longer.is_none(), "--requests-from: {}: found a request of more than {longest} octets", file.display());
+        }
+        Ok(questions)
     }
 
     fn add(&mut self, namers: &[Namer], serial: &[u8], expected: Expected) -> Result<()> {
@@ -199,6 +207,23 @@ impl Namer {
     }
 }
 
+/// The requests of a file: SEQUENCEs of DER, one behind the other. What is anything else is one request, and sent as it is.
+fn one_by_one(octets: &[u8]) -> Vec<&[u8]> {
+    let (mut requests, mut rest) = (Vec::new(), octets);
+    while !rest.is_empty() {
+        let Ok(request) = first_sequence(rest) else { return vec![octets] };
+        requests.push(request);
+        rest = &rest[request.len()..];
+    }
+    requests
+}
+
+fn first_sequence(octets: &[u8]) -> der::Result<&[u8]> {
+    let mut reader = SliceReader::new(octets)?;
+    reader.peek_tag()?.assert_eq(Tag::Sequence)?;
+    reader.tlv_bytes()
+}
+
 /// A request that is none: cut off, with another tag in its middle, or noise.
 fn damaged(whole: &[u8], number: u32, random: &mut SmallRng) -> Vec<u8> {
     let mut der = whole.to_vec();
@@ -256,6 +281,15 @@ mod tests {
         }
         let questions = Questions::from_files(directory.path()).unwrap();
         assert_eq!((questions.der(0), questions.der(1)), (&[0x30, 1][..], &[0x30, 2][..]));
+        let file = directory.path().join("b.der");
+        std::fs::write(&file, [0x30, 1, 7, 0x30, 0, 0x30, 2, 5, 0]).unwrap();
+        let questions = Questions::from_files(&file).unwrap();
+        assert_eq!(
+            (0..questions.len()).map(|index| questions.der(index)).collect::<Vec<_>>(),
+            [&[0x30, 1, 7][..], &[0x30, 0], &[0x30, 2, 5, 0]]
+        );
+        std::fs::write(&file, [0x30, 1, 7, 0x31, 0]).unwrap();
+        assert_eq!(Questions::from_files(&file).unwrap().len(), 1);
         std::fs::write(directory.path().join("c.pem"), "-----BEGIN").unwrap();
         assert!(Questions::from_files(directory.path()).unwrap_err().to_string().contains("c.pem: found Some(2d)"));
     }
