@@ -8,8 +8,10 @@ pub mod headers;
 mod ocsp;
 mod signature;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub use headers::HeaderRules;
 
@@ -21,6 +23,10 @@ use crate::units::Share;
 
 /// Answers that wait to be checked at most.
 const QUEUE: usize = 4096;
+/// Octets of their bodies at most: CRLs are great.
+const QUEUE_BYTES: usize = 256 << 20;
+/// How long the load waits before it looks again whether there is room.
+const LOOK: Duration = Duration::from_millis(1);
 /// Findings that are kept.
 const MAX_FINDINGS: usize = 20;
 /// Octets of a body that a finding shows.
@@ -34,6 +40,29 @@ pub struct Sample {
     head: Box<[u8]>,
     body: Box<[u8]>,
     at: SystemTime,
+    _room: Room,
+}
+
+/// What a body takes of the octets that may wait; given back when it has been checked.
+#[derive(Debug)]
+struct Room {
+    taken: Arc<AtomicUsize>,
+    octets: usize,
+}
+
+impl Room {
+    /// `None` where there is not so much. A body that is greater than all that may wait goes alone.
+    fn take(taken: &Arc<AtomicUsize>, octets: usize) -> Option<Room> {
+        let more = |taken: usize| (taken == 0 || taken + octets <= QUEUE_BYTES).then_some(taken + octets);
+        taken.try_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
+        Some(Room { taken: taken.clone(), octets })
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.taken.fetch_sub(self.octets, Ordering::Relaxed);
+    }
 }
 
 /// The way from the load to the checks.
@@ -41,18 +70,27 @@ pub struct Sample {
 pub struct Samples {
     queue: SyncSender<Sample>,
     waits: bool,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Samples {
     /// The way for a share of the answers, and its end.
     pub fn new(share: Share) -> (Samples, Receiver<Sample>) {
         let (queue, samples) = sync_channel(QUEUE);
-        (Samples { queue, waits: share == Share::ALL }, samples)
+        (Samples { queue, waits: share == Share::ALL, taken: Arc::default() }, samples)
     }
 
     /// Copies an answer for the checks.
     pub fn hand_over(&self, id: RequestId, status: u16, head: &[u8], body: &[u8]) {
-        let sample = Sample { id, status, head: head.into(), body: body.into(), at: SystemTime::now() };
+        let at = SystemTime::now();
+        let _room = loop {
+            match Room::take(&self.taken, body.len()) {
+                Some(room) => break room,
+                None if self.waits => std::thread::sleep(LOOK),
+                None => return,
+            }
+        };
+        let sample = Sample { id, status, head: head.into(), body: body.into(), at, _room };
         if self.waits {
             // It fails only where the checks are over.
             let _ = self.queue.send(sample);
@@ -142,10 +180,40 @@ fn hexadecimal(octets: &[u8]) -> String {
 
 /// Seconds since 1970 as a time.
 fn time(seconds: u64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds)
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
 /// A time as people read it.
 fn shown_time(time: SystemTime) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: RequestId = RequestId { kind: Kind::Crl, index: 0 };
+
+    #[test]
+    fn great_answers_wait_only_as_far_as_there_is_room() {
+        let (samples, queue) = Samples::new(Share::new(0.5));
+        let body = vec![0; QUEUE_BYTES / 4 + 1];
+        (0..5).for_each(|_| samples.hand_over(ID, 200, b"", &body));
+        assert_eq!(queue.try_iter().count(), 3);
+        samples.hand_over(ID, 200, b"", &body);
+        samples.hand_over(ID, 200, b"", b"");
+        assert_eq!(queue.try_iter().count(), 2);
+        samples.hand_over(ID, 200, b"", &vec![0; QUEUE_BYTES + 1]);
+        assert_eq!(queue.try_iter().count(), 1);
+    }
+
+    #[test]
+    fn where_all_are_checked_the_load_waits_for_room() {
+        let (samples, queue) = Samples::new(Share::ALL);
+        let load = std::thread::spawn(move || (0..5).for_each(|_| samples.hand_over(ID, 200, b"", &vec![0; QUEUE_BYTES / 2 + 1])));
+        std::thread::sleep(50 * LOOK);
+        assert!(!load.is_finished());
+        assert_eq!(queue.iter().count(), 5);
+        load.join().unwrap();
+    }
 }
