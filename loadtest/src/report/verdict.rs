@@ -2,6 +2,7 @@
 //! its own. What only limits what it says is a note.
 
 use crate::figures::{count, micros, number};
+use crate::load::Said;
 use crate::record::{Latency, Record};
 
 /// What is to be thought of a run.
@@ -30,6 +31,9 @@ fn failures(record: &Record) -> Vec<String> {
     let mut failures = Vec::new();
     if truth.wrong > 0 {
         failures.push(format!("{} of {} checked answers are wrong.", count(truth.wrong), count(truth.checked)));
+    }
+    if let Some(times) = record.answers.get(Said::NotOcsp.name()) {
+        failures.push(format!("{} answers are no OCSP responses.", count(*times)));
     }
     match &record.search {
         // The steps above the highest rate fail by their nature.
@@ -115,6 +119,13 @@ mod tests {
             verdict.failures[1].starts_with("1,200 of ") && verdict.failures[1].ends_with(" requests failed (timeout: 1,200)."),
             "{verdict:?}"
         );
+    }
+
+    #[test]
+    fn answers_that_are_no_ocsp_responses_fail_a_run_unchecked() {
+        let mut record = sample(20);
+        record.answers.insert("not OCSP".to_owned(), 3);
+        assert_eq!(Verdict::of(&record).failures, ["3 answers are no OCSP responses."]);
     }
 
     #[test]
