@@ -80,7 +80,18 @@ impl Objective {
                 (at.map_or(figures.latency.max, |(_, microseconds)| *microseconds) as f64) < *limit
             }
         };
-        figures.answered > 0 && self.terms.iter().all(meets)
+        figures.answered > 0 && self.terms.iter().all(meets) && self.is_answered(figures)
+    }
+
+    /// Whether enough was answered for the percentiles to mean something. Where nothing is said of errors, p99 wants 99 % of the requests answered: to refuse
+    /// most of them at once is not to be fast.
+    fn is_answered(&self, figures: &Figures) -> bool {
+        let is_enough = |term: &Term| match term {
+            // Not to stumble over the last bit of a fraction.
+            Term::Percentile(percentile, _) => 100.0 * figures.failed as f64 <= (100.0 - percentile) * figures.due as f64 + 1e-3,
+            _ => true,
+        };
+        self.terms.iter().any(|term| matches!(term, Term::Errors(_))) || self.terms.iter().all(is_enough)
     }
 }
 
@@ -183,6 +194,11 @@ mod tests {
             ("p99<5ms,errors=0", false),
         ] {
             assert_eq!(objective.parse::<Objective>().unwrap().is_met(&figures), met, "{objective}");
+        }
+        let refusing = Figures { due: 1000, answered: 400, failed: 600, ..figures };
+        for (objective, met) in [("p99<5ms", false), ("p50<1s", false), ("max<1s", false), ("p40<1ms", true), ("p99<5ms,errors<60%", true)]
+        {
+            assert_eq!(objective.parse::<Objective>().unwrap().is_met(&refusing), met, "{objective}");
         }
         assert!(!"errors=0".parse::<Objective>().unwrap().is_met(&Figures::default()));
     }
