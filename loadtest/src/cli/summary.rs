@@ -44,8 +44,10 @@ pub(super) fn of(record: &Record) -> String {
     }
     out.push_str(&search(record));
     for finding in record.truth.findings.iter().take(SHOWN_FINDINGS) {
-        let cut = |text: &str| text.chars().take(SHOWN_CHARACTERS).collect::<String>();
-        let _ = writeln!(out, "\nwrong: {}\nrequest: {}\nanswer: {}", finding.what, cut(&finding.request), cut(&finding.answer));
+        // What a server has sent must not command the terminal.
+        let tame = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
+        let cut = |text: &str| text.lines().collect::<Vec<_>>().join("\n").chars().take(SHOWN_CHARACTERS).map(tame).collect::<String>();
+        let _ = writeln!(out, "\nwrong: {}\nrequest: {}\nanswer: {}", cut(&finding.what), cut(&finding.request), cut(&finding.answer));
     }
     out
 }
@@ -92,5 +94,23 @@ pub(super) fn time(microseconds: f64) -> String {
         short if short < 1e3 => format!("{short:.0} µs"),
         middle if middle < 1e6 => format!("{:.2} ms", middle / 1e3),
         long => format!("{:.2} s", long / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample::troubled;
+
+    #[test]
+    fn a_terminal_gets_no_control_characters_from_a_server() {
+        let mut record = troubled();
+        let hostile = "HTTP/1.1 200 \u{9b}31m\r\nX: \u{1b}[2J\u{7}";
+        for finding in &mut record.truth.findings {
+            (finding.what, finding.answer) = (hostile.to_owned(), hostile.to_owned());
+        }
+        let text = of(&record);
+        assert!(text.contains("answer: HTTP/1.1 200 \u{fffd}31m\nX: \u{fffd}[2J\u{fffd}"), "{text}");
+        assert!(!text.contains(|c: char| c.is_control() && c != '\n'), "{text}");
     }
 }
