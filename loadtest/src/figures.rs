@@ -99,6 +99,7 @@ pub(crate) fn clock(seconds: f64, span: f64) -> String {
 /// A length of time in seconds, in the unit that suits it.
 pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
+        s if s < 0.0 => format!("-{}", duration(-s)),
         s if s < 1.0 => micros(s * 1e6),
         s if s < 120.0 => format!("{} s", number(s)),
         s if s < 7200.0 => format!("{} min", number(s / 60.0)),
@@ -135,7 +136,7 @@ mod tests {
         assert_eq!([micros(999.0), micros(1500.0), micros(2_000_000.0)], ["999 µs", "1.5 ms", "2 s"]);
         assert_eq!([octets(812.0), octets(1_250_000.0), octets(8.4e9)], ["812 B", "1.25 MB", "8.4 GB"]);
         assert_eq!([clock(7.0, 60.0), clock(187.0, 600.0), clock(3723.0, 86_400.0)], ["7 s", "3:07", "1:02:03"]);
-        assert_eq!([duration(0.002), duration(90.0), duration(302_400.0)], ["2 ms", "90 s", "3.5 days"]);
+        assert_eq!([duration(0.002), duration(90.0), duration(302_400.0), duration(-86_400.0)], ["2 ms", "90 s", "3.5 days", "-24 h"]);
         assert_eq!([Unit::Rate.show(1e4), Unit::Percent.show(99.5)], ["10,000/s", "99.5 %"]);
     }
 }

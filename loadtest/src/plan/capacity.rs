@@ -156,7 +156,9 @@ fn worst_minute(input: &Input, refreshed: &Figure, new: &Figure) -> Figure {
         term("certificates of a slot", Unit::Count, slot(input)) / term("turns of a slot", Unit::Count, turns(input)) * hashes(input);
     let arrivals = new.term() * minute();
     let crls = term("CRLs", Unit::Count, input.crl_partitions + 1.0);
-    let sum = refreshed.term() * minute() + turn + arrivals.clone() + constant(3.0) * arrivals.root() + crls;
+    // Each of them wants a signature by each hash, so that these come together.
+    let scatter = constant(3.0) * hashes(input) * (arrivals.clone() / hashes(input)).root();
+    let sum = refreshed.term() * minute() + turn + arrivals + scatter + crls;
     (sum / minute()).figure("signatures-worst-minute", "worst minute", Unit::PerSecond)
 }
 
@@ -264,7 +266,8 @@ fn traffic(input: &Input, crl: &Figure) -> Vec<Figure> {
         + term("CPU a connection", Unit::Micros, input.cpu_per_connection)
             * term("part on new connections", Unit::Part, input.new_connections))
     .figure("cpu-per-request", "CPU of a request", Unit::Micros);
-    let cores = (origin.term() * cpu.term() / (constant(1_000_000.0) * term("utilisation", Unit::Part, input.utilisation))).figure(
+    let all_at_origin = origin.term() + term("CRL downloads", Unit::PerSecond, input.crl_pulls) * missed();
+    let cores = (all_at_origin * cpu.term() / (constant(1_000_000.0) * term("utilisation", Unit::Part, input.utilisation))).figure(
         "cores",
         "cores of all nodes",
         Unit::Cores,
