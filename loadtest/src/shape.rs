@@ -162,6 +162,9 @@ impl Shape {
             (None, Protocol::Http1) => 1,
             (None, Protocol::Http2) => 16,
         };
+        if self.requests == Some(0) {
+            return Err("requests: found 0, wanted at least 1".to_owned());
+        }
         if reuse == Reuse::New && self.pipeline.is_some_and(|depth| depth > 1) {
             return Err(format!("reuse: found new with pipeline {depth}, wanted one of them: a new connection is for one request"));
         }
@@ -223,6 +226,7 @@ mod tests {
     fn contradictions_and_numbers_out_of_bounds_are_refused_by_name() {
         let message = |shape: Shape| shape.settle().unwrap_err();
         assert!(message(Shape { connections: Some(0), ..Shape::default() }).starts_with("connections: found 0"));
+        assert!(message(Shape { requests: Some(0), ..Shape::default() }).starts_with("requests: found 0"));
         assert!(message(Shape { pipeline: Some(9), reuse: Some(Reuse::New), ..Shape::default() }).starts_with("reuse: "));
         assert!(message(Shape { protocol: Some(Protocol::Http2), reuse: Some(Reuse::New), ..Shape::default() }).starts_with("reuse: "));
     }

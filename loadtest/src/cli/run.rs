@@ -12,7 +12,8 @@ use crate::shape::Shape;
 #[derive(Debug, Args)]
 #[command(after_help = "Example: kakunin list --config kakunin-demo/kakunin.toml --issuer issuing > certificates.jsonl\n         \
     kakunin-loadtest run http://127.0.0.1:2560 --issuer kakunin-demo/issuing.pem --serials certificates.jsonl --rate 2000\n\n\
-    It fails where an answer that was checked is wrong, and where nothing was answered at all.")]
+    It fails where an answer that was checked is wrong or is none of OCSP, where a request failed (of --find-max: where no rate met the objective), where \
+    nothing was answered at all, and where it was ended early.")]
 pub(super) struct Run {
     #[command(flatten)]
     service: Service,
