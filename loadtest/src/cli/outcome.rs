@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
 use super::progress::Progress;
@@ -56,8 +56,9 @@ impl Outcome {
     ///
     /// # Errors
     ///
-    /// A file that cannot be written.
+    /// A file that cannot be written, or that is named twice.
     pub(super) fn prepare(&self) -> Result<()> {
+        ensure!(self.json.is_none() || self.json != self.html, "--html: found the file of --json, wanted another one");
         for (option, path) in [("--json", &self.json), ("--html", &self.html)] {
             let Some(path) = path else { continue };
             output::try_to_write(path).with_context(|| format!("{option}: {}", path.display()))?;

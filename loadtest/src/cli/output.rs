@@ -32,6 +32,11 @@ pub(super) fn try_to_write(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
+    if path.is_symlink() {
+        // It is written through, and nothing is made at its other end.
+        let target = fs::metadata(path)?;
+        return if target.is_file() { OpenOptions::new().write(true).open(path).map(drop) } else { Ok(()) };
+    }
     if is_special(path) {
         return Ok(());
     }
@@ -74,6 +79,12 @@ mod tests {
     fn what_cannot_be_written_is_known_beforehand() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(try_to_write(directory.path()).unwrap_err().kind(), ErrorKind::IsADirectory);
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink(directory.path().join("b"), &link).unwrap();
+        assert_eq!(try_to_write(&link).unwrap_err().kind(), ErrorKind::NotFound);
+        fs::write(directory.path().join("b"), b"kept").unwrap();
+        try_to_write(&link).unwrap();
+        assert_eq!(fs::read(&link).unwrap(), b"kept");
         assert_eq!(try_to_write(&directory.path().join("none/a")).unwrap_err().kind(), ErrorKind::NotFound);
     }
 }
