@@ -137,15 +137,28 @@ fn check_not_modified(document: &Document, answer: &Answer<'_>, rules: HeaderRul
 fn check_range(document: &Document, (start, end): (usize, usize), answer: &Answer<'_>) -> Vec<String> {
     let is_same = document.etag.is_some() && answer.fields.get("etag") == document.etag.as_deref();
     let found = answer.fields.get("content-range").unwrap_or("none");
-    // Another CRL may have been issued since, of another length.
     let span = format!("bytes {start}-{}/", end - 1);
+    let wanted = || vec![format!("Content-Range: found {found}, wanted {span}{}", document.body.len())];
+    // Another CRL may have been issued since, of another length; it begins where it was asked to, and is as long as it says, all the same.
+    let Some((first, last)) = span_of(found).filter(|(first, last)| *first == start && (start..end).contains(last)) else {
+        return wanted();
+    };
     if !found.starts_with(&span) && is_same {
-        return vec![format!("Content-Range: found {found}, wanted {span}{}", document.body.len())];
+        return wanted();
+    }
+    if answer.body.len() != last - first + 1 {
+        return vec![format!("206: found {} octets, wanted those of Content-Range {found}", answer.body.len())];
     }
     if is_same && document.body.get(start..end) != Some(answer.body) {
         return vec!["206: found other octets than those of the CRL".to_owned()];
     }
     Vec::new()
+}
+
+/// First and last octet in a Content-Range (RFC 9110 14.4).
+fn span_of(content_range: &str) -> Option<(usize, usize)> {
+    let (first, last) = content_range.strip_prefix("bytes ")?.split_once('/')?.0.split_once('-')?;
+    Some((first.parse().ok()?, last.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -173,6 +186,20 @@ mod tests {
         assert_eq!(check(&range, 206, head, &document().body[10..20]), Vec::<String>::new());
         assert_eq!(check(&range, 206, head, &document().body[11..21]).len(), 1);
         assert_eq!(check(&range, 206, &head.replace("10-19", "0-9"), &document().body[10..20]).len(), 1);
+    }
+
+    #[test]
+    fn a_range_of_another_crl_must_be_where_and_as_long_as_it_says() {
+        let range = request(Kind::CrlRange, Some((10, 20)));
+        let findings = |content_range: &str, length| {
+            check(&range, 206, &format!("HTTP/1.1 206 x\r\nETag: \"2\"\r\n{content_range}\r\n"), &vec![7; length]).len()
+        };
+        assert_eq!((findings("Content-Range: bytes 10-19/70", 10), findings("Content-Range: bytes 10-14/15", 5)), (0, 0));
+        for (content_range, length) in
+            [("", 10), ("Content-Range: bytes 11-19/70", 9), ("Content-Range: bytes 10-29/70", 20), ("Content-Range: bytes 10-19/70", 9)]
+        {
+            assert_eq!(findings(content_range, length), 1, "{content_range}");
+        }
     }
 
     #[test]
