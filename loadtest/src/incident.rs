@@ -1,10 +1,12 @@
 //! A mass revocation under load: runs the command that revokes, then asks about every certificate until each answer says revoked.
 
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::client::Client;
 use crate::endpoint::Endpoint;
@@ -70,14 +72,16 @@ impl Drill<'_> {
     fn revoke(&self, halt: &AtomicBool) -> Result<()> {
         let mut command = Command::new("sh");
         command.args(["-c", self.command]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit());
-        let mut child = command.spawn().context("--revoke-command")?;
+        // A group of its own, so that what the shell has started ends with it.
+        let mut child = command.process_group(0).spawn().context("--revoke-command")?;
         loop {
             if let Some(status) = child.try_wait().context("--revoke-command")? {
                 ensure!(status.success(), "--revoke-command: '{}' has failed: {status}", self.command);
                 return Ok(());
             }
             if halt.load(Ordering::Relaxed) {
-                let _ = child.kill();
+                let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+                let _ = group.map(|group| kill_process_group(group, Signal::KILL));
                 let _ = child.wait();
                 bail!("--revoke-command: '{}' was still at work when the load was over", self.command);
             }
@@ -117,16 +121,38 @@ mod tests {
     use crate::targets::serials::Listed;
     use crate::targets::{Ask, Hashes, Popularity, Questions, certificate::Certificate};
 
-    #[test]
-    fn nothing_is_revoked_when_the_load_is_over_before_its_time() {
+    fn drill(command: &str, revoke_after: &str, halt: &AtomicBool) -> Beside {
         let issuer = Certificate { subject: b"name".to_vec(), key_bits: b"key".to_vec(), ..Certificate::default() };
         let listed = [Listed { serial: vec![5], revoked: None, not_after: None }];
         let questions = Questions::about(&issuer, &listed, Hashes::Sha1, &Ask::default()).unwrap();
         let targets = Targets::new("", questions, Vec::new(), None, &Ask::default(), Popularity::Uniform).unwrap();
         let endpoint = Endpoint::resolve("http://127.0.0.1:9", None).unwrap();
-        let incident = Incident { revoke_after: "1h".parse().unwrap(), calm: "1s".parse().unwrap() };
-        let drill = Drill { incident, command: "true", endpoint: &endpoint, targets: &targets };
-        let beside = drill.run(&Clock::start(), &AtomicBool::new(true));
+        let incident = Incident { revoke_after: revoke_after.parse().unwrap(), calm: "1s".parse().unwrap() };
+        Drill { incident, command, endpoint: &endpoint, targets: &targets }.run(&Clock::start(), halt)
+    }
+
+    #[test]
+    fn what_the_command_has_started_ends_with_the_load() {
+        let directory = tempfile::tempdir().unwrap();
+        let (begun, ended) = (directory.path().join("begun"), directory.path().join("ended"));
+        let command = format!("(touch '{}'; sleep 1; touch '{}') & wait", begun.display(), ended.display());
+        let halt = AtomicBool::new(false);
+        let beside = std::thread::scope(|scope| {
+            let drill = scope.spawn(|| drill(&command, "1ms", &halt));
+            while !begun.exists() {
+                std::thread::sleep(LOOK);
+            }
+            halt.store(true, Ordering::Relaxed);
+            drill.join().unwrap()
+        });
+        assert!(beside.failure.unwrap().contains("was still at work when the load was over"));
+        std::thread::sleep(Duration::from_millis(1500));
+        assert!(!ended.exists());
+    }
+
+    #[test]
+    fn nothing_is_revoked_when_the_load_is_over_before_its_time() {
+        let beside = drill("true", "1h", &AtomicBool::new(true));
         assert_eq!(beside.marks, []);
         assert!(beside.failure.unwrap().contains("nothing was revoked"));
     }
