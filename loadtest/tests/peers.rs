@@ -224,7 +224,7 @@ fn tls_trusts_what_the_system_does_and_says_what_it_does_not() {
 fn nginx(authority: &Authority, port: u16, listen: &str) -> Guard {
     nginx_configuration(authority.0.path(), listen);
     let directory = authority.0.path().display().to_string();
-    authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off;"], port)
+    authority.start("nginx", &["-p", &directory, "-c", "nginx.conf", "-g", "daemon off; master_process off;"], port)
 }
 
 fn nginx_configuration(directory: &Path, listen: &str) {
