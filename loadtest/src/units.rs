@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-/// The greatest rate that can be asked for, requests a second.
-pub const MAX_RATE: f64 = 10_000_000.0;
+/// The greatest rate that can be asked for, requests a second: more than some cores send, and no more than can be told to fall due in time.
+pub const MAX_RATE: f64 = 1_000_000.0;
 
 /// Not a value of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
