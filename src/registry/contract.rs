@@ -27,6 +27,7 @@ macro_rules! registry_contract {
             issuers: registering_again_gives_the_same_id_and_changes_nothing;
             issuers: mode_and_publication_follow_the_last_registration;
             issuers: a_name_and_a_certificate_belong_together;
+            issuers: c2_a_ca_has_one_name_and_its_certificate_may_be_renewed;
             issuers: every_call_for_an_unknown_issuer_says_so;
             issuers: the_same_signer_gets_the_same_id;
             certificates: what_was_added_survives_reopening;

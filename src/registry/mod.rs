@@ -284,10 +284,10 @@ impl<F: FnMut(&CrlEntry)> RevokedVisitor for F {
 
 /// The truth about certificates. The module's documentation holds the contract.
 pub trait Registry: Send + Sync {
-    /// Registers an issuer, or updates mode and publication of one registered before under the same name and certificate. The mode is never earlier than
-    /// [`work::WorkRegistry`] has made it.
+    /// Registers an issuer, or updates mode, publication and certificate of one registered before under the same name: the certificate to another of the same CA,
+    /// with its name, key and identifier. The mode is never earlier than [`work::WorkRegistry`] has made it.
     ///
-    /// Fails with [`RegistryError::IssuerConflict`] where the name is taken by another certificate, or the certificate by another name.
+    /// Fails with [`RegistryError::IssuerConflict`] where the name is taken by another CA, or the CA by another name.
     fn register_issuer(&self, issuer: &NewIssuer) -> Result<IssuerId>;
 
     /// Every issuer, in the order of registration.

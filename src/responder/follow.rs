@@ -174,7 +174,7 @@ mod tests {
     use crate::pki::SlotHash;
     use crate::pki::ocsp_request::encode_request;
     use crate::registry::crl_path;
-    use crate::registry::{CrlScope, Issuer};
+    use crate::registry::{CrlScope, Issuer, IssuerId};
 
     struct World {
         registry: Arc<FakeRegistry>,
@@ -253,6 +253,20 @@ mod tests {
         assert!(world.knows_all(0..100));
         assert_eq!(Readiness::of(&world.content, time(NOW)), Readiness::default());
         assert_eq!(world.content.feed.packs_refused(), 0);
+    }
+
+    #[test]
+    fn c9_packs_that_are_in_the_registry_no_more_are_served_no_more() {
+        let mut world = world();
+        world.follow();
+        world.registry.forget_packs(HashAlgorithm::Sha1);
+        world.follow();
+        assert!((0..100).all(|number| world.asked(number).is_err()));
+        let packs = |hash| world.content.status.get(IssuerId(1), hash).unwrap().table().packs().flatten().count();
+        assert_eq!(HASHES.map(packs), [0, 8]);
+        world.registry.publish(0..100);
+        world.follow();
+        assert!(world.knows_all(0..100));
     }
 
     /// 2^9 slots are loaded in two parts.

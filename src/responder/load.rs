@@ -58,10 +58,11 @@ impl Loader<'_> {
         };
         let statuses: Vec<_> = issuer.publication.cert_id_hashes.iter().map(status_of).collect();
         self.load_templates(issuer.id, &statuses)?;
-        let outdated = if statuses.iter().all(|s| s.table().bits() == issuer.slot_bits && s.table().packs().any(|p| p.is_some())) {
-            self.outdated(issuer.id, &statuses)?
-        } else {
-            self.load_tables(issuer, &statuses)?
+        let is_loaded = statuses.iter().all(|s| s.table().bits() == issuer.slot_bits && s.table().packs().any(|p| p.is_some()));
+        let outdated = if is_loaded { self.outdated(issuer.id, &statuses)? } else { None };
+        let outdated = match outdated {
+            Some(outdated) => outdated,
+            None => self.load_tables(issuer, &statuses)?,
         };
         self.content.status.replace_issuer(issuer.id, &statuses);
         self.content.replace_issuer(issuer);
@@ -98,18 +99,20 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Which packs are of another generation in the registry than in memory.
-    fn outdated(&self, issuer: IssuerId, statuses: &[Arc<IssuerStatus>]) -> Result<Vec<(HashAlgorithm, u32)>> {
+    /// Which packs are of another generation in the registry than in memory; `None` where some in memory are in the registry no more.
+    fn outdated(&self, issuer: IssuerId, statuses: &[Arc<IssuerStatus>]) -> Result<Option<Vec<(HashAlgorithm, u32)>>> {
         let heads = self.registry.pack_heads(issuer)?;
-        let mut outdated = Vec::new();
+        let (mut outdated, mut kept) = (Vec::new(), 0);
         for head in heads {
             let Some(status) = statuses.iter().find(|s| s.hashes().algorithm == head.cert_id_hash) else { continue };
             let loaded = status.table().pack(head.slot).map(|pack| pack.generation());
+            kept += usize::from(loaded.is_some());
             if loaded != Some(head.generation) {
                 outdated.push((head.cert_id_hash, head.slot));
             }
         }
-        Ok(outdated)
+        let in_memory: usize = statuses.iter().map(|status| status.table().packs().flatten().count()).sum();
+        Ok((kept == in_memory).then_some(outdated))
     }
 
     /// Replaces whole tables, as at the start and after growth. Returns which packs were not usable as they came.

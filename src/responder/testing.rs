@@ -272,6 +272,13 @@ impl FakeRegistry {
         state.note(ChangeKind::Issuer);
     }
 
+    /// As where a CertID hash was taken out and put back.
+    pub(super) fn forget_packs(&self, algorithm: HashAlgorithm) {
+        let mut state = self.state();
+        state.packs.retain(|(hash, _), _| *hash != algorithm);
+        state.note(ChangeKind::Issuer);
+    }
+
     pub(super) fn damage(&self, algorithm: HashAlgorithm, slot: u32) {
         let mut state = self.state();
         let record = state.packs.get_mut(&(algorithm, slot)).unwrap();

@@ -1,6 +1,9 @@
 //! Issuers and signers.
 
 use super::*;
+use crate::issuance::{RootOrder, Validity, self_signed_root};
+use crate::pki::KeyAlgorithm;
+use crate::token::software::SoftwareKey;
 
 pub(in crate::registry) fn registering_again_gives_the_same_id_and_changes_nothing(store: &dyn Store) {
     let (registry, issuer) = with_issuer(store);
@@ -41,6 +44,28 @@ pub(in crate::registry) fn a_name_and_a_certificate_belong_together(store: &dyn 
         assert!(matches!(result, Err(RegistryError::IssuerConflict { .. })), "{name} with {certificate}: {result:?}");
     }
     assert_eq!((registry.issuers().unwrap(), registry.last_change().unwrap()), before);
+}
+
+pub(in crate::registry) fn c2_a_ca_has_one_name_and_its_certificate_may_be_renewed(store: &dyn Store) {
+    let registry = store.open();
+    let keys = [0, 1].map(|_| SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+    let certificate = |subject, key: &SoftwareKey, serial: &str| {
+        let validity = Validity { not_before: time(0), not_after: time(DAY) };
+        self_signed_root(&RootOrder { subject, serial: serial.parse().unwrap(), validity, signs_ocsp: false }, key).unwrap()
+    };
+    let register =
+        |name, certificate: &[u8]| registry.register_issuer(&NewIssuer { certificate: certificate.to_vec(), ..new_issuer(name) });
+    let (first, renewed) = (certificate("CN=CA", &keys[0], "01"), certificate("CN=CA", &keys[0], "02"));
+    let id = register("ca", &first).unwrap();
+    assert!(register("again", &renewed).unwrap_err().to_string().contains("it is the CA that is registered as 'ca'"));
+    let before = registry.last_change().unwrap();
+    assert_eq!(register("ca", &renewed).unwrap(), id);
+    assert_eq!(registry.issuers().unwrap()[0].certificate, renewed);
+    assert_eq!(changes_since(&*registry, before), [ChangeKind::Issuer]);
+    for other in [certificate("CN=CA", &keys[1], "03"), certificate("CN=Other", &keys[0], "04")] {
+        assert!(matches!(register("ca", &other), Err(RegistryError::IssuerConflict { .. })), "another key, or another name");
+    }
+    assert_ne!(register("after a change of keys", &certificate("CN=CA", &keys[1], "05")).unwrap(), id);
 }
 
 pub(in crate::registry) fn every_call_for_an_unknown_issuer_says_so(store: &dyn Store) {

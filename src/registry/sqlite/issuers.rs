@@ -5,6 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::{Fault, Outcome};
 use super::values::{HashSet, number};
 use super::{crls, feed, packs};
+use crate::pki::CertificateInfo;
 use crate::registry::{
     ChangeKind, Counts, CrlExtras, CrlScope, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
 };
@@ -36,25 +37,47 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
         return conflict(new, format!("its certificate is registered as '{}' already", other.name));
     }
     let Some(known) = known.first() else {
+        if let Some(other) = all(connection)?.iter().find(|known| is_same_ca(&known.certificate, &new.certificate)) {
+            return conflict(
+                new,
+                format!("it is the CA that is registered as '{}': one CA has one status and one sequence of CRLs", other.name),
+            );
+        }
         return insert(connection, new);
     };
-    if known.certificate != new.certificate {
-        return conflict(new, "the name is taken by another certificate".into());
+    if known.certificate != new.certificate && !is_same_ca(&known.certificate, &new.certificate) {
+        return conflict(new, "the name is taken by another CA's certificate".into());
     }
     let mode = new.mode.max(mode_floor(connection, known.id)?);
-    if known.mode != mode || known.publication != new.publication {
+    if known.mode != mode || known.publication != new.publication || known.certificate != new.certificate {
         let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
         let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
         connection
             .prepare_cached(
-                "UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4, arl = ?5, full_delta = ?6, partition_deltas = ?7
-                WHERE id = ?1",
+                "UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4, arl = ?5, full_delta = ?6, partition_deltas = ?7,
+                certificate = ?8 WHERE id = ?1",
             )?
-            .execute(params![known.id, mode, HashSet(cert_id_hashes.clone()), crl_partitions, arl, full_delta, partition_deltas])?;
+            .execute(params![
+                known.id,
+                mode,
+                HashSet(cert_id_hashes.clone()),
+                crl_partitions,
+                arl,
+                full_delta,
+                partition_deltas,
+                new.certificate
+            ])?;
         follow_publication(connection, known, &new.publication)?;
         feed::append(connection, known.id, &ChangeKind::Issuer)?;
     }
     Ok(known.id)
+}
+
+/// Whether two certificates are of one CA: of the same name, key and identifier, by which CertIDs and CRLs name it.
+fn is_same_ca(one: &[u8], other: &[u8]) -> bool {
+    let [one, other] = [one, other].map(|der| CertificateInfo::from_der(der).ok());
+    let ca = |certificate: CertificateInfo| (certificate.subject, certificate.spki, certificate.key_identifier);
+    one.zip(other).is_some_and(|(one, other)| ca(one) == ca(other))
 }
 
 /// What is not published any more is not kept up to date, and must not come back as it was (rule C9): responses under a CertID hash that goes are forgotten, or when
