@@ -12,7 +12,7 @@ use crate::descriptors;
 use crate::endpoint::Endpoint;
 use crate::load::{self, Clock, Job, KindTally, Measured, Times, Totals};
 use crate::record::{Figures, Latency, Load, Mark, Record, Search as SearchRecord, Second, Step, Truth, VERSION};
-use crate::search::{Objective, Search};
+use crate::search::{self, Objective, Search};
 use crate::shape::{Arrivals, Settings};
 use crate::slow;
 use crate::targets::certificate::Certificate;
@@ -112,7 +112,7 @@ impl Measurement {
                 break;
             }
             let is_true = record.truth.wrong == 0;
-            let met = is_true && objective.is_met(&record.total);
+            let met = is_true && objective.is_met(&record.total) && search::is_kept_up_with(&record.total, record.seconds);
             let p99 = record.total.latency.percentiles.iter().find(|(percentile, _)| *percentile >= 99.0).map_or(0, |(_, at)| *at);
             search.tell(Step { rate, achieved: record.total.answered_a_second(record.seconds), p99, failed: record.total.failed, met });
             if met {

@@ -95,6 +95,14 @@ impl Objective {
     }
 }
 
+/// Whether a server has answered as many as fell due while they did, but for those on their way at the end and a twentieth more. What only the draining has
+/// answered would never have been, had the load gone on.
+pub fn is_kept_up_with(figures: &Figures, seconds: f64) -> bool {
+    let under_way = figures.service.percentiles.iter().find(|(percentile, _)| *percentile >= 99.0).map_or(0, |(_, at)| *at) as f64 / 1e6;
+    let behind = figures.due.saturating_sub(figures.in_time.unwrap_or(figures.answered) + figures.failed);
+    behind as f64 <= figures.due as f64 * (0.05 + under_way / seconds.max(1e-9))
+}
+
 /// A search that is under way.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -176,6 +184,17 @@ mod tests {
     fn a_server_that_bears_nothing_or_everything_ends_the_search() {
         assert_eq!(search(1000.0, 0.0).highest(), None);
         assert_eq!(search(1000.0, f64::INFINITY).highest(), Some(MAX_RATE));
+    }
+
+    #[test]
+    fn a_rate_that_only_the_draining_has_caught_up_with_is_not_kept_up_with() {
+        let figures = |in_time, service| {
+            let service = Latency { percentiles: vec![(50.0, 1), (99.0, service)], ..Latency::default() };
+            Figures { due: 1000, answered: 1000, in_time: Some(in_time), service, ..Figures::default() }
+        };
+        assert!(is_kept_up_with(&figures(960, 5000), 2.0) && !is_kept_up_with(&figures(260, 5000), 2.0));
+        assert!(is_kept_up_with(&figures(720, 500_000), 2.0), "a quarter of them is on its way");
+        assert!(is_kept_up_with(&Figures { failed: 740, ..figures(260, 5000) }, 2.0), "that is for the objective to judge");
     }
 
     #[test]
