@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
@@ -15,7 +15,7 @@ use crate::registry::Registry;
 use crate::signing::IssuerSigning;
 use crate::token::TokenError;
 
-/// How long tokens are waited for: far longer than any takes to log in.
+/// How long tokens are waited for while nothing comes of it: far longer than any takes to log in, or to try a key.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How often it is looked whether somebody wants to stop meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
@@ -86,12 +86,19 @@ pub(super) fn open_signing(config: &Config, registry: &dyn Registry, wanted: imp
 }
 
 /// Issuers that have keys on the same tokens: each token is opened by one thread, and its PIN tried once.
-#[derive(Debug, Default, PartialEq, Eq)]
 struct Group {
     tokens: BTreeSet<String>,
     issuers: BTreeSet<String>,
-    /// When its keys were begun to be opened; `None`: nobody is at it.
-    begun: Option<Instant>,
+    /// When the keys of the issuer were begun to be opened that are being opened; `None`: nobody is at it.
+    begun: Option<Arc<Mutex<Instant>>>,
+}
+
+impl Group {
+    /// Whether somebody is at it, and something may come of it yet.
+    fn is_awaited(&self) -> bool {
+        let elapsed = |begun: &Arc<Mutex<Instant>>| begun.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+        self.begun.as_ref().is_some_and(|begun| elapsed(begun) < PATIENCE)
+    }
 }
 
 /// Opens keys in the background.
@@ -118,9 +125,16 @@ impl Opening {
                 continue;
             }
             let (config, registry, sender, tried) = (self.config.clone(), self.registry.clone(), self.sender.clone(), names.clone());
-            // Whether anybody still wants to know is for them to say.
-            let open = move || drop(sender.send((index, open_signing(&config, registry.as_ref(), |name| names.contains(name)))));
-            group.begun = Some(Instant::now());
+            let begun = Arc::new(Mutex::new(Instant::now()));
+            group.begun = Some(begun.clone());
+            let open = move || {
+                let next = |name: &str| {
+                    *begun.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+                    names.contains(name)
+                };
+                // Whether anybody still wants to know is for them to say.
+                drop(sender.send((index, open_signing(&config, registry.as_ref(), next))));
+            };
             if let Err(failure) = std::thread::Builder::new().name("opening".to_owned()).spawn(open) {
                 let unopened = |name: &String| Unopened { name: name.clone(), why: anyhow!("no thread to open its keys: {failure}") };
                 let opened = Opened { unopened: tried.iter().map(unopened).collect(), tried, ..Opened::default() };
@@ -133,7 +147,7 @@ impl Opening {
     pub(super) fn wait(&mut self, is_stopped: &dyn Fn() -> bool) -> Opened {
         let mut all = Opened::default();
         loop {
-            let is_awaited = self.groups.iter().filter_map(|group| group.begun).any(|begun| begun.elapsed() < PATIENCE);
+            let is_awaited = self.groups.iter().any(Group::is_awaited);
             match self.answers.recv_timeout(if is_awaited { LOOK } else { Duration::ZERO }) {
                 Ok((index, Opened { issuers, unopened, tried })) => {
                     self.groups[index].begun = None;
