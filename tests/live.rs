@@ -14,7 +14,7 @@ use common::http::{self, Connection};
 use common::ocsp::{Answer, Asker, Hash, serial_of};
 use common::openssl_ca::{OpensslCa, P256, RSA, TakeOver};
 use common::peers::{Authority, Expected};
-use common::{PATIENCE, Service, World, run, succeed, succeed_with_all, text, tool, until, with_config};
+use common::{PATIENCE, Service, World, fail, run, succeed, succeed_with_all, text, tool, until, with_config};
 use der::Decode;
 use x509_ocsp::{CertStatus, OcspResponseStatus};
 
@@ -87,6 +87,10 @@ fn o4_o5_o9_o11_openssl_and_gnutls_get_what_they_ask_for() {
 fn o10_o11_o13_answers_keep_to_the_letter() {
     let world = World::new("100");
     let config = world.config("live.toml", "", &ALL.replace("\"unknown\"", "\"extended-revoke\""));
+    let said = fail(&mut with_config("serve", &config, &[]));
+    assert!(said.contains("ocsp.live.unknown: found 'extended-revoke'") && said.contains("(O10, baseline-requirements)"), "{said}");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("\"baseline-requirements\", ", "")).unwrap();
     let service = world.serve(&config, &[]);
     let (asker, authority, good) = (world.asker(), world.authority(&service), serial_of(&world.good()));
     let post = |request: &[u8]| http::post(&service.ocsp, "/ocsp", request);

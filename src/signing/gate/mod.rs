@@ -14,7 +14,7 @@
 //! | O1 | gate: what is published is a successful basic response; error answers are constants, tested in `pki::ocsp_response` |
 //! | O2 – O8 | gate; O5's octets are asked for by the responder, O7's certificate is checked when the key is opened, and its beginning by the gate |
 //! | O9 | responder: no record, no answer; gate, `verify`: nothing published for a certificate that was not issued |
-//! | O10 | configuration check (not under the BR); `live::check`, for answers to questions about certificates that were never issued |
+//! | O10 | configuration check: not under the BR; `live::check`, the gate of answers about certificates that were never issued |
 //! | O11 | responder (`pki::ocsp_request`); the gate lets no pre-produced response have one (O8) |
 //! | O12 | responder (`get_path`, `route`) |
 //! | O13 | responder (`headers`); gate: producedAt is thisUpdate, and not in the future |
