@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{PATIENCE, http, kakunin, until, wait};
@@ -14,6 +15,8 @@ pub struct Process {
     child: Child,
     stdout: Receiver<String>,
     stderr: Arc<Mutex<Vec<u8>>>,
+    /// Reads that until its end.
+    reader: JoinHandle<()>,
     started: Instant,
 }
 
@@ -27,13 +30,13 @@ impl Process {
         std::thread::spawn(move || source.lines().map_while(Result::ok).try_for_each(|line| lines.send(line)));
         let stderr = Arc::new(Mutex::new(Vec::new()));
         let (mut source, sink) = (child.stderr.take().unwrap(), stderr.clone());
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(read @ 1..) = source.read(&mut chunk) {
                 sink.lock().unwrap().extend_from_slice(&chunk[..read]);
             }
         });
-        Process { child, stdout, stderr, started: Instant::now() }
+        Process { child, stdout, stderr, reader, started: Instant::now() }
     }
 
     /// The next line of standard output; `None` where there is none within `limit`, or none any more.
@@ -75,9 +78,19 @@ impl Process {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for its end.
+    /// Waits for its end. Everything that it has written is there then.
     pub fn wait(&mut self, limit: Duration) -> Option<ExitStatus> {
-        wait(&mut self.child, limit)
+        let status = wait(&mut self.child, limit)?;
+        self.read_all();
+        Some(status)
+    }
+
+    /// Until the reader has seen the end; not for ever, as a child of it may hold the pipe open.
+    fn read_all(&self) {
+        let start = Instant::now();
+        while !self.reader.is_finished() && start.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// `kill -9`. True where it was still running.
@@ -85,6 +98,7 @@ impl Process {
         let running = self.is_running();
         let _ = self.child.kill();
         let _ = self.child.wait();
+        self.read_all();
         running
     }
 
