@@ -43,16 +43,17 @@ impl Standing {
     /// Everything that stands against its being run, and how far it has come where it was interrupted: its approvals were judged, and noted, when it was begun,
     /// and hold until it expires or other operators are in force.
     pub(super) fn look(&self, registry: &dyn WorkRegistry, config: &Config) -> Result<(Option<WorkState>, Vec<String>)> {
-        let state = registry.work(&self.order.id)?.filter(|state| state.end.is_none() && is_same(state, &self.order));
-        let objections = match &state {
-            Some(state) => self.resumption_objections(registry, config, state)?,
-            None => self.objections(registry, config)?,
-        };
-        Ok((state, objections))
+        match registry.work(&self.order.id)? {
+            Some(state) if state.end.is_none() && is_same(&state, &self.order) => {
+                let objections = self.resumption_objections(registry, config, &state)?;
+                Ok((Some(state), objections))
+            }
+            known => Ok((None, self.objections(registry, config, known)?)),
+        }
     }
 
-    /// Everything that stands against its being begun.
-    fn objections(&self, registry: &dyn WorkRegistry, config: &Config) -> Result<Vec<String>> {
+    /// Everything that stands against its being begun; `known` is what was begun under its id before.
+    fn objections(&self, registry: &dyn WorkRegistry, config: &Config, known: Option<WorkState>) -> Result<Vec<String>> {
         let mut objections = if self.judgement.is_approved() { Vec::new() } else { self.judgement.objections() };
         let found = self.operators.fingerprint();
         match operators::in_force(registry)? {
@@ -60,7 +61,7 @@ impl Standing {
             Some(known) => objections.push(format!("the file of operators: found {found}, but {known} is in force")),
             None => objections.push("no file of operators is in force: begin with kakunin order operators".to_owned()),
         }
-        if let Some(state) = registry.work(&self.order.id)? {
+        if let Some(state) = known {
             objections.push(match state.end {
                 Some((end, at)) => format!("the order '{}' was run before: it ended at {at} ({end:?})", self.order.id),
                 None => format!("another order with the id '{}' was begun before", self.order.id),
