@@ -58,6 +58,8 @@ pub struct Worker {
     outdated: BTreeSet<usize>,
     /// When one of them could not be read.
     reading_failed: Option<Timestamp>,
+    /// How far the feed is read.
+    reads_to: u64,
     /// Issuers that the metrics count as failing because of this worker.
     failing: i64,
     divisions: Divisions,
@@ -123,6 +125,7 @@ impl Worker {
             unread: BTreeSet::new(),
             outdated: BTreeSet::new(),
             reading_failed: None,
+            reads_to: u64::MAX,
             failing: 0,
             divisions: Divisions::default(),
             updates,
@@ -146,6 +149,7 @@ impl Worker {
 
     /// Signs until `stopped`.
     pub fn run(&mut self, stopped: Stopped<'_>, clock: Clock<'_>) {
+        self.reads_to = u64::MAX;
         let _running = RunningMark::new(&self.metrics);
         let registry = Arc::clone(&self.registry);
         self.with_crews(stopped, clock, |worker, crews| {
@@ -165,8 +169,11 @@ impl Worker {
         });
     }
 
-    /// Signs everything that is due, tries what fails once, and returns when nothing else is left.
+    /// Signs everything that is due, tries what fails once, and returns when nothing else is left. What others change meanwhile is left for the next pass: one that
+    /// follows somebody who never rests would not end.
     pub fn pass(&mut self, clock: Clock<'_>) -> PassReport {
+        // Where it cannot be read, the feed cannot, and that is told.
+        self.reads_to = self.registry.last_change().unwrap_or(u64::MAX);
         self.with_crews(&|| false, clock, |worker, crews| {
             let mut total = PassReport::default();
             loop {
@@ -361,7 +368,7 @@ impl Worker {
         let current = self.lanes.iter().filter(|lane| !self.outdated.contains(&lane.issuer));
         let Some(mut from) = current.map(|lane| lane.agenda.seen).min() else { return Ok(()) };
         loop {
-            let changes = match self.registry.changes_after(from, CHANGES_AT_ONCE) {
+            let mut changes = match self.registry.changes_after(from, CHANGES_AT_ONCE) {
                 // Somebody else found that they were too many: they may have told of anything.
                 Err(RegistryError::FeedPruned { .. }) => {
                     self.outdated.extend(0..self.issuers.len());
@@ -369,6 +376,7 @@ impl Worker {
                 }
                 changes => changes?,
             };
+            changes.retain(|change| change.sequence <= self.reads_to);
             let Some(last) = changes.last() else { return Ok(()) };
             from = last.sequence;
             for lane in self.lanes.iter_mut().filter(|lane| !self.outdated.contains(&lane.issuer)) {
@@ -435,8 +443,8 @@ impl Worker {
             match &result {
                 Ok(Published::Pack { head, .. }) => lane.agenda.published(head),
                 Ok(Published::Crls(planned)) => planned.iter().for_each(|(scope, planned)| lane.agenda.crl_published(*scope, *planned)),
-                // Somebody else was first: what is left to do is done anew.
-                Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
+                // Somebody else was first: what is left to do is done anew, and with what he has changed.
+                Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => self.reads_to = u64::MAX,
                 Err(_) => lane.agenda.postpone(job.task, now),
             }
             if result.is_ok() {

@@ -1,6 +1,6 @@
 //! Tokens that take their time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
@@ -183,4 +183,26 @@ fn s1_1_a_token_that_does_not_answer_does_not_keep_the_feed_from_being_tidied_up
     while_running(&bench, &key, bench.start.saturating_add(4 * DAY), || {
         wait_until(|| bench.registry.watermark("signing/ca/crl").unwrap() >= last);
     });
+}
+
+/// Each time somebody asks for the time, a certificate comes.
+#[test]
+fn o16_a_pass_ends_while_certificates_keep_coming_and_the_next_one_has_them() {
+    let bench = Bench::new(365);
+    bench.add(0..100);
+    let (next, mut worker) = (AtomicU64::new(100), bench.worker());
+    let report = worker.pass(&|| {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        // More than any pass asks, so that one that has no end has one here.
+        if n < 100_000 {
+            bench.add(n..n + 1);
+        }
+        bench.start
+    });
+    assert_eq!(report.failures, Vec::<String>::new());
+    let come = next.load(Ordering::Relaxed);
+    assert!(come > 100 && come < 1000, "{come}");
+    assert!((0..100).all(|n| bench.published_status(HashAlgorithm::Sha1, n) == Some(CertificateStatus::Good)));
+    pass(&mut worker, bench.start);
+    assert!((0..come).all(|n| bench.published_status(HashAlgorithm::Sha256, n) == Some(CertificateStatus::Good)));
 }
