@@ -42,7 +42,8 @@ impl<'a> GetRoute<'a> {
             return GetRoute::Ocsp { issuer: None, encoded: rest };
         }
         if rest.starts_with("crl/") || rest.starts_with("ca/") {
-            return GetRoute::Document(path);
+            // With one slash, however many there were.
+            return GetRoute::Document(&path[(path.len() - rest.len()).saturating_sub(1)..]);
         }
         match rest.strip_prefix("ocsp").map(|rest| (rest, rest.trim_start_matches('/'))) {
             Some((_, "")) => GetRoute::Greeting,
@@ -107,6 +108,7 @@ mod tests {
     fn everything_else_is_a_document_a_greeting_or_nothing() {
         assert_eq!(get("/crl/test.crl"), GetRoute::Document("/crl/test.crl"));
         assert_eq!(get("/ca/test.cer"), GetRoute::Document("/ca/test.cer"));
+        assert_eq!(get("//crl/test.crl"), GetRoute::Document("/crl/test.crl"));
         for path in ["/", "//", "/ocsp", "/ocsp/", "/ocsp/test", "/ocsp/test/", "/ocsp/MyCA"] {
             assert_eq!(get(path), GetRoute::Greeting, "{path}");
         }
