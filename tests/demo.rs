@@ -125,7 +125,7 @@ fn openssl_says_good_and_revoked_with_either_cert_id_hash_with_and_without_nonce
 fn o7_openssl_builds_the_responders_chain_to_the_root() {
     let demo = Demo::usual();
     let (_, responders) = urls(&demo.good());
-    assert_eq!(responders, [format!("{}/ocsp", demo.service.ocsp)], "the URL in the certificate is the one that is served");
+    assert_eq!(responders, [format!("{}/ocsp/issuing", demo.service.ocsp)], "the URL in the certificate is the one that is served");
     let mut command = common::tool("openssl");
     command.args(["ocsp", "-issuer"]).arg(demo.path("issuing.pem")).arg("-cert").arg(demo.revoked()).args(["-url", &responders[0]]);
     command.arg("-CAfile").arg(demo.path("root.pem")).arg("-verify_other").arg(demo.path("issuing.pem"));

@@ -147,6 +147,12 @@ impl IssuerSigning {
     }
 }
 
+/// Where OCSP is answered for an issuer's certificates, as they say it. Each issuer has its own: whoever asks for a whole chain puts into one request what he would
+/// send to one URL, and no response speaks for two CAs.
+pub fn ocsp_url(base_url: &str, issuer: &str) -> String {
+    format!("{base_url}/ocsp/{issuer}")
+}
+
 /// The URL of a CRL: in the certificates' CDP and in the CRL's IDP, byte for byte (rule C4).
 pub fn crl_url(base_url: &str, issuer: &str, scope: CrlScope) -> String {
     format!("{base_url}{}", crl_path(issuer, scope))

@@ -14,6 +14,7 @@ use crate::issuance::{
     CaOptions, Issuer, Links, Order, RootOrder, Validity, issuing_ca, random_serial, responder_certificate, self_signed_root,
 };
 use crate::pki::{CertificateInfo, Timestamp};
+use crate::signing::ocsp_url;
 use crate::token::Key;
 use crate::token::software::SoftwareKey;
 
@@ -40,7 +41,7 @@ pub(super) fn ensure(dir: &Path, plan: &Plan, now: Timestamp) -> Result<()> {
 
     let issuing_key = key("issuing")?;
     let issuing = ensure_certificate(&dir.join("issuing.pem"), || {
-        let (ocsp, ca_issuers, crl) = (format!("{base}/ocsp"), format!("{base}/ca/root.cer"), format!("{base}/crl/root.crl"));
+        let (ocsp, ca_issuers, crl) = (ocsp_url(&base, "root"), format!("{base}/ca/root.cer"), format!("{base}/crl/root.crl"));
         let links = Links { ocsp: Some(&ocsp), ca_issuers: Some(&ca_issuers), crl: Some(&crl) };
         let order = Order {
             subject: "CN=Kakunin Demo Issuing CA,O=Kakunin Demo,C=JP",

@@ -16,7 +16,7 @@ use crate::issuance::batch::{self, Batch};
 use crate::issuance::{EndEntityOptions, EndEntityTemplate, Issuer, Links, Validity};
 use crate::pki::{CertificateStatus, Revocation, RevocationReason, SlotRange, Timestamp};
 use crate::registry::{CertificateRecord, IssuerId, OnConflict, Registry};
-use crate::signing::partition_url;
+use crate::signing::{ocsp_url, partition_url};
 
 /// The domain of the demo's certificates: reserved for such uses (RFC 2606).
 const DOMAIN: &str = "demo.example";
@@ -63,7 +63,7 @@ fn register_sub_ca(dir: &Path, registry: &dyn Registry, now: Timestamp) -> Resul
 
 /// One template a CRL partition.
 fn templates(issuer: &Issuer, base: &str) -> Result<Vec<EndEntityTemplate>> {
-    let (ocsp, ca_issuers) = (format!("{base}/ocsp"), format!("{base}/ca/issuing.cer"));
+    let (ocsp, ca_issuers) = (ocsp_url(base, "issuing"), format!("{base}/ca/issuing.cer"));
     let template = |partition| {
         let crl = partition_url(base, "issuing", partition);
         let links = Links { ocsp: Some(&ocsp), ca_issuers: Some(&ca_issuers), crl: Some(&crl) };

@@ -25,7 +25,7 @@ use crate::issuance::{IssuanceError, Issuer, Links, Validity};
 use crate::pki::Timestamp;
 use crate::registry::work::WorkEvent;
 use crate::registry::{CrlScope, IssuerMode, Publication, Registry};
-use crate::signing::{IssuerSigning, crl_url};
+use crate::signing::{IssuerSigning, crl_url, ocsp_url};
 
 /// The greatest list of blocked keys.
 const MAX_BLOCKED_BYTES: u64 = 80 << 20;
@@ -222,7 +222,7 @@ impl IssuerLinks {
 
     fn of(config: &Config, issuer: &str, scope: CrlScope) -> IssuerLinks {
         let base = &config.base_url;
-        IssuerLinks { ocsp: format!("{base}/ocsp"), ca_issuers: format!("{base}/ca/{issuer}.cer"), crl: crl_url(base, issuer, scope) }
+        IssuerLinks { ocsp: ocsp_url(base, issuer), ca_issuers: format!("{base}/ca/{issuer}.cer"), crl: crl_url(base, issuer, scope) }
     }
 
     /// As certificates of a profile say them, which may fix some.
