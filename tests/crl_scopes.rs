@@ -158,7 +158,8 @@ fn configuration() -> String {
 }
 
 /// Two entries are great: then a revocation is on the delta at once, and the complete CRL waits for its turn.
-const DELTAS: &str = "partitions = 2\nat_once_below = 2\n[issuer.crl.arl]\n[issuer.crl.delta]\nof = [\"full\", \"partitions\"]\n";
+const DELTAS: &str =
+    "partitions = 2\nat_once_below = 2\n[issuer.crl.arl]\nalone = true\n[issuer.crl.delta]\nof = [\"full\", \"partitions\"]\n";
 
 #[test]
 fn c4_c5_s4_2_every_scope_satisfies_openssl_and_pkilint() {
@@ -278,7 +279,7 @@ fn c3_o14_a_ca_is_revoked_for_a_reason() {
 
 #[test]
 fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
-    let world = World::new("last_crl = true\n[issuer.crl.arl]\n");
+    let world = World::new("last_crl = true\n[issuer.crl.arl]\nalone = true\n");
     world.revoke("full-a", "keyCompromise");
     succeed(&mut world.command("sign", &["--once"]));
     let text = fs::read_to_string(world.config()).unwrap();

@@ -271,7 +271,7 @@ pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
     CrlPolicy {
         full: timing((config.validity, config.refresh)),
         partition: timing(config.times(&config.partition)),
-        arl: timing(config.times(&config.arl.clone().unwrap_or_default())),
+        arl: timing(config.times(&config.arl.clone().unwrap_or_default().own_times())),
         delta: timing((delta.validity, delta.refresh)),
         at_once_below: config.at_once_below,
         coalesce: config.coalesce,

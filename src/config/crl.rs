@@ -36,8 +36,8 @@ pub struct CrlConfig {
     pub last_crl: bool,
     /// Times of the partitions, where they have their own.
     pub partition: TimesConfig,
-    /// Present: revoked CA certificates stand on an ARL, and on no other CRL (rule C4). Times of its own, where it has them.
-    pub arl: Option<TimesConfig>,
+    /// Present: revoked CA certificates stand on an ARL, and on no partition (rule C4).
+    pub arl: Option<ArlConfig>,
     /// Present: there are delta CRLs (rule C5).
     pub delta: Option<DeltaConfig>,
 }
@@ -52,6 +52,28 @@ pub struct TimesConfig {
     /// As in `[issuer.crl]`.
     #[serde(deserialize_with = "optional_duration")]
     pub refresh: Option<Duration>,
+}
+
+/// `[issuer.crl.arl]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ArlConfig {
+    /// As in `[issuer.crl]`.
+    #[serde(deserialize_with = "optional_duration")]
+    pub validity: Option<Duration>,
+    /// As in `[issuer.crl]`.
+    #[serde(deserialize_with = "optional_duration")]
+    pub refresh: Option<Duration>,
+    /// Whether revoked CA certificates stand on the ARL alone: the full CRL is then one of end entities, with an issuingDistributionPoint that says so. Only for a
+    /// CA whose certificates all name the URL of their CRL here, CAs' that of the ARL: with others, whoever validates finds no CRL that covers them. Default false.
+    pub alone: bool,
+}
+
+impl ArlConfig {
+    /// Times of its own, where it has them.
+    pub fn own_times(&self) -> TimesConfig {
+        TimesConfig { validity: self.validity, refresh: self.refresh }
+    }
 }
 
 /// `[issuer.crl.delta]`.
@@ -118,7 +140,12 @@ impl CrlConfig {
     /// Which CRLs there are beside the full one and its partitions.
     pub fn extras(&self) -> CrlExtras {
         let has_delta = |of| self.delta.as_ref().is_some_and(|delta| delta.of.contains(&of));
-        CrlExtras { arl: self.arl.is_some(), full_delta: has_delta(DeltaOf::Full), partition_deltas: has_delta(DeltaOf::Partitions) }
+        CrlExtras {
+            arl: self.arl.is_some(),
+            arl_alone: self.arl.as_ref().is_some_and(|arl| arl.alone),
+            full_delta: has_delta(DeltaOf::Full),
+            partition_deltas: has_delta(DeltaOf::Partitions),
+        }
     }
 
     /// Validity and refresh of a scope that may have its own.

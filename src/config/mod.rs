@@ -399,7 +399,7 @@ mod tests {
         let (other, delta) = (&config.issuers[1].crl, DeltaConfig::default());
         let stated = other.delta.as_ref().unwrap();
         assert_eq!((stated.validity, stated.refresh, &stated.of), (delta.validity, delta.refresh, &delta.of));
-        let arl = other.times(other.arl.as_ref().unwrap());
+        let arl = other.times(&other.arl.as_ref().unwrap().own_times());
         assert_eq!((arl, other.times(&other.partition)), ((days(7), days(1)), (days(7), days(1))));
         assert_eq!(config.admin.listen, AdminConfig::default().listen);
         assert_eq!(config.responder, ResponderConfig::default());

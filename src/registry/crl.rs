@@ -9,7 +9,7 @@ use crate::pki::extension::{Contents, IssuingDistributionPoint};
 /// What a CRL covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CrlScope {
-    /// Every revoked certificate of the issuer; where it has an ARL, those of end entities.
+    /// Every revoked certificate of the issuer; where its ARL is alone, those of end entities.
     Full,
     /// The end-entity certificates whose distribution point names this partition.
     Partition(u32),
@@ -79,8 +79,10 @@ pub fn partition_list_path(issuer: &str) -> String {
 /// In which scopes an issuer publishes CRLs, beside the full one and its partitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CrlExtras {
-    /// An ARL: CA certificates stand on it, and on no other CRL (rule C4).
+    /// An ARL: CA certificates stand on it, and on no partition (rule C4).
     pub arl: bool,
+    /// Whether they stand on the ARL alone: the full CRL is then one of end entities, and says so.
+    pub arl_alone: bool,
     /// A delta of the full CRL (rule C5).
     pub full_delta: bool,
     /// A delta of every partition.
@@ -90,7 +92,7 @@ pub struct CrlExtras {
 impl Publication {
     /// Every scope in which CRLs are published.
     pub fn crl_scopes(&self) -> impl Iterator<Item = CrlScope> + use<> {
-        let CrlExtras { arl, full_delta, partition_deltas } = self.crl_extras;
+        let CrlExtras { arl, full_delta, partition_deltas, .. } = self.crl_extras;
         let partitions = 0..self.crl_partitions;
         let deltas = partitions.clone().filter(move |_| partition_deltas).map(CrlScope::PartitionDelta);
         std::iter::once(CrlScope::Full)
@@ -100,13 +102,18 @@ impl Publication {
             .chain(deltas)
     }
 
-    /// Whose certificates stand on a CRL (rule C4): where there is an ARL, no CA's stands on another.
+    /// Whose certificates stand on a CRL (rule C4). A full CRL of everybody has no issuingDistributionPoint, and covers certificates wherever they say that it is.
     pub fn crl_contents(&self, scope: CrlScope) -> Contents {
         match scope {
-            CrlScope::Full | CrlScope::FullDelta if !self.crl_extras.arl => Contents::All,
+            CrlScope::Full | CrlScope::FullDelta if !self.has_arl_alone() => Contents::All,
             CrlScope::Authorities => Contents::CaCertificates,
             _ => Contents::UserCertificates,
         }
+    }
+
+    /// Whether there is an ARL, and CA certificates stand on no other CRL.
+    pub fn has_arl_alone(&self) -> bool {
+        self.crl_extras.arl && self.crl_extras.arl_alone
     }
 
     /// Whether a certificate, where it is revoked, belongs on the CRLs of this scope.

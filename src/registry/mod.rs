@@ -185,7 +185,7 @@ pub enum CrlPlace {
     Nowhere,
     /// The partition's.
     Partition(u32),
-    /// The ARL, where the issuer has one; then not the full CRL.
+    /// The ARL, where the issuer has one; the full CRL too, unless the ARL is alone.
     Authorities,
 }
 

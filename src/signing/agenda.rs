@@ -40,6 +40,8 @@ pub(super) struct Work {
     pub(super) cert_id_hash: Option<HashAlgorithm>,
     /// The scopes of its CRLs; none in a lane of responses.
     pub(super) crl_scopes: Vec<CrlScope>,
+    /// Whether revoked CA certificates stand on none of them but the ARL.
+    pub(super) has_arl_alone: bool,
     /// Where the issuer's turns begin.
     pub(super) phase: Phase,
     /// When slots are signed.
@@ -111,7 +113,7 @@ impl Agenda {
             timing: work.timing,
             by_time: BTreeSet::new(),
             by_slot: BTreeMap::new(),
-            crls: CrlAgenda::new(work.crl_scopes),
+            crls: CrlAgenda::new(work.crl_scopes, work.has_arl_alone),
             revoked_slots: BTreeSet::new(),
             new_slots: BTreeSet::new(),
             seen: published.watermark.max(published.pruned),
@@ -345,8 +347,14 @@ mod tests {
     const TIMING: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
 
     fn responses() -> Agenda {
-        let work =
-            Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
+        let work = Work {
+            slot_bits: 1,
+            cert_id_hash: Some(HashAlgorithm::Sha1),
+            crl_scopes: vec![],
+            has_arl_alone: false,
+            phase: Phase::default(),
+            timing: TIMING,
+        };
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0, distrusted: false })
     }
 
@@ -355,6 +363,7 @@ mod tests {
             slot_bits: 1,
             cert_id_hash: None,
             crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)],
+            has_arl_alone: false,
             phase: Phase::default(),
             timing: TIMING,
         };
@@ -430,8 +439,14 @@ mod tests {
 
     #[test]
     fn c9_a_lane_that_was_away_for_longer_than_the_feed_is_kept_looks_at_everything_once() {
-        let work =
-            Work { slot_bits: 1, cert_id_hash: Some(HashAlgorithm::Sha1), crl_scopes: vec![], phase: Phase::default(), timing: TIMING };
+        let work = Work {
+            slot_bits: 1,
+            cert_id_hash: Some(HashAlgorithm::Sha1),
+            crl_scopes: vec![],
+            has_arl_alone: false,
+            phase: Phase::default(),
+            timing: TIMING,
+        };
         let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
         let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4, distrusted: false });
         let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::New));
@@ -440,7 +455,14 @@ mod tests {
         slots.iter().for_each(|task| agenda.end(*task, true));
         assert_eq!(agenda.watermark_to_store(false), Some(4));
 
-        let work = Work { slot_bits: 1, cert_id_hash: None, crl_scopes: vec![CrlScope::Full], phase: Phase::default(), timing: TIMING };
+        let work = Work {
+            slot_bits: 1,
+            cert_id_hash: None,
+            crl_scopes: vec![CrlScope::Full],
+            has_arl_alone: false,
+            phase: Phase::default(),
+            timing: TIMING,
+        };
         let mut agenda = Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 3, pruned: 4, distrusted: false });
         assert_eq!(agenda.watermark_to_store(false), None, "nor is a CRL up to date before it is issued");
         let task = Task::Crl(CrlScope::Full);

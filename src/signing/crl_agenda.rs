@@ -18,6 +18,8 @@ pub(super) struct CrlAgenda {
     untrue: BTreeMap<CrlScope, Untrue>,
     /// Those that somebody works on, with what was known to be untrue when he began.
     in_flight: BTreeMap<CrlScope, Vec<(CrlScope, Untrue)>>,
+    /// Whether the full CRL is one of end entities.
+    has_arl_alone: bool,
 }
 
 /// What a CRL lacks.
@@ -31,9 +33,9 @@ struct Untrue {
 
 impl CrlAgenda {
     /// CRLs of these scopes. What was never published is due at once.
-    pub(super) fn new(scopes: impl IntoIterator<Item = CrlScope>) -> CrlAgenda {
+    pub(super) fn new(scopes: impl IntoIterator<Item = CrlScope>, has_arl_alone: bool) -> CrlAgenda {
         let planned = scopes.into_iter().map(|scope| (scope, PlannedCrl::default())).collect();
-        CrlAgenda { planned, untrue: BTreeMap::new(), in_flight: BTreeMap::new() }
+        CrlAgenda { planned, untrue: BTreeMap::new(), in_flight: BTreeMap::new(), has_arl_alone }
     }
 
     /// A CRL is published, and the next one planned. Of a scope that is none here, nothing follows.
@@ -63,7 +65,7 @@ impl CrlAgenda {
         };
         // A CA's is published at once, on whatever CRL it stands (rule S4.4).
         let untrue = Untrue { cannot_wait: untrue.cannot_wait || place == CrlPlace::Authorities, ..untrue };
-        let is_on_full = own != CrlScope::Authorities || !self.planned.contains_key(&own);
+        let is_on_full = own != CrlScope::Authorities || !self.has_arl_alone;
         let complete = BTreeSet::from([Some(own), is_on_full.then_some(CrlScope::Full)]);
         for scope in complete.into_iter().flatten().flat_map(|scope| [Some(scope), scope.delta()]).flatten() {
             if self.planned.contains_key(&scope) {
@@ -150,9 +152,9 @@ mod tests {
         PlannedCrl { due: at.saturating_add(Duration::from_secs(86_400)), urgent_from }
     }
 
-    /// CRLs of these scopes that were published just now, of which the full one is great, or not.
+    /// CRLs of these scopes that were published just now, of which the full one is great, or not; an ARL is alone.
     fn published(scopes: &[CrlScope], full_is_great: bool) -> CrlAgenda {
-        let mut agenda = CrlAgenda::new(scopes.to_vec());
+        let mut agenda = CrlAgenda::new(scopes.to_vec(), scopes.contains(&Authorities));
         scopes.iter().for_each(|scope| agenda.published(*scope, planned(now(), full_is_great && *scope == Full)));
         agenda
     }
@@ -216,7 +218,7 @@ mod tests {
 
     #[test]
     fn c5_a_delta_goes_with_its_complete_crl_or_for_it_where_that_is_great() {
-        let never_published = CrlAgenda::new([Full, FullDelta]);
+        let never_published = CrlAgenda::new([Full, FullDelta], false);
         assert_eq!(never_published.due(now()).collect::<Vec<_>>(), [Full], "both, by one task");
 
         let mut agenda = published(&[Full, FullDelta], false);

@@ -51,6 +51,7 @@ fn lane(registry: &dyn Registry, signing: &IssuerSigning, hash: Option<HashAlgor
         slot_bits: signing.issuer.slot_bits,
         cert_id_hash: hash,
         crl_scopes: if hash.is_none() { signing.issuer.publication.crl_scopes().collect() } else { Vec::new() },
+        has_arl_alone: signing.issuer.publication.has_arl_alone(),
         phase: Phase::of_issuer(name),
         timing: signing.ocsp_timing,
     };

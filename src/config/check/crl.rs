@@ -54,7 +54,9 @@ pub(super) fn check(findings: &mut Findings, crl: &CrlConfig, programmes: &BTree
         check_times(findings, "crl.partition", crl.times(&crl.partition), subscribers);
     }
     if let Some(arl) = &crl.arl {
-        check_times(findings, "crl.arl", crl.times(arl), authorities);
+        check_times(findings, "crl.arl", crl.times(&arl.own_times()), authorities);
+        let has_point = arl.alone && programmes.contains(&Programme::BaselineRequirements);
+        findings.unless(!has_point, "crl.arl.alone", "true", "false: a full CRL has no issuingDistributionPoint (C4)");
     }
     if let Some(delta) = &crl.delta {
         check_times(findings, "crl.delta", (delta.validity, delta.refresh), subscribers);
@@ -125,6 +127,11 @@ mod tests {
                 "crl.refresh: found '5d', wanted 1m to 4d, and less than the validity (T5, baseline-requirements without aia_ocsp)",
             ),
             (&[BaselineRequirements], "[arl]\nvalidity = '366d'", "crl.arl.validity: found '366d', wanted 1h to 365d (T5)"),
+            (
+                &[BaselineRequirements],
+                "[arl]\nalone = true",
+                "crl.arl.alone: found 'true', wanted false: a full CRL has no issuingDistributionPoint (C4)",
+            ),
             (&[BaselineRequirements, Fpki], "partitions = 1\nrefresh = '19h'", "wanted 1m to 18h, and less than the validity (T6, fpki)"),
             (&[Jpki], "validity = '73h'", "wanted 1h to 3d (T6, jpki)"),
             (&[Jpki], "validity = '72h'\nrefresh = '25h'", "wanted 1m to 1d, and less than the validity (T6, jpki)"),
@@ -146,7 +153,7 @@ mod tests {
     fn t5_t6_s5_3_what_the_programmes_ask_for_passes() {
         for (programmes, text) in [
             (&[][..], ""),
-            (&[Jpki], "validity = '72h'\nrefresh = '1d'\n[arl]"),
+            (&[Jpki], "validity = '72h'\nrefresh = '1d'\n[arl]\nalone = true"),
             (&[Etsi], "last_crl = true"),
             (&[EtsiQualified], "last_crl = true\nkeep_expired = 'for-ever'"),
             (&[Fpki], "validity = '48h'\nrefresh = '18h'"),

@@ -22,7 +22,12 @@ pub(in crate::registry) fn mode_and_publication_follow_the_last_registration(sto
     let (registry, issuer) = with_issuer(store);
     for mode in [IssuerMode::RunOff, IssuerMode::Closed, IssuerMode::Open] {
         let before = registry.last_change().unwrap();
-        let crl_extras = CrlExtras { arl: true, full_delta: mode == IssuerMode::Closed, partition_deltas: mode == IssuerMode::RunOff };
+        let crl_extras = CrlExtras {
+            arl: true,
+            arl_alone: mode == IssuerMode::Open,
+            full_delta: mode == IssuerMode::Closed,
+            partition_deltas: mode == IssuerMode::RunOff,
+        };
         let publication = Publication { cert_id_hashes: BTreeSet::from(HashAlgorithm::ALL), crl_partitions: u32::MAX, crl_extras };
         let changed = NewIssuer { mode, publication: publication.clone(), ..new_issuer("ca") };
         assert_eq!(registry.register_issuer(&changed).unwrap(), issuer);

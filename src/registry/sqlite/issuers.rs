@@ -10,12 +10,11 @@ use crate::registry::{
     ChangeKind, Counts, CrlExtras, CrlScope, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
 };
 
-const SELECT: &str =
-    "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits, arl, full_delta, partition_deltas FROM issuer";
+const SELECT: &str = "SELECT id, name, certificate, mode, cert_id_hashes, crl_partitions, slot_bits, arl, full_delta, partition_deltas, arl_alone FROM issuer";
 
 fn issuer(row: &Row<'_>) -> rusqlite::Result<Issuer> {
     let HashSet(cert_id_hashes) = row.get(4)?;
-    let crl_extras = CrlExtras { arl: row.get(7)?, full_delta: row.get(8)?, partition_deltas: row.get(9)? };
+    let crl_extras = CrlExtras { arl: row.get(7)?, arl_alone: row.get(10)?, full_delta: row.get(8)?, partition_deltas: row.get(9)? };
     Ok(Issuer {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -51,11 +50,11 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
     let mode = new.mode.max(mode_floor(connection, known.id)?);
     if known.mode != mode || known.publication != new.publication || known.certificate != new.certificate {
         let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
-        let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
+        let CrlExtras { arl, arl_alone, full_delta, partition_deltas } = crl_extras;
         connection
             .prepare_cached(
                 "UPDATE issuer SET mode = ?2, cert_id_hashes = ?3, crl_partitions = ?4, arl = ?5, full_delta = ?6, partition_deltas = ?7,
-                certificate = ?8 WHERE id = ?1",
+                certificate = ?8, arl_alone = ?9 WHERE id = ?1",
             )?
             .execute(params![
                 known.id,
@@ -65,7 +64,8 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
                 arl,
                 full_delta,
                 partition_deltas,
-                new.certificate
+                new.certificate,
+                arl_alone
             ])?;
         follow_publication(connection, known, &new.publication)?;
         feed::append(connection, known.id, &ChangeKind::Issuer)?;
@@ -102,14 +102,14 @@ fn conflict<T>(new: &NewIssuer, conflict: String) -> Outcome<T> {
 
 fn insert(connection: &Connection, new: &NewIssuer) -> Outcome<IssuerId> {
     let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
-    let CrlExtras { arl, full_delta, partition_deltas } = crl_extras;
+    let CrlExtras { arl, arl_alone, full_delta, partition_deltas } = crl_extras;
     let hashes = HashSet(cert_id_hashes.clone());
     connection
         .prepare_cached(
-            "INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, arl, full_delta, partition_deltas)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, arl, full_delta, partition_deltas, arl_alone)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
-        .execute(params![new.name, new.certificate, new.mode, hashes, crl_partitions, arl, full_delta, partition_deltas])?;
+        .execute(params![new.name, new.certificate, new.mode, hashes, crl_partitions, arl, full_delta, partition_deltas, arl_alone])?;
     let id = IssuerId(connection.last_insert_rowid());
     feed::append(connection, id, &ChangeKind::Issuer)?;
     Ok(id)

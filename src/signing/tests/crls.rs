@@ -55,7 +55,7 @@ impl Bench {
     }
 }
 
-const DELTAS: CrlExtras = CrlExtras { arl: false, full_delta: true, partition_deltas: true };
+const DELTAS: CrlExtras = CrlExtras { arl: false, arl_alone: false, full_delta: true, partition_deltas: true };
 
 /// C6: an entry stays until it has stood on a scheduled CRL issued after the certificate's expiry, however many urgent ones there are.
 #[test]
@@ -112,9 +112,9 @@ fn c6_entries_are_kept_for_years_or_for_ever() {
 }
 
 #[test]
-fn c4_s4_2_s5_3_ca_certificates_stand_on_the_arl_only() {
+fn c4_s4_2_s5_3_ca_certificates_stand_on_an_arl_that_is_alone_and_on_nothing_else() {
     let jpki = Timing { validity: 72 * HOUR, refresh: 24 * HOUR };
-    let bench = Bench::with(CrlExtras { arl: true, ..CrlExtras::default() }, CrlPolicy::new(jpki));
+    let bench = Bench::with(CrlExtras { arl: true, arl_alone: true, ..CrlExtras::default() }, CrlPolicy::new(jpki));
     bench.add(0..10);
     bench.add_ca(50);
     bench.add_ca(51);
@@ -139,23 +139,42 @@ fn c4_s4_2_s5_3_ca_certificates_stand_on_the_arl_only() {
 }
 
 #[test]
-fn c4_an_arl_that_is_switched_on_takes_the_ca_certificates_from_the_full_crl_at_once() {
+fn c4_certificates_that_name_the_full_crl_stay_on_it_when_an_arl_is_switched_on() {
     let mut bench = Bench::new(0);
-    bench.add_ca(50);
+    bench.add(0..4);
+    (50..52).for_each(|n| bench.add_ca(n));
     bench.revoke(50, bench.start);
     pass(&mut bench.crl_worker(), bench.start);
     assert_eq!(bench.listed(CrlScope::Full), [50]);
     bench.crl_extras.arl = true;
     bench.register(&[HashAlgorithm::Sha256]);
     let now = bench.start.saturating_add(HOUR);
-    assert_eq!(pass(&mut bench.crl_worker(), now).crls, 2);
+    assert_eq!(pass(&mut bench.crl_worker(), now).crls, 1, "the full CRL is as it was");
+    assert_eq!((bench.listed(CrlScope::Full), bench.listed(CrlScope::Authorities)), (vec![50], vec![50]));
+    assert_eq!(bench.head(CrlScope::Full).distribution_point, None, "it covers certificates whose distribution point is elsewhere");
+    let mut worker = bench.crl_worker();
+    bench.revoke(51, now.saturating_add(ONE_SECOND));
+    assert_eq!(pass(&mut worker, now.saturating_add(ONE_SECOND)).crls, 2);
+    assert_eq!((bench.listed(CrlScope::Full), bench.listed(CrlScope::Authorities)), (vec![50, 51], vec![50, 51]));
+}
+
+#[test]
+fn c4_an_arl_alone_takes_the_ca_certificates_from_the_full_crl_at_once() {
+    let mut bench = Bench::with(CrlExtras { arl: true, ..CrlExtras::default() }, CrlPolicy::new(CRL));
+    bench.add_ca(50);
+    bench.revoke(50, bench.start);
+    pass(&mut bench.crl_worker(), bench.start);
+    bench.crl_extras.arl_alone = true;
+    bench.register(&[HashAlgorithm::Sha256]);
+    let now = bench.start.saturating_add(HOUR);
+    assert_eq!(pass(&mut bench.crl_worker(), now).crls, 1);
     assert_eq!((bench.listed(CrlScope::Full), bench.listed(CrlScope::Authorities)), (vec![], vec![50]));
     assert_eq!(pass(&mut bench.crl_worker(), now), PassReport::default(), "once");
 }
 
 #[test]
 fn c4_c9_an_arl_that_was_switched_off_comes_back_with_every_revocation() {
-    let mut bench = Bench::with(CrlExtras { arl: true, ..CrlExtras::default() }, CrlPolicy::new(CRL));
+    let mut bench = Bench::with(CrlExtras { arl: true, arl_alone: true, ..CrlExtras::default() }, CrlPolicy::new(CRL));
     [50, 51].iter().for_each(|n| bench.add_ca(*n));
     bench.revoke(50, bench.start);
     pass(&mut bench.crl_worker(), bench.start);

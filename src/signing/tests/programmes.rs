@@ -7,7 +7,7 @@ use super::*;
 use crate::signing::gate::{Profile, Programme};
 use crate::signing::verify::{self, IssuerToVerify, Options, Signatures};
 
-const EXTRAS: CrlExtras = CrlExtras { arl: true, full_delta: true, partition_deltas: true };
+const EXTRAS: CrlExtras = CrlExtras { arl: true, arl_alone: true, full_delta: true, partition_deltas: true };
 const CAS: std::ops::Range<u64> = 1000..1010;
 
 /// What an issuer is configured to do for its programmes, and how long that is looked at.

@@ -5,7 +5,7 @@ use crate::pki::{CertificateStatus, HashAlgorithm};
 use crate::registry::{CertificateRecord, CrlExtras, CrlScope, OnConflict};
 use crate::signing::{CrlPolicy, Timing};
 
-const EXTRAS: CrlExtras = CrlExtras { arl: true, full_delta: true, partition_deltas: true };
+const EXTRAS: CrlExtras = CrlExtras { arl: true, arl_alone: true, full_delta: true, partition_deltas: true };
 const LISTED: (&str, &str) = ("C9", "every revoked certificate is listed");
 
 /// A CA with certificates of end entities in two partitions and of CAs, three and one of them revoked and published. Two entries are great.
