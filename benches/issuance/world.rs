@@ -16,7 +16,6 @@ use kakunin::config::IssuingConfig;
 use kakunin::issuance::order::{Inputs, InputsConfig, Item, OnRejection, input_fingerprint};
 use kakunin::issuance::profile::{Choices, Profile};
 use kakunin::issuance::requests;
-use kakunin::issuance::rounds::{HasFailed, Round, overlapped, rounds};
 use kakunin::issuance::vetting::{BlockedKeys, Constraints, read_csr_line};
 use kakunin::issuance::{Issuer, Links, RootOrder, Validity, random_serial, self_signed_root};
 use kakunin::pki::certificate::certificate_pem;
@@ -132,27 +131,6 @@ impl World {
 
     /// Issues for all requests; how many.
     pub(crate) fn issue(&self, requests: &Requests) -> Result<u64> {
-        let mut issued = 0;
-        self.with_order(requests, |order, inputs| issue_some(order, inputs, usize::MAX, &mut issued))?;
-        Ok(issued)
-    }
-
-    /// Issues for all requests and publishes their status, in rounds as `kakunin order run` does it; how many certificates, and how many responses.
-    pub(crate) fn issue_and_publish(&self, requests: &Requests) -> Result<(u64, u64)> {
-        let (mut issued, mut responses) = (0, 0);
-        self.with_order(requests, |order, inputs| {
-            let rounds = rounds(inputs.count(), 0);
-            let mut issue = |round: &Round, _: HasFailed<'_>| issue_some(order, inputs, round.chunks(), &mut issued).map(|()| false);
-            let mut publish = |_: &Round| {
-                responses += self.publish()?;
-                Ok(())
-            };
-            overlapped(rounds, &mut issue, &mut publish).map(|_| ())
-        })?;
-        Ok((issued, responses))
-    }
-
-    fn with_order(&self, requests: &Requests, work: impl FnOnce(&requests::Requests<'_>, &mut Inputs) -> Result<()>) -> Result<()> {
         let issuer = Issuer::new(self.signing.certificate.clone(), self.key.clone())?;
         let profile = Profile::from_toml("bench", PROFILE)?;
         let links = Links {
@@ -179,7 +157,16 @@ impl World {
             vetters: IssuingConfig::default().threads,
             signers: self.signers,
         };
-        work(&order, &mut inputs)
+        let (mut issued, mut rejected) = (0, None);
+        order.issue(&mut inputs, usize::MAX, &SystemRandom::new(), &Timestamp::now, &mut |done| {
+            issued += done.issued;
+            rejected = rejected.take().or(done.rejected.into_iter().next());
+            Ok(())
+        })?;
+        match rejected {
+            Some(rejected) => bail!("{}: {}: {}", rejected.place, rejected.rule, rejected.why),
+            None => Ok(issued),
+        }
     }
 
     /// Signs and publishes the status of all of them; how many responses.
@@ -192,19 +179,6 @@ impl World {
             Some(failure) => bail!("signing: {failure}"),
             None => Ok(report.responses),
         }
-    }
-}
-
-fn issue_some(order: &requests::Requests<'_>, inputs: &mut Inputs, chunks: usize, issued: &mut u64) -> Result<()> {
-    let mut rejected = None;
-    order.issue(inputs, chunks, &SystemRandom::new(), &Timestamp::now, &mut |done| {
-        *issued += done.issued;
-        rejected = rejected.take().or(done.rejected.into_iter().next());
-        Ok(())
-    })?;
-    match rejected {
-        Some(rejected) => bail!("{}: {}: {}", rejected.place, rejected.rule, rejected.why),
-        None => Ok(()),
     }
 }
 

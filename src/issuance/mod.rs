@@ -18,7 +18,6 @@ pub mod pkcs12;
 pub mod profile;
 pub mod renewal;
 pub mod requests;
-pub mod rounds;
 mod turns;
 pub mod vetting;
 

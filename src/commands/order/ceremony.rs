@@ -7,7 +7,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
-use indicatif::MultiProgress;
 use serde_json::{Value, json};
 use tracing::info;
 
@@ -370,7 +369,7 @@ impl OneStep<'_, '_> {
         }
         let opened = setup::open_issuer(&mut KeyRing::new(self.job.config), self.job.config, config, self.job.registry.as_ref());
         let signing = opened.with_context(|| format!("issuer '{name}'"))?.with_context(|| format!("issuer '{name}' is closed"))?;
-        release::publish(self.job, &signing, item..item + 1, &MultiProgress::new())?;
+        release::publish(self.job, &signing, item..item + 1)?;
         Ok("published".to_owned())
     }
 

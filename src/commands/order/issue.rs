@@ -1,32 +1,33 @@
 //! Orders of kind `issue`, and what all batches have in common: certificates for inputs, in rounds. In each, certificates are issued and registered, their status
-//! is signed and published while the next round is issued, and only then they are written.
+//! is signed and published, and only then they are written.
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
-use indicatif::MultiProgress;
 
 use super::claim;
 use super::files;
-use super::release::{self, Issued};
+use super::release;
 use super::run::{Done, Job};
 use crate::commands::output::progress;
 use crate::commands::setup::{self, KeyRing};
 use crate::config::{Config, IssuerConfig};
-use crate::issuance::order::{self, Inputs, Item, OnRejection};
+use crate::issuance::order::{self, CHUNK, Inputs, Item, OnRejection};
 use crate::issuance::profile::{Choices, Kind, Period, Profile, Template};
 use crate::issuance::requests::{ChunkDone, ReadRequest, Requests, Signed};
-use crate::issuance::rounds::{HasFailed, Round, overlapped, rounds};
 use crate::issuance::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, read_csr_line};
 use crate::issuance::{IssuanceError, Issuer, Links, Validity};
 use crate::pki::Timestamp;
 use crate::registry::work::WorkEvent;
-use crate::registry::{CrlScope, IssuerMode, Publication, Registry};
+use crate::registry::{CrlScope, IssuerMode, Publication};
 use crate::signing::{IssuerSigning, crl_url, ocsp_url};
 
+/// Certificates between two signings of their status: some seconds' worth of signatures, and what a file of output holds.
+const ROUND_CHUNKS: usize = 200;
 /// The greatest list of blocked keys.
 const MAX_BLOCKED_BYTES: u64 = 80 << 20;
 
@@ -41,8 +42,8 @@ pub(super) struct Batch<'a> {
     pub(super) renewal: bool,
     pub(super) read: &'a ReadRequest<'a>,
     pub(super) signed: Option<&'a Signed<'a>>,
-    /// Hands out what was issued; how many.
-    pub(super) hand_out: &'a (dyn Fn(&Issued<'_>) -> Result<u64> + Sync),
+    /// Hands out what was issued for some of the inputs; how many.
+    pub(super) hand_out: &'a dyn Fn(&Inputs, Range<u64>) -> Result<u64>,
 }
 
 pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
@@ -60,7 +61,7 @@ pub(super) fn run(job: &Job<'_>, task: &order::Issue) -> Result<Done> {
         renewal: task.renewal,
         read: &read,
         signed: None,
-        hand_out: &|issued| release::write(job, &task.output, issued),
+        hand_out: &|inputs, items| release::write(job, inputs, &task.output, items),
     };
     run_batch(job, &batch)
 }
@@ -96,14 +97,13 @@ pub(super) fn run_batch(job: &Job<'_>, batch: &Batch<'_>) -> Result<Done> {
         signers: job.config.signing.threads,
     };
     let mut report = Report::create(batch.output)?;
-    let stopped = run_rounds(job, batch, &signing, &requests, &mut inputs, &mut report)?;
+    let stopped = rounds(job, batch, &signing, &requests, &mut inputs, &mut report)?;
     report.finish(batch.output)?;
     let event = if stopped { WorkEvent::Stopped } else { WorkEvent::Done };
     Ok(Done { event, did: report.text(stopped) })
 }
 
-/// Whether the order has stopped at a rejection.
-fn run_rounds(
+fn rounds(
     job: &Job<'_>,
     batch: &Batch<'_>,
     signing: &IssuerSigning,
@@ -111,28 +111,22 @@ fn run_rounds(
     inputs: &mut Inputs,
     report: &mut Report,
 ) -> Result<bool> {
-    let counts = job.registry.counts(signing.issuer.id)?;
-    let (rounds, names) = (rounds(inputs.count(), counts.good + counts.revoked), inputs.names());
-    let bars = MultiProgress::new();
-    let bar = bars.add(progress(inputs.count(), "issuing"));
-    let mut issue = |round: &Round, has_failed: HasFailed<'_>| -> Result<bool> {
-        Ok(requests.issue(inputs, round.chunks(), &SystemRandom::new(), &Timestamp::now, &mut |done| {
+    let count = inputs.count();
+    let bar = progress(count, "issuing");
+    let mut stopped = false;
+    for first in (0..count).step_by(ROUND_CHUNKS * CHUNK) {
+        let items = first..count.min(first + (ROUND_CHUNKS * CHUNK) as u64);
+        stopped = requests.issue(inputs, ROUND_CHUNKS, &SystemRandom::new(), &Timestamp::now, &mut |done| {
             bar.inc(done.issued + done.there_before + done.rejected.len() as u64);
-            report.add(done).map_err(|e| format!("{e:#}"))?;
-            if has_failed() { Err("what was issued before could not be handed out".to_owned()) } else { Ok(()) }
-        })?)
-    };
-    let mut written = 0;
-    let mut publish = |round: &Round| -> Result<()> {
-        release::publish(job, signing, round.items.clone(), &bars)?;
-        if let Some(items) = &round.completes {
-            written += (batch.hand_out)(&Issued { items: items.clone(), names: names.as_deref(), bars: &bars })?;
+            report.add(done).map_err(|e| format!("{e:#}"))
+        })?;
+        release::publish(job, signing, items.clone())?;
+        report.written += (batch.hand_out)(inputs, items)?;
+        if stopped {
+            break;
         }
-        Ok(())
-    };
-    let stopped = overlapped(rounds, &mut issue, &mut publish)?;
+    }
     bar.finish_and_clear();
-    report.written = written;
     Ok(stopped)
 }
 

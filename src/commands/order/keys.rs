@@ -65,16 +65,16 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
         renewal: false,
         read: &|item| maker.request(item),
         signed: Some(&|item, der| maker.write(item, der).map_err(|e| format!("{e:#}"))),
-        hand_out: &|issued| {
+        hand_out: &|_, items| {
             let (mut named, mut failed) = (0, Ok(()));
-            job.registry.visit_issued(job.work, issued.items.clone(), &mut |item, _, _| {
+            job.registry.visit_issued(job.work, items, &mut |item, _, _| {
                 if failed.is_ok() {
                     failed = maker.hand_out(item);
                     named += 1;
                 }
             })?;
-            // Those of applicants who were rejected are for nobody. Others are of the round that is being issued.
-            maker.keys.lock().unwrap_or_else(PoisonError::into_inner).retain(|item, _| !issued.items.contains(item));
+            // Those of applicants who were rejected are for nobody.
+            maker.keys.lock().unwrap_or_else(PoisonError::into_inner).clear();
             failed.map(|()| named)
         },
     };

@@ -10,13 +10,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use indicatif::MultiProgress;
 use serde_json::json;
 
 use super::run::Job;
 use crate::commands::durable_file;
 use crate::commands::output::{progress, watch};
-use crate::issuance::order::CHUNK;
+use crate::issuance::order::{CHUNK, Inputs};
 use crate::pki::certificate::certificate_pem;
 use crate::pki::{Serial, Timestamp};
 use crate::registry::Registry;
@@ -28,25 +27,15 @@ use crate::signing::{IssuerSigning, Worker, coverage};
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What is to be handed out.
-pub(super) struct Issued<'a> {
-    /// Inputs; those that have a certificate.
-    pub(super) items: Range<u64>,
-    /// The names of all inputs, where they are files.
-    pub(super) names: Option<&'a [String]>,
-    /// Among which it is shown how far it is.
-    pub(super) bars: &'a MultiProgress,
-}
-
-/// Has the status of an order's certificates published, or waits until it is. Shows how far it is below other bars.
-pub(super) fn publish(job: &Job<'_>, signing: &IssuerSigning, items: Range<u64>, bars: &MultiProgress) -> Result<()> {
+/// Has the status of an order's certificates published, or waits until it is.
+pub(super) fn publish(job: &Job<'_>, signing: &IssuerSigning, items: Range<u64>) -> Result<()> {
     let mut serials: Vec<Serial> = Vec::new();
     job.registry.visit_issued(job.work, items, &mut |_, serial, _| serials.push(serial))?;
     if serials.is_empty() {
         return Ok(());
     }
     if signing.responder.is_some() {
-        sign_here(job, signing, serials.len() as u64, bars)?;
+        sign_here(job, signing, serials.len() as u64)?;
     }
     let start = Instant::now();
     loop {
@@ -63,10 +52,10 @@ pub(super) fn publish(job: &Job<'_>, signing: &IssuerSigning, items: Range<u64>,
     }
 }
 
-fn sign_here(job: &Job<'_>, signing: &IssuerSigning, certificates: u64, bars: &MultiProgress) -> Result<()> {
+fn sign_here(job: &Job<'_>, signing: &IssuerSigning, certificates: u64) -> Result<()> {
     let metrics = SigningMetrics::default();
     let mut worker = Worker::new(job.registry.clone(), vec![signing.clone()], job.config.signing.threads, metrics.clone())?;
-    let bar = bars.add(progress(certificates * signing.issuer.publication.cert_id_hashes.len() as u64, "signing status"));
+    let bar = progress(certificates * signing.issuer.publication.cert_id_hashes.len() as u64, "signing status");
     let report = watch(&bar, &|| metrics.responses.get(), || worker.pass(&Timestamp::now));
     match &report.failures[..] {
         [] => Ok(()),
@@ -74,11 +63,10 @@ fn sign_here(job: &Job<'_>, signing: &IssuerSigning, certificates: u64, bars: &M
     }
 }
 
-/// Writes certificates: beside each other as JSON lines where the inputs were lines, else a file each, with the input's name.
-pub(super) fn write(job: &Job<'_>, output: &Path, issued: &Issued<'_>) -> Result<u64> {
-    let items = issued.items.clone();
-    match issued.names {
-        Some(names) => write_files(job, names, output, items, issued.bars),
+/// Writes certificates: beside each other as JSON lines where the inputs were lines, else a file each, named as the input's.
+pub(super) fn write(job: &Job<'_>, inputs: &Inputs, output: &Path, items: Range<u64>) -> Result<u64> {
+    match inputs.names() {
+        Some(names) => write_files(job, names, output, items),
         None => write_lines(job, output, items),
     }
 }
@@ -103,9 +91,9 @@ fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
     Ok(written)
 }
 
-fn write_files(job: &Job<'_>, names: &[String], output: &Path, items: Range<u64>, bars: &MultiProgress) -> Result<u64> {
+fn write_files(job: &Job<'_>, names: &[String], output: &Path, items: Range<u64>) -> Result<u64> {
     let mut written = 0;
-    let bar = bars.add(progress(items.end - items.start, "writing"));
+    let bar = progress(items.end - items.start, "writing");
     // In chunks: files take their time, and nobody is to wait for them.
     for first in items.clone().step_by(CHUNK) {
         let mut chunk: Vec<(PathBuf, Vec<u8>)> = Vec::new();

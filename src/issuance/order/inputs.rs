@@ -4,7 +4,6 @@
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::InputsConfig;
 use crate::pki::Fingerprint;
@@ -82,7 +81,7 @@ pub struct Inputs {
 
 #[derive(Debug)]
 enum Source {
-    Directory(PathBuf, Arc<[String]>),
+    Directory(PathBuf, Vec<String>),
     Lines(PathBuf, BufReader<File>),
 }
 
@@ -110,9 +109,9 @@ impl Inputs {
     }
 
     /// The names of the files in the order of the inputs, as they were read and held against the hash; `None` where the inputs are lines.
-    pub fn names(&self) -> Option<Arc<[String]>> {
+    pub fn names(&self) -> Option<&[String]> {
         match &self.source {
-            Source::Directory(_, names) => Some(Arc::clone(names)),
+            Source::Directory(_, names) => Some(names),
             Source::Lines(..) => None,
         }
     }
@@ -169,7 +168,7 @@ fn bound(place: impl std::fmt::Display, found: String, wanted: String) -> InputE
 impl Source {
     fn open(config: &InputsConfig) -> Result<Source, InputError> {
         if let Some(directory) = &config.directory {
-            return Ok(Source::Directory(directory.clone(), names(directory)?.into()));
+            return Ok(Source::Directory(directory.clone(), names(directory)?));
         }
         let path = config.lines.clone().unwrap_or_default();
         let file = open(&path)?;
@@ -319,11 +318,7 @@ mod tests {
         let names: Vec<_> = inputs.next_chunk().unwrap().unwrap().into_iter().map(|item| item.place).collect();
         assert_eq!(names, ["a.csr", "b.csr"]);
         fs::write(directory.path().join("0.csr"), "came later").unwrap();
-        assert_eq!(
-            inputs.names().as_deref(),
-            Some(&["a.csr".to_owned(), "b.csr".to_owned()][..]),
-            "what is handed out is named as what was approved"
-        );
+        assert_eq!(inputs.names(), Some(&["a.csr".to_owned(), "b.csr".to_owned()][..]), "what is handed out is named as what was approved");
         fs::remove_file(directory.path().join("0.csr")).unwrap();
         for change in [|d: &Path| fs::write(d.join("a.csr"), "other"), |d: &Path| fs::rename(d.join("b.csr"), d.join("c.csr"))] {
             change(directory.path()).unwrap();
