@@ -74,10 +74,7 @@ impl World {
             ),
         )
         .unwrap();
-        succeed(&mut world.command(
-            "import",
-            &["--issuer", NAME, "--openssl-index", &world.text("index.txt"), "--certificates", &world.text("newcerts")],
-        ));
+        world.import();
         world
     }
 
@@ -110,6 +107,11 @@ impl World {
         self.openssl(&sign);
     }
 
+    fn import(&self) {
+        let (index, certificates) = (self.text("index.txt"), self.text("newcerts"));
+        succeed(&mut self.command("import", &["--issuer", NAME, "--openssl-index", &index, "--certificates", &certificates]));
+    }
+
     fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
         with_config(subcommand, &self.config(), arguments)
     }
@@ -140,20 +142,23 @@ impl World {
 }
 
 fn configuration() -> String {
-    let leaf = |section: &str, path: &str| {
+    let leaf = |section: &str, url: &str| {
         format!(
             "[{section}]\nbasicConstraints = critical,CA:false\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = serverAuth\n\
-             subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\ncrlDistributionPoints = URI:{BASE_URL}{path}\n"
+             subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\ncrlDistributionPoints = URI:{url}\n"
         )
     };
+    let here = |section: &str, path: &str| leaf(section, &format!("{BASE_URL}{path}"));
     let ca = "basicConstraints = critical,CA:true\nkeyUsage = critical,keyCertSign,cRLSign,digitalSignature\nsubjectKeyIdentifier = hash\n\
               authorityKeyIdentifier = keyid\n";
-    let leaves = [leaf("leaf_full", "/crl/ca.crl"), leaf("leaf_0", "/crl/ca/0.crl"), leaf("leaf_1", "/crl/ca/1.crl")].concat();
+    let leaves = [here("leaf_full", "/crl/ca.crl"), here("leaf_0", "/crl/ca/0.crl"), here("leaf_1", "/crl/ca/1.crl")].concat()
+        + &leaf("leaf_elsewhere", "http://crl.example/of/everybody");
     format!(
         "[ca]\ndefault_ca = this\n[this]\ndatabase = index.txt\nnew_certs_dir = newcerts\nrand_serial = yes\ncertificate = ca.pem\n\
          private_key = key.pem\ndefault_md = sha256\ndefault_days = 90\npolicy = anything\nunique_subject = no\n\
          [anything]\ncountryName = optional\ncommonName = supplied\n[req]\ndistinguished_name = name\nprompt = no\n[name]\n\
-         [root]\n{ca}[sub_ca]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/arl.crl\n{leaves}"
+         [root]\n{ca}[sub_ca]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/arl.crl\n\
+         [sub_ca_full]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca.crl\n{leaves}"
     )
 }
 
@@ -199,6 +204,37 @@ fn c4_c5_s4_2_every_scope_satisfies_openssl_and_pkilint() {
     let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
     assert!(verified.contains("7 CRLs with 4 entries") && verified.contains("no rule is broken"), "{verified}");
     service.stop();
+}
+
+/// Certificates that were issued before there was an ARL name the full CRL, or another URL that somebody else leads here.
+#[test]
+fn c4_openssl_finds_everybody_on_the_full_crl_beside_an_arl() {
+    let world = World::new("[issuer.crl.arl]\n");
+    for name in ["old-ca-a", "old-ca-b"] {
+        world.issue(name, "sub_ca_full");
+    }
+    for name in ["elsewhere-a", "elsewhere-b"] {
+        world.issue(name, "leaf_elsewhere");
+    }
+    world.import();
+    ["old-ca-a", "elsewhere-a", "sub-a"].iter().for_each(|name| world.revoke(name, "superseded"));
+    let service = Service::serve(&mut world.command("serve", &[]));
+    let authority = world.authority(&service);
+    let [full, arl] = ["/crl/ca.crl", "/crl/ca/arl.crl"].map(|path| fetch(&service.ocsp, path));
+    for (name, crl, passes) in [
+        ("old-ca-a", &full, false),
+        ("old-ca-b", &full, true),
+        ("elsewhere-a", &full, false),
+        ("elsewhere-b", &full, true),
+        ("full-a", &full, true),
+        ("sub-a", &arl, false),
+        ("sub-b", &arl, true),
+        ("sub-a", &full, false),
+    ] {
+        assert_eq!(world.passes(&authority, name, std::slice::from_ref(crl)), passes, "{name}");
+    }
+    let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
+    assert!(verified.contains("2 CRLs with 5 entries") && verified.contains("no rule is broken"), "{verified}");
 }
 
 /// C1: every kind of CRL with every key, before pkilint; the Baseline Requirements know no Ed25519.
@@ -358,6 +394,31 @@ fn c3_cacompromise_is_a_reason_for_a_ca_only_where_it_has_crls_of_its_own() {
     }
     succeed(&mut revoke(&["--serial", &ca]));
     succeed(&mut world.command("sign", &["--once"]));
+}
+
+#[test]
+fn c4_the_base_url_stays_while_certificates_name_their_crls_there() {
+    for (crl, stays) in [("partitions = 2\n", true), ("", false)] {
+        let world = World::new(crl);
+        succeed(&mut world.command("sign", &["--once"]));
+        let config = fs::read_to_string(world.config()).unwrap();
+        fs::write(world.config(), config.replace(BASE_URL, "http://moved.example")).unwrap();
+        let before = crl_numbers(&world.config());
+        if stays {
+            for command in [&mut world.command("sign", &["--once"]), &mut world.command("serve", &[])] {
+                let said = fail(command);
+                assert!(
+                    said.contains(&format!("base_url: found 'http://moved.example', wanted '{BASE_URL}'")) && said.contains("C4"),
+                    "{said}"
+                );
+            }
+            let said = text(&run(&mut world.command("check", &[])));
+            assert!(said.contains("problem  issuer 'ca': base_url: found"), "{said}");
+            assert_eq!(crl_numbers(&world.config()), before, "nothing is published");
+        } else {
+            succeed(&mut world.command("sign", &["--once"]));
+        }
+    }
 }
 
 /// There is no ARL, and the OCSP response could not be published.

@@ -44,7 +44,7 @@ impl Check {
         for issuer in &config.issuers {
             let mut outcome = check_issuer(&config, issuer, &mut ring);
             if let Some(registry) = &known {
-                outcome = outcome.and_then(|told| setup::check_registered(registry.as_ref(), issuer).map(|()| told));
+                outcome = outcome.and_then(|told| setup::check_registered(registry.as_ref(), issuer, &config.base_url).map(|()| told));
             }
             tell(format!("issuer '{}'", issuer.name), outcome)?;
             for name in &issuer.issuance.profiles {

@@ -53,7 +53,7 @@ impl Import {
         let next_number = self.openssl_crlnumber.as_deref().map(read_crl_number).transpose()?;
 
         let registry = setup::open_or_create_registry(&config.registry.sqlite)?;
-        let (issuer, certificate) = setup::describe_issuer(registry.as_ref(), issuer_config)?;
+        let (issuer, certificate) = setup::describe_issuer(registry.as_ref(), issuer_config, &config.base_url)?;
         let certificates = self.certificates.as_deref().map(|directory| Certificates {
             directory,
             issuer: &certificate,

@@ -16,10 +16,10 @@ use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
 use crate::issuance::profile::Profile;
 use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
-use crate::pki::{CertificateInfo, SignatureAlgorithm, Timestamp};
+use crate::pki::{CertificateInfo, SignatureAlgorithm, SlotRange, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
-use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Publication, Registry, Signer};
-use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, describe_signer};
+use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Publication, Registry, Signer, crl_path};
+use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, crl_url, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
 use crate::token::{Key, TokenError};
@@ -78,25 +78,25 @@ pub(super) fn find_issuer(registry: &dyn Registry, name: &str) -> Result<Issuer>
 }
 
 /// Registers an issuer as the configuration describes it, or brings its description up to date.
-pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(Issuer, CertificateInfo)> {
-    let (new, certificate) = describe_issuer(registry, config)?;
+pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<(Issuer, CertificateInfo)> {
+    let (new, certificate) = describe_issuer(registry, config, base_url)?;
     registry.register_issuer(&new)?;
     Ok((find_issuer(registry, &config.name)?, certificate))
 }
 
 /// An issuer as the configuration describes it, where what is registered of it allows that. Changes nothing.
-pub(super) fn describe_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(NewIssuer, CertificateInfo)> {
+pub(super) fn describe_issuer(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<(NewIssuer, CertificateInfo)> {
     let certificate = read_certificate(&config.certificate)?;
     if !certificate.is_ca {
         bail!("certificate {}: not a CA's (basicConstraints lacks cA)", config.certificate.display());
     }
-    check_registered(registry, config)?;
+    check_registered(registry, config, base_url)?;
     let publication = config.publication();
     Ok((NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication }, certificate))
 }
 
 /// What is registered of an issuer allows what its configuration says now. Changes nothing.
-pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig) -> Result<()> {
+pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<()> {
     let (issuers, publication) = (registry.issuers()?, config.publication());
     let Some(known) = issuers.iter().find(|i| i.name == config.name) else { return Ok(()) };
     let (before, after) = (known.publication.crl_partitions, publication.crl_partitions);
@@ -112,7 +112,27 @@ pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig) -
     if newly_apart || new_arl {
         check_reasons(registry, known, config, new_arl)?;
     }
-    Ok(())
+    check_base_url(registry, known, base_url)
+}
+
+/// Certificates of a partition name the URL of its CRL, and that CRL has to say the same (rule C4).
+fn check_base_url(registry: &dyn Registry, issuer: &Issuer, base_url: &str) -> Result<()> {
+    let heads = registry.crl_heads(issuer.id)?;
+    let published = heads.iter().find_map(|head| match (head.scope, &head.distribution_point) {
+        (CrlScope::Partition(_), Some(point)) if point.uri != crl_url(base_url, &issuer.name, head.scope) => Some((head.scope, &point.uri)),
+        _ => None,
+    });
+    let Some((scope, uri)) = published else { return Ok(()) };
+    let mut in_partition = None;
+    registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |record| {
+        in_partition = in_partition.or(record.partition.map(|_| record.serial));
+    })?;
+    let Some(serial) = in_partition else { return Ok(()) };
+    let wanted = uri.strip_suffix(&crl_path(&issuer.name, scope)).unwrap_or(uri);
+    bail!(
+        "base_url: found '{base_url}', wanted '{wanted}': certificate {serial} of issuer '{}' names its CRL there for life (C4)",
+        issuer.name
+    )
 }
 
 /// CRLs of kinds apart that the gate refuses would leave what was revoked before on no CRL: an ARL takes CAs' certificates from the full one (rules C3, C4).
@@ -289,7 +309,7 @@ pub(super) fn open_issuer(
     issuer_config: &IssuerConfig,
     registry: &dyn Registry,
 ) -> Result<Option<IssuerSigning>> {
-    let (issuer, certificate) = register_issuer(registry, issuer_config)?;
+    let (issuer, certificate) = register_issuer(registry, issuer_config, &config.base_url)?;
     let is_closed = issuer.mode == IssuerMode::Closed;
     if is_closed && !issuer_config.crl.last_crl {
         return Ok(None);
@@ -334,6 +354,8 @@ mod tests {
     use crate::pki::{CertificateStatus, KeyAlgorithm, Revocation, RevocationReason, Serial};
     use crate::registry::{CertificateRecord, OnConflict};
 
+    const BASE_URL: &str = "http://va.example";
+
     fn revoked_ca(serial: Serial, reason: Option<RevocationReason>) -> CertificateRecord {
         CertificateRecord {
             serial,
@@ -359,19 +381,19 @@ mod tests {
         let text = format!("name = 'ca'\ncertificate = '{}'", file.display());
         let [before, after]: [IssuerConfig; 2] = ["", "\n[crl.arl]"].map(|arl| toml::from_str(&(text.clone() + arl)).unwrap());
 
-        let (issuer, _) = register_issuer(&registry, &before).unwrap();
+        let (issuer, _) = register_issuer(&registry, &before, BASE_URL).unwrap();
         let add = |record| registry.add_certificates(issuer.id, &mut [Ok(record)].into_iter(), OnConflict::Refuse, Timestamp::default());
         add(revoked_ca(one, Some(RevocationReason::CaCompromise))).unwrap();
-        assert!(register_issuer(&registry, &after).unwrap().0.publication.crl_extras.arl);
-        register_issuer(&registry, &before).unwrap();
+        assert!(register_issuer(&registry, &after, BASE_URL).unwrap().0.publication.crl_extras.arl);
+        register_issuer(&registry, &before, BASE_URL).unwrap();
         add(revoked_ca(two, None)).unwrap();
-        let said = register_issuer(&registry, &after).unwrap_err().to_string();
+        let said = register_issuer(&registry, &after, BASE_URL).unwrap_err().to_string();
         assert_eq!(said, "issuer 'ca': crl.arl: found the CA certificate 02 revoked (unspecified): wanted a reason for each (C3)");
         assert!(!find_issuer(&registry, "ca").unwrap().publication.crl_extras.arl, "the full CRL lists CAs as before");
         // An end entity's revocation for what only a CA's is published with, under the BR, on a CRL of end entities.
         add(CertificateRecord { is_ca: false, ..revoked_ca("03".parse().unwrap(), Some(RevocationReason::CaCompromise)) }).unwrap();
         let text = text + "\nprogrammes = ['baseline-requirements']\n[crl]\npartitions = 4";
-        let said = register_issuer(&registry, &toml::from_str(&text).unwrap()).unwrap_err().to_string();
+        let said = register_issuer(&registry, &toml::from_str(&text).unwrap(), BASE_URL).unwrap_err().to_string();
         let told =
             "issuer 'ca': crl.partitions: found certificate 03 revoked (cACompromise): found cACompromise, wanted one of unspecified, ";
         assert!(said.starts_with(told), "{said}");

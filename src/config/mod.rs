@@ -62,7 +62,7 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The URL under which relying parties reach this service, without a trailing slash: `http://ocsp.example`. Distribution points of CRL partitions
-    /// begin with it, so it must be the one written into the certificates.
+    /// begin with it, so it must be the one written into the certificates, and stays while there are certificates with a partition.
     pub base_url: String,
     /// Where the registry is.
     pub registry: RegistryConfig,

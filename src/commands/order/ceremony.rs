@@ -282,7 +282,7 @@ impl OneStep<'_, '_> {
     /// A CA of the configuration, registered if it was not.
     fn registered(&self, name: &str) -> Result<crate::registry::Issuer> {
         let config = self.job.config.issuer(name).with_context(|| format!("no [[issuer]] named '{name}' in the configuration"))?;
-        Ok(setup::register_issuer(self.job.registry.as_ref(), config)?.0)
+        Ok(setup::register_issuer(self.job.registry.as_ref(), config, &self.job.config.base_url)?.0)
     }
 
     /// The same with its key, signing as a profile wants it. It must still issue: in run-off nothing but certificates of its responders (S5.2).
