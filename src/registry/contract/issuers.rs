@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::issuance::{RootOrder, Validity, self_signed_root};
-use crate::pki::KeyAlgorithm;
+use crate::pki::{CertificateInfo, KeyAlgorithm};
 use crate::token::software::SoftwareKey;
 
 pub(in crate::registry) fn registering_again_gives_the_same_id_and_changes_nothing(store: &dyn Store) {
@@ -66,6 +66,16 @@ pub(in crate::registry) fn c2_a_ca_has_one_name_and_its_certificate_may_be_renew
     let before = registry.last_change().unwrap();
     assert_eq!(register("ca", &renewed).unwrap(), id);
     assert_eq!(registry.issuers().unwrap()[0].certificate, renewed);
+    // CertIDs know no key identifier: two of them would name one certificate, and each its own status of it (O2).
+    let mut identified_otherwise = renewed.clone();
+    let identifier = CertificateInfo::from_der(&renewed).unwrap().key_identifier;
+    let place = renewed.windows(identifier.len()).position(|octets| octets == identifier).unwrap();
+    identified_otherwise[place] ^= 1;
+    for (name, wanted) in [("again", "it is the CA that is registered as 'ca'"), ("ca", "a certificate with another subjectKeyIdentifier")]
+    {
+        let said = register(name, &identified_otherwise).unwrap_err().to_string();
+        assert!(said.contains(wanted), "{said}");
+    }
     assert_eq!(changes_since(&*registry, before), [ChangeKind::Issuer]);
     for other in [certificate("CN=CA", &keys[1], "03"), certificate("CN=Other", &keys[0], "04")] {
         assert!(matches!(register("ca", &other), Err(RegistryError::IssuerConflict { .. })), "another key, or another name");

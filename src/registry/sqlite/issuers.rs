@@ -36,7 +36,7 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
         return conflict(new, format!("its certificate is registered as '{}' already", other.name));
     }
     let Some(known) = known.first() else {
-        if let Some(other) = all(connection)?.iter().find(|known| is_same_ca(&known.certificate, &new.certificate)) {
+        if let Some(other) = all(connection)?.iter().find(|known| Ca::of(&known.certificate).is_some_and(|ca| ca.answers_for(new))) {
             return conflict(
                 new,
                 format!("it is the CA that is registered as '{}': one CA has one status and one sequence of CRLs", other.name),
@@ -44,8 +44,11 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
         }
         return insert(connection, new);
     };
-    if known.certificate != new.certificate && !is_same_ca(&known.certificate, &new.certificate) {
-        return conflict(new, "the name is taken by another CA's certificate".into());
+    let (ca, renewed) = (Ca::of(&known.certificate), Ca::of(&new.certificate));
+    if known.certificate != new.certificate && (ca.is_none() || ca != renewed) {
+        let is_identifier = ca.is_some_and(|ca| ca.answers_for(new));
+        let found = if is_identifier { "a certificate with another subjectKeyIdentifier" } else { "another CA's certificate" };
+        return conflict(new, format!("found {found}, wanted one of the same subject, key and key identifier"));
     }
     let mode = new.mode.max(mode_floor(connection, known.id)?);
     if known.mode != mode || known.publication != new.publication || known.certificate != new.certificate {
@@ -73,11 +76,24 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
     Ok(known.id)
 }
 
-/// Whether two certificates are of one CA: of the same name, key and identifier, by which CertIDs and CRLs name it.
-fn is_same_ca(one: &[u8], other: &[u8]) -> bool {
-    let [one, other] = [one, other].map(|der| CertificateInfo::from_der(der).ok());
-    let ca = |certificate: CertificateInfo| (certificate.subject, certificate.spki, certificate.key_identifier);
-    one.zip(other).is_some_and(|(one, other)| ca(one) == ca(other))
+/// What CertIDs and CRLs name a CA by.
+#[derive(PartialEq, Eq)]
+struct Ca {
+    subject: Vec<u8>,
+    spki: Vec<u8>,
+    key_identifier: Vec<u8>,
+}
+
+impl Ca {
+    fn of(certificate: &[u8]) -> Option<Ca> {
+        let CertificateInfo { subject, spki, key_identifier, .. } = CertificateInfo::from_der(certificate).ok()?;
+        Some(Ca { subject, spki, key_identifier })
+    }
+
+    /// Whether CertIDs for the one are CertIDs for the other (rule O2): they know name and key, and no key identifier.
+    fn answers_for(&self, new: &NewIssuer) -> bool {
+        Ca::of(&new.certificate).is_some_and(|other| (&self.subject, &self.spki) == (&other.subject, &other.spki))
+    }
 }
 
 /// What is not published any more is not kept up to date, and must not come back as it was (rule C9): responses under a CertID hash that goes are forgotten, or when
