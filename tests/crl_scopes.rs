@@ -108,8 +108,12 @@ impl World {
     }
 
     fn import(&self) {
+        succeed(&mut self.import_command());
+    }
+
+    fn import_command(&self) -> Command {
         let (index, certificates) = (self.text("index.txt"), self.text("newcerts"));
-        succeed(&mut self.command("import", &["--issuer", NAME, "--openssl-index", &index, "--certificates", &certificates]));
+        self.command("import", &["--issuer", NAME, "--openssl-index", &index, "--certificates", &certificates])
     }
 
     fn command(&self, subcommand: &str, arguments: &[&str]) -> Command {
@@ -209,7 +213,7 @@ fn c4_c5_s4_2_every_scope_satisfies_openssl_and_pkilint() {
 /// Certificates that were issued before there was an ARL name the full CRL, or another URL that somebody else leads here.
 #[test]
 fn c4_openssl_finds_everybody_on_the_full_crl_beside_an_arl() {
-    let world = World::new("[issuer.crl.arl]\n");
+    let world = World::new("partitions = 2\n[issuer.crl.arl]\n");
     for name in ["old-ca-a", "old-ca-b"] {
         world.issue(name, "sub_ca_full");
     }
@@ -234,7 +238,7 @@ fn c4_openssl_finds_everybody_on_the_full_crl_beside_an_arl() {
         assert_eq!(world.passes(&authority, name, std::slice::from_ref(crl)), passes, "{name}");
     }
     let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
-    assert!(verified.contains("2 CRLs with 5 entries") && verified.contains("no rule is broken"), "{verified}");
+    assert!(verified.contains("4 CRLs with") && verified.contains("no rule is broken"), "{verified}");
 }
 
 /// C1: every kind of CRL with every key, before pkilint; the Baseline Requirements know no Ed25519.
@@ -320,6 +324,9 @@ fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
     succeed(&mut world.command("sign", &["--once"]));
     let text = fs::read_to_string(world.config()).unwrap();
     fs::write(world.config(), text.replace("name = \"ca\"", "name = \"ca\"\nmode = \"closed\"")).unwrap();
+    let said = fail(&mut world.command("sign", &["--once"]));
+    assert!(said.contains("mode: found 'closed', wanted 'run-off' as long as a certificate is neither revoked nor expired"), "{said}");
+    succeed(&mut world.command("revoke", &["--issuer", NAME, "--all", "--confirm", NAME, "--reason", "superseded"]));
     let service = Service::serve(&mut world.command("serve", &[]));
     let authority = world.authority(&service);
     for (path, kind) in [PATHS[0], PATHS[3]] {
@@ -337,7 +344,7 @@ fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
 
 #[test]
 fn c6_o14_who_keeps_status_for_ever_says_so_in_every_response() {
-    let world = World::new("keep_expired = \"for-ever\"\n[issuer.ocsp.live]\nnonce = true\n");
+    let world = World::new("partitions = 2\nkeep_expired = \"for-ever\"\n[issuer.ocsp.live]\nnonce = true\n");
     let config = fs::read_to_string(world.config()).unwrap().replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"etsi-qualified\"]");
     fs::write(world.config(), config).unwrap();
     world.revoke("full-a", "keyCompromise");
@@ -398,7 +405,7 @@ fn c3_cacompromise_is_a_reason_for_a_ca_only_where_it_has_crls_of_its_own() {
 
 #[test]
 fn c4_the_base_url_stays_while_certificates_name_their_crls_there() {
-    for (crl, stays) in [("partitions = 2\n", true), ("", false)] {
+    for (crl, stays) in [("partitions = 2\n", true), ("[issuer.crl.arl]\n", true), ("", false)] {
         let world = World::new(crl);
         succeed(&mut world.command("sign", &["--once"]));
         let config = fs::read_to_string(world.config()).unwrap();
@@ -414,11 +421,89 @@ fn c4_the_base_url_stays_while_certificates_name_their_crls_there() {
             }
             let said = text(&run(&mut world.command("check", &[])));
             assert!(said.contains("problem  issuer 'ca': base_url: found"), "{said}");
+            if crl.contains("partitions") {
+                let said = fail(&mut world.import_command());
+                assert!(said.contains("names the CRL http://pki.example/crl/ca/") && said.contains("nothing was imported"), "{said}");
+            }
             assert_eq!(crl_numbers(&world.config()), before, "nothing is published");
         } else {
             succeed(&mut world.command("sign", &["--once"]));
         }
     }
+}
+
+#[test]
+fn c4_a_base_url_that_was_wrong_is_put_right_by_importing_again() {
+    let world = World::new("partitions = 2\n");
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config.replace(BASE_URL, "http://mistyped.example")).unwrap();
+    succeed(&mut world.command("sign", &["--once"]));
+    fs::write(world.config(), config).unwrap();
+    let said = fail(&mut world.command("sign", &["--once"]));
+    assert!(said.contains("wanted 'http://mistyped.example'") && said.contains("import the CA's certificates again"), "{said}");
+    let said = succeed(&mut world.import_command());
+    assert!(said.contains("0 added, 0 newly revoked, 10 unchanged; 10 of 10 have a certificate file, 5 name a CRL partition"), "{said}");
+    let service = Service::serve(&mut world.command("serve", &[]));
+    let point = || world.authority(&service).crl_text(&fetch(&service.ocsp, "/crl/ca/1.crl"));
+    until(Duration::from_secs(10), "the URL that certificates name", || {
+        point().contains(&format!("URI:{BASE_URL}/crl/ca/1.crl")).then_some(())
+    });
+    service.stop();
+    succeed(&mut world.command("verify", &[]));
+}
+
+/// A CA with a new key goes on with its index (S4.7).
+#[test]
+fn o9_s4_7_an_import_takes_over_what_its_own_key_has_issued() {
+    let world = World::new("partitions = 2\n");
+    world.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "new.key.pem"]);
+    let subject = "/C=JP/O=Scopes/CN=CA of all scopes";
+    let root = ["req", "-x509", "-new", "-config", "openssl.cnf", "-extensions", "root", "-key", "new.key.pem", "-days", "3650", "-subj"];
+    world.openssl(&[&root[..], &[subject, "-out", "new.pem"]].concat());
+    world.openssl(&["req", "-new", "-config", "openssl.cnf", "-key", "key.pem", "-subj", "/C=JP/CN=new.example", "-out", "leaf.csr"]);
+    let sign = ["ca", "-config", "openssl.cnf", "-batch", "-notext", "-extensions", "leaf_0", "-in", "leaf.csr", "-out", "leaf.pem"];
+    world.openssl(&[&sign[..], &["-cert", "new.pem", "-keyfile", "new.key.pem"]].concat());
+    let said = fail(&mut world.import_command());
+    assert!(said.contains("line 11: ") && said.contains("was issued by another key of the CA"), "{said}");
+    assert!(!succeed(&mut world.command("list", &["--issuer", NAME])).contains(&serial_of(&world.path("leaf.pem"))));
+}
+
+/// Partitions that are configured after the import.
+#[test]
+fn c4_partitions_that_come_later_list_whom_they_are_named_by() {
+    let world = World::new("");
+    world.revoke("one-a", "superseded");
+    succeed(&mut world.command("sign", &["--once"]));
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config + "partitions = 2\n").unwrap();
+    let service = Service::serve(&mut world.command("serve", &[]));
+    let authority = world.authority(&service);
+    let crl = until(Duration::from_secs(10), "partition 1", || {
+        Some(fetch(&service.ocsp, "/crl/ca/1.crl")).filter(|crl| crl.starts_with(&[0x30]))
+    });
+    assert!(!world.passes(&authority, "one-a", &[crl]));
+}
+
+#[test]
+fn c4_c9_an_import_that_finds_no_certificate_or_a_date_to_come_is_refused() {
+    let world = World::new("partitions = 2\n");
+    let before = succeed(&mut world.command("list", &["--issuer", NAME]));
+    let index = fs::read_to_string(world.path("index.txt")).unwrap();
+    fs::create_dir(world.path("empty")).unwrap();
+    let arguments = ["--issuer", NAME, "--openssl-index", &world.text("index.txt"), "--certificates", &world.text("empty")];
+    let said = fail(&mut world.command("import", &arguments));
+    assert!(said.contains("no file SERIAL.pem for any certificate"), "{said}");
+    // A revocation that is still to come.
+    let line = index.lines().next().unwrap().replacen("V\t", "R\t", 1).replacen("\t\t", "\t400101000000Z,keyCompromise\t", 1);
+    fs::write(world.path("index.txt"), format!("{line}\n")).unwrap();
+    let said = fail(&mut world.import_command());
+    assert!(
+        said.contains("line 1: serial ") && said.contains("found revoked at 2040-01-01T00:00:00Z, wanted a time that has come"),
+        "{said}"
+    );
+    fs::write(world.path("index.txt"), index).unwrap();
+    world.import();
+    assert_eq!(succeed(&mut world.command("list", &["--issuer", NAME])), before);
 }
 
 /// There is no ARL, and the OCSP response could not be published.

@@ -9,7 +9,7 @@ use super::setup::{self, KeyRing};
 use crate::config::{Config, IssuerConfig};
 use crate::issuance::profile::{Level, Profile};
 use crate::pki::Timestamp;
-use crate::registry::IssuerMode;
+use crate::registry::{IssuerMode, Registry};
 
 /// Check a configuration: bounds, rules, files, keys, tokens, registry
 #[derive(Debug, Args)]
@@ -44,7 +44,7 @@ impl Check {
         for issuer in &config.issuers {
             let mut outcome = check_issuer(&config, issuer, &mut ring);
             if let Some(registry) = &known {
-                outcome = outcome.and_then(|told| setup::check_registered(registry.as_ref(), issuer, &config.base_url).map(|()| told));
+                outcome = outcome.and_then(|told| check_against(registry.as_ref(), issuer, &config.base_url).map(|()| told));
             }
             tell(format!("issuer '{}'", issuer.name), outcome)?;
             for name in &issuer.issuance.profiles {
@@ -57,6 +57,13 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// What is registered of an issuer, and published, allows what the configuration says of it.
+fn check_against(registry: &dyn Registry, issuer: &IssuerConfig, base_url: &str) -> Result<()> {
+    setup::check_registered(registry, issuer)?;
+    setup::check_recorded_reasons(registry, issuer)?;
+    setup::check_base_url(registry, &issuer.name, base_url)
 }
 
 fn check_issuer(config: &Config, issuer: &IssuerConfig, ring: &mut KeyRing<'_>) -> Result<String> {

@@ -16,7 +16,7 @@ use crate::config::{Config, CrlConfig, IssuerConfig, KeyConfig, TokenConfig};
 use crate::issuance::profile::Profile;
 use crate::pki::crl::CrlEntry;
 use crate::pki::extension::Contents;
-use crate::pki::{CertificateInfo, SignatureAlgorithm, SlotRange, Timestamp};
+use crate::pki::{CertificateInfo, CertificateStatus, SignatureAlgorithm, SlotRange, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Publication, Registry, Signer, crl_path};
 use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, crl_url, describe_signer};
@@ -26,6 +26,8 @@ use crate::token::{Key, TokenError};
 
 /// The greatest certificate file that is read.
 const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
+/// The field that switches an ARL on.
+const ARL: &str = "crl.arl";
 /// The most octets of a CKA_ID.
 const MAX_ID: usize = 64;
 
@@ -79,24 +81,25 @@ pub(super) fn find_issuer(registry: &dyn Registry, name: &str) -> Result<Issuer>
 
 /// Registers an issuer as the configuration describes it, or brings its description up to date.
 pub(super) fn register_issuer(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<(Issuer, CertificateInfo)> {
-    let (new, certificate) = describe_issuer(registry, config, base_url)?;
+    let (new, certificate) = describe_issuer(registry, config)?;
+    check_base_url(registry, &config.name, base_url)?;
     registry.register_issuer(&new)?;
     Ok((find_issuer(registry, &config.name)?, certificate))
 }
 
 /// An issuer as the configuration describes it, where what is registered of it allows that. Changes nothing.
-pub(super) fn describe_issuer(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<(NewIssuer, CertificateInfo)> {
+pub(super) fn describe_issuer(registry: &dyn Registry, config: &IssuerConfig) -> Result<(NewIssuer, CertificateInfo)> {
     let certificate = read_certificate(&config.certificate)?;
     if !certificate.is_ca {
         bail!("certificate {}: not a CA's (basicConstraints lacks cA)", config.certificate.display());
     }
-    check_registered(registry, config, base_url)?;
+    check_registered(registry, config)?;
     let publication = config.publication();
     Ok((NewIssuer { name: config.name.clone(), certificate: certificate.der.clone(), mode: config.mode, publication }, certificate))
 }
 
 /// What is registered of an issuer allows what its configuration says now. Changes nothing.
-pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig, base_url: &str) -> Result<()> {
+pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig) -> Result<()> {
     let (issuers, publication) = (registry.issuers()?, config.publication());
     let Some(known) = issuers.iter().find(|i| i.name == config.name) else { return Ok(()) };
     let (before, after) = (known.publication.crl_partitions, publication.crl_partitions);
@@ -110,33 +113,75 @@ pub(super) fn check_registered(registry: &dyn Registry, config: &IssuerConfig, b
     let newly_apart = kinds_apart(&publication) && !kinds_apart(&known.publication);
     let new_arl = publication.crl_extras.arl && !known.publication.crl_extras.arl;
     if newly_apart || new_arl {
-        check_reasons(registry, known, config, new_arl)?;
+        check_reasons(registry, known, config, if new_arl { ARL } else { "crl.partitions" })?;
     }
-    check_base_url(registry, known, base_url)
+    if config.mode == IssuerMode::Closed && known.mode != IssuerMode::Closed {
+        check_has_ended(registry, known)?;
+    }
+    Ok(())
 }
 
-/// Certificates of a partition name the URL of its CRL, and that CRL has to say the same (rule C4).
-fn check_base_url(registry: &dyn Registry, issuer: &Issuer, base_url: &str) -> Result<()> {
-    let heads = registry.crl_heads(issuer.id)?;
-    let published = heads.iter().find_map(|head| match (head.scope, &head.distribution_point) {
-        (CrlScope::Partition(_), Some(point)) if point.uri != crl_url(base_url, &issuer.name, head.scope) => Some((head.scope, &point.uri)),
-        _ => None,
-    });
-    let Some((scope, uri)) = published else { return Ok(()) };
-    let mut in_partition = None;
+/// A CA ends when its last certificate has expired or is revoked (S5.2).
+fn check_has_ended(registry: &dyn Registry, issuer: &Issuer) -> Result<()> {
+    let (now, mut live) = (Timestamp::now(), None);
     registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |record| {
-        in_partition = in_partition.or(record.partition.map(|_| record.serial));
+        let is_live = record.status == CertificateStatus::Good && record.not_after >= now;
+        live = live.or(is_live.then_some(record.serial));
     })?;
-    let Some(serial) = in_partition else { return Ok(()) };
-    let wanted = uri.strip_suffix(&crl_path(&issuer.name, scope)).unwrap_or(uri);
+    match live {
+        None => Ok(()),
+        Some(serial) => bail!(
+            "issuer '{}': mode: found 'closed', wanted 'run-off' as long as a certificate is neither revoked nor expired: {serial} (S5.2)",
+            issuer.name
+        ),
+    }
+}
+
+/// Certificates name the URL of their CRL for life, and a CRL that says where it is has to say the same (rule C4).
+pub(super) fn check_base_url(registry: &dyn Registry, name: &str, base_url: &str) -> Result<()> {
+    let Some(issuer) = registry.issuers()?.into_iter().find(|known| known.name == name) else { return Ok(()) };
+    let moved = moved_crls(registry, &issuer, base_url)?;
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let mut named = None;
+    registry.visit_certificates(issuer.id, SlotRange::ALL, &mut |record| {
+        let on = moved.iter().find(|(scope, _)| issuer.publication.has_crl(*scope) && issuer.publication.lists(*scope, &record));
+        named = named.take().or(on.map(|(scope, uri)| (record.serial, *scope, uri.clone())));
+    })?;
+    let Some((serial, scope, uri)) = named else { return Ok(()) };
+    let wanted = uri.strip_suffix(&crl_path(name, scope)).unwrap_or(&uri);
     bail!(
-        "base_url: found '{base_url}', wanted '{wanted}': certificate {serial} of issuer '{}' names its CRL there for life (C4)",
-        issuer.name
+        "base_url: found '{base_url}', wanted '{wanted}': the CRL of certificate {serial} of issuer '{name}' says {uri}, and the certificate for life (C4). \
+         Where that was wrong, import the CA's certificates again with this base_url"
     )
 }
 
+/// The CRLs of an issuer that say that they are somewhere else, and where.
+fn moved_crls(registry: &dyn Registry, issuer: &Issuer, base_url: &str) -> Result<Vec<(CrlScope, String)>> {
+    let points = registry.crl_heads(issuer.id)?.into_iter().filter_map(|head| Some((head.scope.base(), head.distribution_point?.uri)));
+    Ok(points.filter(|(scope, uri)| *uri != crl_url(base_url, &issuer.name, *scope)).collect())
+}
+
+/// Certificates were found that name their CRLs below the base URL: what was published as if it were elsewhere is to be published anew.
+pub(super) fn follow_base_url(registry: &dyn Registry, name: &str, base_url: &str) -> Result<()> {
+    let issuer = find_issuer(registry, name)?;
+    if !moved_crls(registry, &issuer, base_url)?.is_empty() {
+        registry.forget_distribution_points(issuer.id)?;
+    }
+    Ok(())
+}
+
+/// What was revoked before can be published under the rules that the configuration names now (rule C3).
+pub(super) fn check_recorded_reasons(registry: &dyn Registry, config: &IssuerConfig) -> Result<()> {
+    match registry.issuers()?.iter().find(|known| known.name == config.name) {
+        Some(known) => check_reasons(registry, known, config, "programmes"),
+        None => Ok(()),
+    }
+}
+
 /// CRLs of kinds apart that the gate refuses would leave what was revoked before on no CRL: an ARL takes CAs' certificates from the full one (rules C3, C4).
-fn check_reasons(registry: &dyn Registry, issuer: &Issuer, config: &IssuerConfig, new_arl: bool) -> Result<()> {
+fn check_reasons(registry: &dyn Registry, issuer: &Issuer, config: &IssuerConfig, field: &str) -> Result<()> {
     let (name, reasons) = (&issuer.name, Reasons::of(config)?);
     for (contents, is_ca) in [(Contents::CaCertificates, true), (Contents::UserCertificates, false)] {
         let scope = if is_ca { CrlScope::Authorities } else { CrlScope::Full };
@@ -145,13 +190,13 @@ fn check_reasons(registry: &dyn Registry, issuer: &Issuer, config: &IssuerConfig
         registry.visit_revoked(issuer.id, &selection, &mut |entry: &CrlEntry| {
             let reason = entry.revocation.reason;
             let objection = match reasons.objection(reason, is_ca) {
-                None if is_ca && new_arl && reason.is_none() => Some("wanted a reason for each (C3)".to_owned()),
+                None if is_ca && field == ARL && reason.is_none() => Some("wanted a reason for each (C3)".to_owned()),
                 objection => objection,
             };
             found = found.take().or(objection.map(|objection| (entry.serial, reason, objection)));
         })?;
         if let Some((serial, reason, objection)) = found {
-            let (field, reason) = (if new_arl { "crl.arl" } else { "crl.partitions" }, reasons::name(reason));
+            let reason = reasons::name(reason);
             let whose = if is_ca { "the CA certificate" } else { "certificate" };
             bail!("issuer '{name}': {field}: found {whose} {serial} revoked ({reason}): {objection}");
         }
@@ -351,7 +396,7 @@ mod tests {
     use super::*;
     use crate::issuance::{RootOrder, Validity, self_signed_root};
     use crate::pki::certificate::certificate_pem;
-    use crate::pki::{CertificateStatus, KeyAlgorithm, Revocation, RevocationReason, Serial};
+    use crate::pki::{KeyAlgorithm, Revocation, RevocationReason, Serial};
     use crate::registry::{CertificateRecord, OnConflict};
 
     const BASE_URL: &str = "http://va.example";

@@ -4,7 +4,7 @@ use der::Decode;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::crl::CrlDistributionPoints;
 use x509_cert::ext::pkix::name::{DistributionPointName, GeneralName};
-use x509_cert::ext::pkix::{BasicConstraints, SubjectKeyIdentifier};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, SubjectKeyIdentifier};
 
 use super::der_encoding::tag;
 use super::der_reading::{NotDer, Reader};
@@ -29,6 +29,8 @@ pub struct CertificateInfo {
     pub public_key_bits: Vec<u8>,
     /// Content of the subjectKeyIdentifier extension, or the SHA-1 of the key where there is none (RFC 5280 4.2.1.2).
     pub key_identifier: Vec<u8>,
+    /// The keyIdentifier of the authorityKeyIdentifier extension: that of the issuer's key, among several of one name.
+    pub authority_key_identifier: Option<Vec<u8>>,
     /// First instant of validity.
     pub not_before: Timestamp,
     /// Last instant of validity.
@@ -69,6 +71,8 @@ impl CertificateInfo {
             Some((_, identifier)) => identifier.0.as_bytes().to_vec(),
             None => HashAlgorithm::Sha1.hash(&public_key_bits).as_ref().to_vec(),
         };
+        // One that cannot be read names nobody.
+        let authority = tbs.get::<AuthorityKeyIdentifier>().ok().flatten().and_then(|(_, authority)| authority.key_identifier);
         let points = tbs.get::<CrlDistributionPoints>().map_err(malformed)?;
         Ok(CertificateInfo {
             der: der.to_vec(),
@@ -79,6 +83,7 @@ impl CertificateInfo {
             spki: octets.spki.to_vec(),
             public_key_bits,
             key_identifier,
+            authority_key_identifier: authority.map(|identifier| identifier.as_bytes().to_vec()),
             not_before: tbs.validity.not_before.to_date_time().into(),
             not_after: tbs.validity.not_after.to_date_time().into(),
             is_ca: tbs.get::<BasicConstraints>().map_err(malformed)?.is_some_and(|(_, c)| c.ca),

@@ -355,6 +355,9 @@ pub trait Registry: Send + Sync {
     /// Notes that `consumer` has dealt with everything up to `sequence`. A watermark never goes back.
     fn set_watermark(&self, consumer: &str, sequence: u64) -> Result<()>;
 
+    /// Forgets where the CRLs of an issuer say that they are (rule C4): the next ones say what the configuration does, and are due at once.
+    fn forget_distribution_points(&self, issuer: IssuerId) -> Result<()>;
+
     /// Forgets changes up to `sequence`. Whoever had not read them is told by [`Registry::changes_after`].
     fn prune_changes(&self, sequence: u64) -> Result<()>;
 

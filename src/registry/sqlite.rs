@@ -147,6 +147,10 @@ impl Registry for SqliteRegistry {
         self.0.write(|c| feed::set_watermark(c, consumer, sequence))
     }
 
+    fn forget_distribution_points(&self, issuer: IssuerId) -> Result<()> {
+        self.0.write(|c| crls::forget_distribution_points(c, issuer))
+    }
+
     fn prune_changes(&self, sequence: u64) -> Result<()> {
         self.0.write(|c| feed::prune(c, sequence))
     }

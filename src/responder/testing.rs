@@ -409,6 +409,10 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
+    fn forget_distribution_points(&self, _: IssuerId) -> Result<()> {
+        not_for_reading()
+    }
+
     fn prune_changes(&self, _: u64) -> Result<()> {
         not_for_reading()
     }

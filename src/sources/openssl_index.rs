@@ -7,6 +7,7 @@
 //!
 //! Streams: one line is in memory at a time. Every refused line is named by its number.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use crate::registry::CertificateRecord;
 /// The longest line that is read.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
 
+/// No issuer has more CRL partitions.
+const MAX_PARTITIONS: u32 = 65_536;
 /// The greatest certificate file that is read.
 const MAX_CERTIFICATE_BYTES: u64 = 1 << 20;
 
@@ -56,6 +59,8 @@ pub enum Problem {
     Certificate { file: PathBuf, detail: String },
     #[error("{0}")]
     Refused(String),
+    #[error("no file SERIAL.pem for any certificate of the index in {0}")]
+    NoCertificate(PathBuf),
 }
 
 /// Where the certificates of an index are, and what they must say.
@@ -65,10 +70,25 @@ pub struct Certificates<'a> {
     pub directory: &'a Path,
     /// The CA's certificate: each must name it as its issuer.
     pub issuer: &'a CertificateInfo,
-    /// `…/crl/{issuer}/`: a CRL distribution point below it names a partition.
-    pub partition_prefix: String,
+    /// The URL that those of the CRLs begin with.
+    pub base_url: &'a str,
+    /// `/crl/{issuer}/`: a CRL distribution point of which this follows the base URL names a partition.
+    pub partition_path: String,
     /// How many partitions there are.
     pub partitions: u32,
+    /// What was found in them.
+    pub found: &'a Found,
+}
+
+/// What an import has found in certificates so far.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// How many files there were.
+    pub files: Cell<u64>,
+    /// How many of them name a CRL partition.
+    pub in_partitions: Cell<u64>,
+    /// How many of them name a CRL that is one of the issuer's below the base URL.
+    pub here: Cell<u64>,
 }
 
 /// What stands against taking a record over, where anything does.
@@ -78,6 +98,8 @@ pub type Objection<'a> = dyn Fn(&CertificateRecord) -> Option<String> + 'a;
 pub struct IndexReader<'a, R> {
     reader: R,
     line: u64,
+    /// How many records were read.
+    records: u64,
     certificates: Option<Certificates<'a>>,
     objection: Option<&'a Objection<'a>>,
 }
@@ -85,12 +107,18 @@ pub struct IndexReader<'a, R> {
 impl<'a, R: BufRead> IndexReader<'a, R> {
     /// Reads `reader`; with `certificates`, notBefore, CRL partition and whether it is a CA's are taken from them.
     pub fn new(reader: R, certificates: Option<Certificates<'a>>) -> IndexReader<'a, R> {
-        IndexReader { reader, line: 0, certificates, objection: None }
+        IndexReader { reader, line: 0, records: 0, certificates, objection: None }
     }
 
     /// The same, but a line is refused whose record is objected to.
     pub fn objecting(self, objection: &'a Objection<'a>) -> IndexReader<'a, R> {
         IndexReader { objection: Some(objection), ..self }
+    }
+
+    /// Once, at the end: nothing was found where certificates should be.
+    fn without_certificates(&mut self) -> Option<IndexError> {
+        let certificates = self.certificates.take().filter(|certificates| self.records > 0 && certificates.found.files.get() == 0)?;
+        Some(IndexError { line: self.line, problem: Problem::NoCertificate(certificates.directory.to_owned()) })
     }
 
     fn next_line(&mut self) -> Result<Option<String>, Problem> {
@@ -144,8 +172,11 @@ impl<R: BufRead> Iterator for IndexReader<'_, R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = match self.next_line() {
-            Ok(None) => return None,
-            Ok(Some(line)) => self.record(&line),
+            Ok(None) => return self.without_certificates().map(Err),
+            Ok(Some(line)) => {
+                self.records += 1;
+                self.record(&line)
+            }
             Err(problem) => Err(problem),
         };
         Some(record.map_err(|problem| IndexError { line: self.line, problem }))
@@ -187,15 +218,47 @@ impl Certificates<'_> {
         if certificate.issuer != self.issuer.subject {
             return Err(problem(format!("was issued by another CA than '{}'", self.issuer.subject_text)));
         }
+        // A CA with a new key has the same name (S4.7).
+        if certificate.authority_key_identifier.as_ref().is_some_and(|identifier| *identifier != self.issuer.key_identifier) {
+            return Err(problem(
+                "was issued by another key of the CA: its authorityKeyIdentifier is not the CA's key identifier".to_owned(),
+            ));
+        }
         record.not_before = Some(certificate.not_before);
         record.is_ca = certificate.is_ca;
-        record.partition = certificate.crl_urls.iter().find_map(|url| self.partition_of(url));
+        record.partition = self.partition_of(&certificate).map_err(problem)?;
+        let add_to = |count: &Cell<u64>| count.set(count.get() + 1);
+        add_to(&self.found.files);
+        record.partition.iter().for_each(|_| add_to(&self.found.in_partitions));
+        let own = self.partition_path.trim_end_matches('/');
+        let is_own = |path: &str| path.strip_prefix(own).is_some_and(|rest| rest.starts_with(['/', '.']));
+        if certificate.crl_urls.iter().any(|url| url.strip_prefix(self.base_url).is_some_and(is_own)) {
+            add_to(&self.found.here);
+        }
         Ok(())
     }
 
-    fn partition_of(&self, url: &str) -> Option<u32> {
-        let number = url.strip_prefix(&self.partition_prefix)?.strip_suffix(".crl")?;
-        number.parse().ok().filter(|n| *n < self.partitions)
+    /// The partition that a certificate names, for life (rule C4): be it there, or still to come.
+    fn partition_of(&self, certificate: &CertificateInfo) -> Result<Option<u32>, String> {
+        let number_of = |url: &str| {
+            let (base, file) = url.split_once(&self.partition_path)?;
+            let number = file.strip_suffix(".crl")?.parse().ok().filter(|number| *number < MAX_PARTITIONS)?;
+            (format!("{number}.crl") == file).then_some((base == self.base_url, number))
+        };
+        for url in &certificate.crl_urls {
+            match number_of(url) {
+                Some((false, _)) if self.partitions > 0 => {
+                    return Err(format!("names the CRL {url}: found base_url '{}', wanted that of the URL (C4)", self.base_url));
+                }
+                Some((true, number)) if certificate.is_ca && number < self.partitions => {
+                    let instead = "without its file it stands on the full CRL";
+                    return Err(format!("is a CA's, and names the CRL {url}: partitions list end entities; {instead} (C4)"));
+                }
+                Some((true, number)) => return Ok(Some(number)),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 }
 

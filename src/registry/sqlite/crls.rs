@@ -42,6 +42,13 @@ pub(super) fn make_due(connection: &Connection, issuer: IssuerId, scope: CrlScop
     Ok(())
 }
 
+/// See [`crate::registry::Registry::forget_distribution_points`].
+pub(super) fn forget_distribution_points(connection: &Connection, issuer: IssuerId) -> Outcome<()> {
+    connection.prepare_cached("UPDATE crl SET point = NULL WHERE issuer = ?1")?.execute([issuer])?;
+    feed::append(connection, issuer, &ChangeKind::Issuer)?;
+    Ok(())
+}
+
 /// A CRL without its octets: where they are, how many, and how they are kept.
 struct Stored {
     head: CrlHead,
