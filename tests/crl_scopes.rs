@@ -340,6 +340,8 @@ fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
     service.stop();
     succeed(&mut world.command("sign", &["--once"]));
     assert_eq!(crl_numbers(&world.config()), numbers, "nothing follows them");
+    let verified = succeed(&mut world.command("verify", &[]));
+    assert!(verified.contains("no rule is broken"), "nothing of it has to be fresh: {verified}");
 }
 
 #[test]

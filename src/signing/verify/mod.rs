@@ -138,7 +138,7 @@ impl Tasks {
         if let Some(task) = self.crls.get(index as usize) {
             return Some(*task);
         }
-        let issuer = self.first_slots.partition_point(|first| *first <= index) - 1;
+        let issuer = self.first_slots.partition_point(|first| *first <= index).checked_sub(1)?;
         (index < self.count).then(|| Task::Slot(issuer, (index - self.first_slots[issuer]) as u32))
     }
 }

@@ -69,6 +69,14 @@ fn what_was_published_by_the_worker_has_no_finding() {
 }
 
 #[test]
+fn s5_2_where_every_ca_has_ended_there_is_nothing_to_verify() {
+    let bench = published();
+    let done = AtomicU64::new(0);
+    let report = verify(bench.registry.as_ref(), Vec::new(), OPTIONS, &|| bench.start, &|| {}, &done).unwrap();
+    assert_eq!((report.found(), report.packs, report.crls, done.into_inner()), (0, 0, 0, 0));
+}
+
+#[test]
 fn o16_a_pack_that_is_missing_or_damaged_is_found() {
     assert_eq!(tampered("DELETE FROM response_pack WHERE cert_id_hash = 2"), BTreeSet::from([PACKS[0]]));
     let damage = "UPDATE response_pack SET blob = CAST(substr(blob, 1, 100) || x'00' || substr(blob, 102) AS BLOB) WHERE cert_id_hash = 1";
