@@ -218,8 +218,7 @@ mod tests {
             };
             let id = registry.register_issuer(&issuer).unwrap();
             let signer =
-                describe_signer(&key, &certificate, Some(&delegate), &config.profile(), setup::crl_policy(&config.crl, false).expired)
-                    .unwrap();
+                describe_signer(&key, &certificate, Some(&delegate), &config.profile(), setup::crl_policy(&config.crl).expired).unwrap();
             let signer_id = registry.register_signer(id, &signer).unwrap();
             let signing = IssuerSigning {
                 issuer: registry.issuers().unwrap().remove(0),
@@ -227,7 +226,7 @@ mod tests {
                 responder: Some(ResponseSigner { key, signer, id: signer_id, not_after: delegate.not_after }),
                 crl_key: Some(ca_key),
                 ocsp_timing: Timing { validity: config.ocsp.validity, refresh: config.ocsp.refresh },
-                crl_policy: setup::crl_policy(&config.crl, false),
+                crl_policy: setup::crl_policy(&config.crl),
                 base_url: "http://va.example".into(),
                 profile: config.profile(),
                 replaces_future: false,

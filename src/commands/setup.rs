@@ -330,7 +330,7 @@ fn expired_entries(config: &CrlConfig) -> ExpiredEntries {
 }
 
 /// How CRLs are made, as configured.
-pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
+pub(super) fn crl_policy(config: &CrlConfig) -> CrlPolicy {
     let timing = |(validity, refresh)| Timing { validity, refresh };
     let delta = config.delta.clone().unwrap_or_default();
     CrlPolicy {
@@ -343,7 +343,7 @@ pub(super) fn crl_policy(config: &CrlConfig, is_closed: bool) -> CrlPolicy {
         expired: expired_entries(config),
         superseded: config.superseded,
         aia_ocsp: config.aia_ocsp,
-        is_last: is_closed,
+        last_crl: config.last_crl,
     }
 }
 
@@ -373,7 +373,7 @@ pub(super) fn open_issuer(
         responder,
         crl_key: keys.ca,
         ocsp_timing: Timing { validity: issuer_config.ocsp.validity, refresh: issuer_config.ocsp.refresh },
-        crl_policy: crl_policy(&issuer_config.crl, is_closed),
+        crl_policy: crl_policy(&issuer_config.crl),
         base_url: config.base_url.clone(),
         profile: issuer_config.profile(),
         replaces_future: false,

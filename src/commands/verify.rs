@@ -87,7 +87,7 @@ fn issuers(config: &Config, registry: &dyn Registry) -> Result<Vec<IssuerToVerif
         let configured = config.issuer(&issuer.name);
         let profile = configured.map(|configured| configured.profile()).unwrap_or_default();
         let crl = configured.map(|configured| configured.crl.clone()).unwrap_or_default();
-        IssuerToVerify { profile, crl_policy: setup::crl_policy(&crl, false), base_url: config.base_url.clone(), issuer }
+        IssuerToVerify { profile, crl_policy: setup::crl_policy(&crl), base_url: config.base_url.clone(), issuer }
     };
     Ok(registry.issuers()?.into_iter().filter(open).map(to_verify).collect())
 }

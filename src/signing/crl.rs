@@ -43,6 +43,8 @@ pub fn issue(
         signing
             .not_before(Some(published.this_update), now, || format!("CRL ({}) of issuer '{}'", published.scope, signing.issuer.name))?;
     }
+    // After the number was asked for: whoever closes the CA from now on has a later number for its last CRL, or this one is not published.
+    signing.same_mode(registry)?;
     let facts = IssuerFacts::of(&signing.certificate, signing.profile.clone())?;
     let job = Job { registry, signing, key, facts, now, state: &state };
     let alone = scope.is_delta().then(|| state.base_of_lone_delta(signing, now)).flatten();
@@ -135,9 +137,8 @@ impl Job<'_> {
     /// Makes one CRL; `base` is that of a delta.
     fn make(&self, scope: CrlScope, base: Option<Base<'_>>) -> Result<CrlRecord, SigningError> {
         let Job { registry, signing, key, now, .. } = *self;
-        let is_last = signing.crl_policy.is_last;
         let validity = signing.crl_policy.timing(scope).validity;
-        let next_update = if is_last { Timestamp::MAX } else { schedule::next_update(now, validity, Timestamp::MAX) };
+        let next_update = if signing.crls_are_last() { Timestamp::MAX } else { schedule::next_update(now, validity, Timestamp::MAX) };
         let header = CrlHeader {
             issuer: &signing.certificate.subject,
             authority_key_identifier: &signing.certificate.key_identifier,
@@ -204,7 +205,7 @@ impl Job<'_> {
             previous,
             companion,
             aia_ocsp: signing.crl_policy.aia_ocsp,
-            last: signing.crl_policy.is_last,
+            last: signing.crls_are_last(),
             verify_signature: true,
             now: self.now,
         }
@@ -279,7 +280,7 @@ pub(super) fn planned(signing: &IssuerSigning, head: &CrlHead) -> PlannedCrl {
     let policy = &signing.crl_policy;
     let due = match () {
         () if is_outdated(head, signing) => Timestamp::default(),
-        () if policy.is_last && head.next_update < Timestamp::MAX => Timestamp::default(),
+        () if signing.crls_are_last() && head.next_update < Timestamp::MAX => Timestamp::default(),
         () => head.refresh_at.min(refresh_at(signing, head.scope, head.this_update, head.next_update)),
     };
     PlannedCrl { due, urgent_from: policy.urgent_from(head) }
@@ -287,7 +288,7 @@ pub(super) fn planned(signing: &IssuerSigning, head: &CrlHead) -> PlannedCrl {
 
 /// When a CRL of this scope is issued again: at its turn; never, where it is the last.
 fn refresh_at(signing: &IssuerSigning, scope: CrlScope, this_update: Timestamp, next_update: Timestamp) -> Timestamp {
-    if signing.crl_policy.is_last {
+    if signing.crls_are_last() {
         return Timestamp::MAX;
     }
     schedule::refresh_at(turn(signing, scope), signing.crl_policy.timing(scope), this_update, next_update)

@@ -31,8 +31,8 @@ pub struct CrlPolicy {
     pub superseded: u32,
     /// Whether every certificate says where OCSP is answered (rules C8, T5).
     pub aia_ocsp: bool,
-    /// Whether the CA has ended: one last CRL of each scope is issued, with nextUpdate 99991231235959Z (rule T6, S5.2).
-    pub is_last: bool,
+    /// Whether a CA that has ended issues one last CRL of each scope, with nextUpdate 99991231235959Z (rule T6, S5.2). Otherwise it issues none any more.
+    pub last_crl: bool,
 }
 
 /// When the entry of an expired certificate leaves a CRL (rule C6).
@@ -60,7 +60,7 @@ impl CrlPolicy {
             expired: ExpiredEntries::UntilListed,
             superseded: 30,
             aia_ocsp: true,
-            is_last: false,
+            last_crl: false,
         }
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Lane {
 pub(super) fn lanes_of(registry: &dyn Registry, issuer: usize, signing: &IssuerSigning, made: &mut u64) -> Result<Vec<Lane>, SigningError> {
     let hashes = |key| signing.issuer.publication.cert_id_hashes.iter().map(move |hash| (Some(*hash), key));
     let responses = signing.responder.iter().flat_map(|responder| hashes(&responder.key));
-    let crls = signing.crl_key.iter().map(|key| (None, key));
+    let crls = signing.crl_key.iter().filter(|_| signing.issues_crls()).map(|key| (None, key));
     let numbered = responses.chain(crls).map(|(hash, key)| {
         *made += 1;
         lane(registry, signing, hash).map(|(consumer, agenda)| Lane {

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use crate::pack::PackError;
 use crate::pki::{CertificateInfo, Timestamp, crl as crl_encoder, ocsp_response};
-use crate::registry::{CrlScope, Issuer, RegistryError, Signer, SignerId, crl_path};
+use crate::registry::{CrlScope, Issuer, IssuerMode, Registry, RegistryError, Signer, SignerId, crl_path};
 use crate::token::{Key, TokenError, verify_pair};
 
 use gate::{IssuerFacts, Refusal};
@@ -70,6 +70,9 @@ pub enum SigningError {
     /// The program ends.
     #[error("interrupted: the program ends")]
     Stopped,
+    /// The issuer has another mode by now.
+    #[error("the mode of issuer '{0}' was changed by somebody else in the meantime")]
+    IssuerChanged(String),
     /// There are too many entries for one CRL.
     #[error(transparent)]
     CrlTooLong(#[from] crl_encoder::CrlTooLong),
@@ -91,6 +94,13 @@ pub enum SigningError {
         /// The present time.
         now: Timestamp,
     },
+}
+
+impl SigningError {
+    /// Whether nothing is wrong but that somebody else was first: what is left to do is to be done anew.
+    fn is_forestalled(&self) -> bool {
+        matches!(self, SigningError::Stopped | SigningError::IssuerChanged(_) | SigningError::Registry(RegistryError::Stale { .. }))
+    }
 }
 
 /// A key that signs OCSP responses, and what the responses say of it.
@@ -134,6 +144,25 @@ impl IssuerSigning {
     /// The keys that sign here.
     pub fn keys(&self) -> impl Iterator<Item = &Key> {
         self.responder.iter().map(|responder| &responder.key).chain(&self.crl_key)
+    }
+
+    /// Whether CRLs that are issued now are the last of their scopes: the CA has ended (rule T6, S5.2).
+    pub fn crls_are_last(&self) -> bool {
+        self.issuer.mode == IssuerMode::Closed && self.crl_policy.last_crl
+    }
+
+    /// Whether CRLs are issued at all: one that has ended may have its last ones before it (S5.2).
+    fn issues_crls(&self) -> bool {
+        self.issuer.mode != IssuerMode::Closed || self.crl_policy.last_crl
+    }
+
+    /// Refuses to sign for an issuer whose mode is no longer the one that is known here: a CRL that is to be followed would take the place of the last (rule T6).
+    fn same_mode(&self, registry: &dyn Registry) -> Result<(), SigningError> {
+        let registered = registry.issuers()?.into_iter().find(|issuer| issuer.id == self.issuer.id);
+        match registered {
+            Some(issuer) if issuer.mode != self.issuer.mode => Err(SigningError::IssuerChanged(issuer.name)),
+            _ => Ok(()),
+        }
     }
 
     /// Refuses to sign at `now` what was published with a later thisUpdate.

@@ -89,6 +89,10 @@ impl Bench {
         self.registry.register_issuer(&NewIssuer { publication, ..self.new_issuer() }).unwrap();
     }
 
+    fn set_mode(&self, mode: IssuerMode) {
+        self.registry.register_issuer(&NewIssuer { mode, publication: self.issuer().publication, ..self.new_issuer() }).unwrap();
+    }
+
     fn new_issuer(&self) -> NewIssuer {
         let publication = Publication { cert_id_hashes: HashAlgorithm::ALL.into(), crl_partitions: 2, crl_extras: self.crl_extras };
         NewIssuer { name: "ca".into(), certificate: self.ca.certificate().der.clone(), mode: IssuerMode::Open, publication }

@@ -444,7 +444,10 @@ impl Worker {
                 Ok(Published::Pack { head, .. }) => lane.agenda.published(head),
                 Ok(Published::Crls(planned)) => planned.iter().for_each(|(scope, planned)| lane.agenda.crl_published(*scope, *planned)),
                 // Somebody else was first: what is left to do is done anew, and with what he has changed.
-                Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => self.reads_to = u64::MAX,
+                Err(failure) if failure.is_forestalled() => {
+                    self.reads_to = u64::MAX;
+                    self.unread.extend(matches!(failure, SigningError::IssuerChanged(_)).then_some(lane.issuer));
+                }
                 Err(_) => lane.agenda.postpone(job.task, now),
             }
             if result.is_ok() {
@@ -454,7 +457,7 @@ impl Worker {
         match result {
             Ok(Published::Pack { responses, .. }) => (report.responses, report.packs) = (report.responses + responses, report.packs + 1),
             Ok(Published::Crls(planned)) => report.crls += planned.len() as u64,
-            Err(SigningError::Stopped | SigningError::Registry(RegistryError::Stale { .. })) => {}
+            Err(failure) if failure.is_forestalled() => {}
             Err(failure) => {
                 let issuer = &job.signing.issuer.name;
                 if let SigningError::Gate(refusal) = &failure {

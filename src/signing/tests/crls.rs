@@ -300,7 +300,8 @@ fn s5_2_t6_a_closed_ca_issues_one_last_crl_that_never_ends() {
     bench.add(0..4);
     bench.revoke(1, bench.start);
     pass(&mut bench.crl_worker(), bench.start);
-    bench.crl_policy.is_last = true;
+    bench.crl_policy.last_crl = true;
+    bench.set_mode(IssuerMode::Closed);
     let now = bench.start.saturating_add(HOUR);
     assert_eq!(pass(&mut bench.crl_worker(), now).crls, 3);
     assert_eq!(bench.head(CrlScope::Full).next_update, Timestamp::MAX);
@@ -312,6 +313,63 @@ fn s5_2_t6_a_closed_ca_issues_one_last_crl_that_never_ends() {
     bench.revoke(2, now);
     assert_eq!(pass(&mut bench.crl_worker(), now.saturating_add(HOUR)).crls, 2, "but for a revocation");
     assert_eq!(bench.listed(CrlScope::Full), [1, 2]);
+}
+
+/// A worker that runs is told of the end by the registry alone. Virtual time goes on long enough for every CRL to be due again and again.
+#[test]
+fn s5_2_t6_a_running_worker_signs_the_last_crls_of_a_ca_that_is_closed_and_nothing_after_them() {
+    for last_crl in [true, false] {
+        let mut bench = Bench::with(DELTAS, CrlPolicy { last_crl, ..CrlPolicy::new(CRL) });
+        bench.add(0..4);
+        bench.revoke(1, bench.start);
+        let mut running = bench.worker();
+        pass(&mut running, bench.start);
+        let published = bench.registry.crl_heads(bench.issuer().id).unwrap();
+        bench.set_mode(IssuerMode::Closed);
+        let crls: u64 = (1..40).map(|days| pass(&mut running, bench.start.saturating_add(DAY * days)).crls).sum();
+        let heads = bench.registry.crl_heads(bench.issuer().id).unwrap();
+        assert_eq!((heads.len(), crls), (6, if last_crl { 6 } else { 0 }));
+        if last_crl {
+            assert!(heads.iter().all(|head| head.next_update == Timestamp::MAX), "{heads:?}");
+        } else {
+            assert_eq!(heads, published);
+        }
+        // What a configuration has closed it may open again.
+        bench.set_mode(IssuerMode::Open);
+        bench.crl_policy.last_crl = false;
+        let later = bench.start.saturating_add(41 * DAY);
+        pass(&mut running, later);
+        assert!(
+            bench.registry.crl_heads(bench.issuer().id).unwrap().iter().all(|head| (later..Timestamp::MAX).contains(&head.next_update))
+        );
+    }
+}
+
+/// Whoever has read the issuer before it was closed, and is past the change that tells of it, asks the registry before he signs.
+#[test]
+fn s5_2_t6_no_crl_takes_the_place_of_the_last_whatever_its_signer_knows_of_the_mode() {
+    let mut bench = Bench::new(0);
+    bench.crl_policy.last_crl = true;
+    bench.add(0..4);
+    bench.revoke(1, bench.start);
+    pass(&mut bench.crl_worker(), bench.start);
+    let open = IssuerSigning { responder: None, ..bench.signing() };
+    let mut began_before = bench.worker_of(open.clone());
+    bench.set_mode(IssuerMode::Closed);
+    let mut now = bench.start.saturating_add(HOUR);
+    let closing = pass(&mut bench.crl_worker(), now);
+    let last = bench.registry.crl_heads(bench.issuer().id).unwrap();
+    assert_eq!((closing.crls, last.iter().all(|head| head.next_update == Timestamp::MAX)), (3, true), "{last:?}");
+    bench.registry.set_watermark("signing/ca/crl", bench.registry.last_change().unwrap()).unwrap();
+    let refused = crl::issue(bench.registry.as_ref(), &open, bench.ca_key.as_ref(), CrlScope::Full, now).err();
+    assert!(matches!(refused, Some(SigningError::IssuerChanged(_))), "{refused:?}");
+    for mut worker in [bench.worker_of(open.clone()), bench.worker_of(open)] {
+        now = now.saturating_add(2 * DAY);
+        for worker in [&mut began_before, &mut worker] {
+            assert_eq!(pass(worker, now).crls, 0);
+        }
+    }
+    assert_eq!(bench.registry.crl_heads(bench.issuer().id).unwrap(), last);
 }
 
 #[test]
