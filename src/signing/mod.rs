@@ -10,6 +10,7 @@ mod crew;
 pub mod crl;
 mod crl_agenda;
 pub mod crl_policy;
+pub mod ending;
 pub mod gate;
 mod growth;
 mod housekeeping;

@@ -5,6 +5,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod endings;
 mod full_disk;
 mod keys;
 mod kills;

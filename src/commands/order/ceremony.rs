@@ -1,6 +1,7 @@
 //! Orders of kind `ceremony`: steps that concern a CA, one after the other. Each is noted in the log before it begins and when it is done, so that a ceremony
 //! that was interrupted goes on at the step where it was, and takes up what that step had made already.
 
+mod closing;
 mod keys;
 
 use std::path::Path;
@@ -377,17 +378,6 @@ impl OneStep<'_, '_> {
         let issuer = self.registered(name)?;
         self.job.registry.run_off(issuer.id)?;
         Ok(json!({ "mode": IssuerMode::RunOff }))
-    }
-
-    /// A CA ends when its last certificate has expired or is revoked (S5.2).
-    fn close(&self, name: &str) -> Result<Value> {
-        let issuer = self.registered(name)?;
-        match self.job.registry.close(issuer.id, Timestamp::now())? {
-            0 => Ok(json!({ "mode": IssuerMode::Closed })),
-            live => bail!(
-                "issuer '{name}': found {live} certificates that are neither revoked nor expired, wanted none: it ends with the last of them (S5.2)"
-            ),
-        }
     }
 }
 

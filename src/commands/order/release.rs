@@ -24,8 +24,9 @@ use crate::signing::metrics::SigningMetrics;
 use crate::signing::{IssuerSigning, Worker, coverage};
 
 /// How long a worker elsewhere may take (rule O16).
-const PATIENCE: Duration = Duration::from_secs(15 * 60);
-const LOOK: Duration = Duration::from_millis(500);
+pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked meanwhile.
+pub(super) const LOOK: Duration = Duration::from_millis(500);
 
 /// Has the status of an order's certificates published, or waits until it is.
 pub(super) fn publish(job: &Job<'_>, signing: &IssuerSigning, items: Range<u64>) -> Result<()> {

@@ -43,8 +43,9 @@ impl OneStep<'_, '_> {
         if count != 1 {
             bail!("token '{}': found {count} keys '{}', wanted one", key.token, key.label);
         }
-        let public_key = Fingerprint::of(token.key(&request)?.public_key());
-        Ok(json!({ "id": hex(&token.name_of(&request)?.id), "public_key": public_key }))
+        let (found, id) = (token.key(&request)?, token.name_of(&request)?.id);
+        self.refuse_needed(found.public_key())?;
+        Ok(json!({ "id": hex(&id), "public_key": Fingerprint::of(found.public_key()) }))
     }
 
     /// The id is the one that the order gives, or follows from the order and the step: nobody else makes a key of that name.
