@@ -327,6 +327,15 @@ fn s5_2_t6_a_closed_ca_is_served_with_its_last_crls() {
     let said = fail(&mut world.command("sign", &["--once"]));
     assert!(said.contains("mode: found 'closed', wanted 'run-off' as long as a certificate is neither revoked nor expired"), "{said}");
     succeed(&mut world.command("revoke", &["--issuer", NAME, "--all", "--confirm", NAME, "--reason", "superseded"]));
+    let said = fail(&mut world.command("sign", &["--once"]));
+    assert!(
+        said.contains("wanted 'run-off' until everything of it is published") && said.contains("7 revocations on the CRL (full)"),
+        "{said}"
+    );
+    let closed = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), text).unwrap();
+    succeed(&mut world.command("sign", &["--once"]));
+    fs::write(world.config(), closed).unwrap();
     let service = Service::serve(&mut world.command("serve", &[]));
     let authority = world.authority(&service);
     for (path, kind) in [PATHS[0], PATHS[3]] {

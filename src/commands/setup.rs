@@ -19,6 +19,7 @@ use crate::pki::extension::Contents;
 use crate::pki::{CertificateInfo, CertificateStatus, SignatureAlgorithm, SlotRange, Timestamp};
 use crate::registry::sqlite::SqliteRegistry;
 use crate::registry::{CrlScope, CrlSelection, Issuer, IssuerMode, NewIssuer, Publication, Registry, Signer, crl_path};
+use crate::signing::ending::{Wanted, unpublished};
 use crate::signing::{CrlPolicy, ExpiredEntries, IssuerSigning, REVOCATION_THREADS, ResponseSigner, Timing, crl_url, describe_signer};
 use crate::token::pkcs11::{KeyRequest, Pin, Pkcs11Token};
 use crate::token::software::SoftwareKey;
@@ -128,13 +129,16 @@ fn check_has_ended(registry: &dyn Registry, issuer: &Issuer) -> Result<()> {
         let is_live = record.status == CertificateStatus::Good && record.not_after >= now;
         live = live.or(is_live.then_some(record.serial));
     })?;
-    match live {
-        None => Ok(()),
-        Some(serial) => bail!(
-            "issuer '{}': mode: found 'closed', wanted 'run-off' as long as a certificate is neither revoked nor expired: {serial} (S5.2)",
-            issuer.name
-        ),
+    let found = format!("issuer '{}': mode: found 'closed', wanted 'run-off'", issuer.name);
+    if let Some(serial) = live {
+        bail!("{found} as long as a certificate is neither revoked nor expired: {serial} (S5.2)");
     }
+    let certificate = CertificateInfo::from_der(&issuer.certificate)?;
+    let lacking = unpublished(registry, issuer, &certificate, Wanted { responses: false, crls: false, last_crls: false })?;
+    if !lacking.is_empty() {
+        bail!("{found} until everything of it is published, which nobody does afterwards: {} (S5.2, C9)", lacking.join("; "));
+    }
+    Ok(())
 }
 
 /// Certificates name the URL of their CRL for life, and a CRL that says where it is has to say the same (rule C4).
