@@ -96,6 +96,20 @@ fn s5_2_t4_t6_c9_one_order_ends_a_ca_and_everything_is_published_before_its_key_
 }
 
 #[test]
+fn s5_2_t4_t6_where_a_service_has_the_keys_the_end_of_a_ca_waits_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    world(here, "last_crl = true\n");
+    fs::copy(here.join("kakunin.toml"), here.join("service.toml")).unwrap();
+    configure(here, "key = { token = \"hsm\", label = \"ca\" }\n", "");
+    let service = Service::serve(&mut kakunin(here, &["serve", "--config", "service.toml"]));
+    let revoke = "[[step]]\ndo = \"revoke-all\"\nissuer = \"ca\"\nreason = \"cessationOfOperation\"\n";
+    succeed(&mut ceremony(here, "end", &format!("{revoke}{CLOSE}")));
+    assert!(are_revoked(here) && crl(here).1.contains("Next Update: Dec 31 23:59:59 9999 GMT"));
+    service.stop();
+}
+
+#[test]
 fn s5_2_c9_t6_the_key_of_a_ca_is_not_destroyed_while_something_is_left_to_publish() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
