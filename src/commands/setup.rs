@@ -351,7 +351,14 @@ pub(super) fn crl_policy(config: &CrlConfig) -> CrlPolicy {
     }
 }
 
-/// Registers an issuer and opens what is needed to sign for it; `None` for one that is closed and has no last CRL.
+/// Whether every CRL is the last of its scope (rule T6): then no key of the issuer is needed any more.
+fn has_last_crls(registry: &dyn Registry, issuer: &Issuer) -> Result<bool> {
+    let heads = registry.crl_heads(issuer.id)?;
+    let is_last = |scope| heads.iter().any(|head| head.scope == scope && head.next_update == Timestamp::MAX);
+    Ok(issuer.publication.crl_scopes().all(is_last))
+}
+
+/// Registers an issuer and opens what is needed to sign for it; `None` for one that is closed and has its last CRLs, or is to have none.
 pub(super) fn open_issuer(
     ring: &mut KeyRing<'_>,
     config: &Config,
@@ -360,7 +367,7 @@ pub(super) fn open_issuer(
 ) -> Result<Option<IssuerSigning>> {
     let (issuer, certificate) = register_issuer(registry, issuer_config, &config.base_url)?;
     let is_closed = issuer.mode == IssuerMode::Closed;
-    if is_closed && !issuer_config.crl.last_crl {
+    if is_closed && (!issuer_config.crl.last_crl || has_last_crls(registry, &issuer)?) {
         return Ok(None);
     }
     let keys = open_keys(ring, issuer_config, &certificate)?;
