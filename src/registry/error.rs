@@ -35,6 +35,9 @@ pub enum RegistryError {
         /// The newest version known here.
         known: i64,
     },
+    /// The file was replaced or removed since it was opened: what others commit is not seen here, nor what is committed here by others.
+    #[error("registry {0} is another file than the one that was opened, or is not there any more: start the program again")]
+    Replaced(PathBuf),
     /// The file or its directory cannot be written.
     #[error("registry {0} is read-only: check the permissions of the file and of its directory, and how its file system is mounted")]
     ReadOnly(PathBuf),

@@ -5,7 +5,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -50,6 +50,8 @@ const STATEMENT_CACHE: usize = 64;
 #[derive(Debug)]
 pub(super) struct Database {
     path: PathBuf,
+    /// Which file it is: device and inode.
+    file: (u64, u64),
     /// `None`: opened without write access. Everybody has it in turn: a revocation waits for the transaction under way, not for all that refresh writes.
     writer: Option<FairMutex<Connection>>,
     /// There is one where there is a writer.
@@ -82,16 +84,16 @@ impl Database {
 
     /// Opens the file for reading and writing, and runs pending migrations.
     pub(super) fn open(path: &Path) -> Result<Database> {
-        recognize(path)?;
+        let file = recognize(path)?;
         let opened = open_writer(path).and_then(|mut writer| Ok((Checkpointer::start(path, &mut writer)?, writer)));
         let (checkpointer, writer) = opened.map_err(|f| f.explain(path))?;
         let (writer, checkpointer) = (Some(FairMutex::new(writer)), Some(checkpointer));
-        Ok(Database { path: path.into(), writer, checkpointer, readers: Mutex::default() })
+        Ok(Database { path: path.into(), file, writer, checkpointer, readers: Mutex::default() })
     }
 
     /// Opens the file for reading only.
     pub(super) fn open_read_only(path: &Path) -> Result<Database> {
-        recognize(path)?;
+        let file = recognize(path)?;
         let first = open_reader(path).and_then(|reader| {
             let (found, known) = (version(&reader, path)?, known_version());
             if found < known {
@@ -101,7 +103,7 @@ impl Database {
             Ok(reader)
         });
         let first = first.map_err(|f| f.explain(path))?;
-        Ok(Database { path: path.into(), writer: None, checkpointer: None, readers: Mutex::new(vec![first]) })
+        Ok(Database { path: path.into(), file, writer: None, checkpointer: None, readers: Mutex::new(vec![first]) })
     }
 
     /// Runs `work` on one snapshot. Never waits for a writer.
@@ -114,7 +116,17 @@ impl Database {
         self.with_reader(statement)
     }
 
+    /// Refuses to go on with a file that nobody else has under this name: a backup was put in its place, say.
+    fn require_same_file(&self) -> Result<()> {
+        match std::fs::metadata(&self.path) {
+            Ok(found) if (found.dev(), found.ino()) == self.file => Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(explain_io(error, &self.path)),
+            _ => Err(RegistryError::Replaced(self.path.clone())),
+        }
+    }
+
     fn with_reader<T>(&self, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        self.require_same_file()?;
         let idle = lock(&self.readers).pop();
         let run = || {
             let reader = idle.map_or_else(|| open_reader(&self.path), Ok)?;
@@ -162,6 +174,7 @@ impl Database {
     }
 
     fn transact<T>(&self, writer: &mut Connection, work: impl FnOnce(&Connection) -> Outcome<T>) -> Result<T> {
+        self.require_same_file()?;
         let value = transact(writer, work).map_err(|f| f.explain(&self.path))?;
         bell::ring(&self.path);
         Ok(value)
@@ -208,23 +221,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Refuses whatever is not a registry, without touching it: `immutable` makes SQLite read the file as it is, without locks, log or recovery.
-fn recognize(path: &Path) -> Result<()> {
-    if !std::fs::metadata(path).map_err(|e| explain_io(e, path))?.is_file() {
+/// Refuses whatever is not a registry, without touching it: `immutable` makes SQLite read the file as it is, without locks, log or recovery. Tells device and inode
+/// of the file.
+fn recognize(path: &Path) -> Result<(u64, u64)> {
+    let metadata = std::fs::metadata(path).map_err(|e| explain_io(e, path))?;
+    if !metadata.is_file() {
         return Err(not_a_registry(path, "not a file"));
     }
+    let file = (metadata.dev(), metadata.ino());
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let found = Connection::open_with_flags(immutable_uri(path)?, flags)
         .and_then(|probe| probe.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)));
     match found {
-        Ok(APPLICATION_ID) => Ok(()),
+        Ok(APPLICATION_ID) => Ok(file),
         Ok(_) if std::fs::metadata(path).is_ok_and(|m| m.len() == 0) => Err(not_a_registry(path, "an empty file")),
         Ok(id) => {
             Err(not_a_registry(path, format!("an SQLite database with application id {id} (wanted {APPLICATION_ID}): another program's")))
         }
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => Err(Fault::from(error).explain(path)),
         // Anything else may be a writer at work: the ordinary connection, which takes locks, will tell.
-        Err(_) => Ok(()),
+        Err(_) => Ok(file),
     }
 }
 

@@ -185,6 +185,22 @@ fn a_newer_schema_is_left_to_the_newer_program() {
     assert!(matches!(error, RegistryError::TooNew { found: 99, known: 10, .. }), "{error}");
 }
 
+/// A backup is put in the place of the file, or nothing.
+#[test]
+fn t4_c9_a_file_that_was_replaced_is_not_gone_on_with() {
+    let store = TempStore::new();
+    let [writing, reading] = [SqliteRegistry::open(&store.path()), SqliteRegistry::open_read_only(&store.path())].map(Result::unwrap);
+    let copy = store.path().with_extension("copy");
+    std::fs::copy(store.path(), &copy).unwrap();
+    writing.set_watermark("somebody", 0).unwrap();
+    assert!(reading.issuers().is_ok());
+    for replace in [|copy: &Path, path: &Path| std::fs::rename(copy, path), |_: &Path, path: &Path| std::fs::remove_file(path)] {
+        replace(&copy, &store.path()).unwrap();
+        let outcomes = [writing.issuers().map(drop), reading.issuers().map(drop), writing.set_watermark("somebody", 0)];
+        assert!(outcomes.into_iter().all(|outcome| matches!(outcome, Err(RegistryError::Replaced(_)))));
+    }
+}
+
 #[test]
 fn a_registry_without_schema_is_damaged() {
     let store = TempStore::new();
