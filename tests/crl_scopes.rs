@@ -296,6 +296,38 @@ fn c5_openssl_accepts_base_and_delta_and_finds_the_revocation_in_the_delta() {
     service.stop();
 }
 
+/// What was signed while it was published is valid for long, and lacks whatever is revoked from then on.
+#[test]
+fn c4_c9_t4_a_scope_that_is_no_longer_published_is_neither_served_nor_called_fresh() {
+    const EXTRA: &str = "[issuer.crl.arl]\n[issuer.crl.delta]\nof = [\"full\"]\n";
+    let world = World::new(EXTRA);
+    let sign = || succeed(&mut world.command("sign", &["--once"]));
+    sign();
+    let service = Service::serve(&mut world.command("serve", &["--roles", "responder"]));
+    let paths = ["/crl/ca.crl", "/crl/ca/arl.crl", "/crl/ca/delta.crl"];
+    let served = || paths.map(|path| http::get(&service.ocsp, path, &[]).status);
+    assert_eq!(served(), [200; 3]);
+
+    let with = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), with.replace(EXTRA, "")).unwrap();
+    world.revoke("sub-a", "cACompromise");
+    sign();
+    until(Duration::from_secs(10), "what is not published is not served", || (served() == [200, 404, 404]).then_some(()));
+    let report = &common::status(&world.config())["issuers"][0];
+    let scopes =
+        |list: &str| report[list].as_array().unwrap().iter().map(|crl| crl["scope"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!((scopes("crls"), scopes("crls_no_longer_published")), (vec!["full".into()], vec!["arl".into(), "full delta".into()]));
+    let said = succeed(&mut world.command("status", &[]));
+    assert!(said.contains("CRL full fresh") && said.contains("CRL arl no longer published"), "{said}");
+    let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
+    assert!(verified.contains("1 CRLs with 1 entries") && verified.contains("no rule is broken"), "{verified}");
+
+    fs::write(world.config(), with).unwrap();
+    sign();
+    until(Duration::from_secs(10), "what is published again is served again", || (served() == [200; 3]).then_some(()));
+    service.stop();
+}
+
 /// A CA whose revocation could not be published is not recorded as revoked.
 #[test]
 fn c3_o14_a_ca_is_revoked_for_a_reason() {

@@ -75,7 +75,7 @@ impl List {
         let mut output = Output::new();
         if self.crl_urls {
             let mut heads = registry.crl_heads(issuer.id)?;
-            heads.retain(|head| matches!(head.scope, CrlScope::Partition(_)));
+            heads.retain(|head| matches!(head.scope, CrlScope::Partition(_)) && issuer.publication.has_crl(head.scope));
             heads.sort_by_key(|head| head.scope);
             let urls: Vec<String> = heads.into_iter().filter_map(|head| head.distribution_point).map(|point| point.uri).collect();
             return output.json(&urls).and_then(|()| output.finish()).context("standard output");

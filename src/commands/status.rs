@@ -35,6 +35,8 @@ struct IssuerReport {
     certificates: Counts,
     ocsp: OcspReport,
     crls: Vec<CrlReport>,
+    /// What the registry keeps of scopes that the issuer publishes no more: nobody is served it, and it has no successor.
+    crls_no_longer_published: Vec<OldCrl>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +60,14 @@ struct CrlReport {
     refresh_at: Timestamp,
 }
 
+#[derive(Serialize)]
+struct OldCrl {
+    scope: String,
+    number: u64,
+    this_update: Timestamp,
+    next_update: Timestamp,
+}
+
 impl Status {
     pub(super) fn run(self) -> Result<()> {
         let registry = setup::open_registry_read_only(&self.config.load()?)?;
@@ -79,13 +89,15 @@ impl IssuerReport {
         let heads = registry.pack_heads(issuer.id)?;
         let mut crls = registry.crl_heads(issuer.id)?;
         crls.sort_by_key(|crl| crl.scope);
+        let (crls, old): (Vec<_>, Vec<_>) = crls.iter().partition(|crl| issuer.publication.has_crl(crl.scope));
         Ok(IssuerReport {
             name: issuer.name.clone(),
             mode: issuer.mode,
             ends: end_of_run_off(registry, issuer)?,
             certificates: registry.counts(issuer.id)?,
             ocsp: OcspReport::of(issuer, &heads, now),
-            crls: crls.iter().map(|crl| CrlReport::of(crl, now)).collect(),
+            crls: crls.into_iter().map(|crl| CrlReport::of(crl, now)).collect(),
+            crls_no_longer_published: old.into_iter().map(OldCrl::of).collect(),
         })
     }
 
@@ -110,6 +122,11 @@ impl IssuerReport {
             let state = if crl.fresh { "fresh" } else { "NOT FRESH" };
             let (number, entries, until, next) = (crl.number, crl.entries, crl.next_update, crl.refresh_at);
             output.line(format!("  CRL {} {state}: number {number}, {entries} entries, valid until {until}, next at {next}", crl.scope))?;
+        }
+        for OldCrl { scope, number, next_update, .. } in &self.crls_no_longer_published {
+            output.line(format!(
+                "  CRL {scope} no longer published: number {number}, the last one, is not served; valid until {next_update}"
+            ))?;
         }
         Ok(())
     }
@@ -153,5 +170,11 @@ impl CrlReport {
             next_update: crl.next_update,
             refresh_at: crl.refresh_at,
         }
+    }
+}
+
+impl OldCrl {
+    fn of(crl: &CrlHead) -> OldCrl {
+        OldCrl { scope: crl.scope.to_string(), number: crl.number, this_update: crl.this_update, next_update: crl.next_update }
     }
 }

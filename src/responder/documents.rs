@@ -74,6 +74,19 @@ impl Documents {
         });
     }
 
+    /// Takes documents out. Returns whether there were any.
+    pub fn withdraw(&self, is_meant: impl Fn(&str, &Document) -> bool) -> bool {
+        let found = self.catalogue.load().iter().any(|(path, document)| is_meant(path, document));
+        if found {
+            self.catalogue.rcu(|old| {
+                let mut new = BTreeMap::clone(old);
+                new.retain(|path, document| !is_meant(path, document));
+                new
+            });
+        }
+        found
+    }
+
     /// Every document with its path.
     pub fn all(&self) -> Vec<(String, Arc<Document>)> {
         self.catalogue.load().iter().map(|(path, document)| (path.clone(), Arc::clone(document))).collect()

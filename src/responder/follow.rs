@@ -174,7 +174,7 @@ mod tests {
     use crate::pki::SlotHash;
     use crate::pki::ocsp_request::encode_request;
     use crate::registry::crl_path;
-    use crate::registry::{CrlScope, Issuer, IssuerId};
+    use crate::registry::{CrlExtras, CrlScope, Issuer, IssuerId};
 
     struct World {
         registry: Arc<FakeRegistry>,
@@ -396,6 +396,46 @@ mod tests {
         world.follow();
         assert_eq!(&world.content.documents.get("/crl/test.crl").unwrap().body[..], b"crl 9");
         assert_eq!(world.content.feed.documents_refused(), 1);
+    }
+
+    #[test]
+    fn c4_c9_a_scope_that_is_no_longer_published_is_no_longer_served() {
+        const EXTRA: [&str; 3] = ["/crl/test/arl.crl", "/crl/test/delta.crl", "/crl/test/1-delta.crl"];
+        let mut world = world();
+        let all = CrlExtras { arl: true, arl_alone: true, full_delta: true, partition_deltas: true };
+        let publish = |world: &mut World, partitions: u32, extras: CrlExtras| {
+            world.registry.change_issuer(|issuer| {
+                (issuer.publication.crl_partitions, issuer.publication.crl_extras) = (partitions, extras);
+            });
+            world.follow();
+        };
+        let served = |world: &World, path: &str| world.content.documents.get(path).map(|crl| crl.body.clone());
+        for scope in [CrlScope::Authorities, CrlScope::FullDelta, CrlScope::PartitionDelta(1)] {
+            world.registry.publish_crl_of(scope, 5);
+        }
+        world.follow();
+        assert!(EXTRA.iter().all(|path| served(&world, path).is_none()), "at the start");
+        publish(&mut world, 2, all);
+        assert!(EXTRA.iter().all(|path| served(&world, path).as_deref() == Some(b"crl 5")));
+
+        publish(&mut world, 1, CrlExtras::default());
+        assert!(EXTRA.iter().chain(&["/crl/test/1.crl"]).all(|path| served(&world, path).is_none()), "while it runs");
+        assert!(["/crl/test.crl", "/crl/test/0.crl"].iter().all(|path| served(&world, path).is_some()));
+        assert_eq!(served(&world, "/crl/test/partitions.json").as_deref(), Some(&br#"["http://va.example/crl/test/0.crl"]"#[..]));
+        world.registry.publish_crl_of(CrlScope::Authorities, 6);
+        world.follow();
+        assert_eq!(served(&world, "/crl/test/arl.crl"), None, "the feed tells of one that another process has signed");
+        publish(&mut world, 0, CrlExtras::default());
+        assert_eq!(served(&world, "/crl/test/partitions.json"), None);
+
+        publish(&mut world, 2, all);
+        assert_eq!(served(&world, "/crl/test/arl.crl").as_deref(), Some(&b"crl 6"[..]));
+        assert!(
+            EXTRA
+                .iter()
+                .chain(&["/crl/test/0.crl", "/crl/test/1.crl", "/crl/test/partitions.json"])
+                .all(|path| served(&world, path).is_some())
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use tracing::{debug, error};
+use tracing::{debug, error, info};
 
 use crate::pack::Pack;
 use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
@@ -193,7 +193,8 @@ impl Loader<'_> {
     }
 
     /// The newest CRLs of one issuer.
-    pub(super) fn crls(&self, issuer: IssuerId) -> Result<()> {
+    fn crls(&self, issuer: IssuerId) -> Result<()> {
+        self.withdraw_crls(issuer);
         self.serve_crls(issuer, self.registry.latest_crls(issuer)?);
         Ok(())
     }
@@ -204,12 +205,28 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// A number never goes back (rule C2).
+    /// Takes out the CRLs of scopes that the issuer publishes no more: nobody issues their successors, and what is revoked from now on would be missing (rule C9).
+    fn withdraw_crls(&self, issuer: IssuerId) {
+        let Some(issuer) = self.content.issuer(issuer) else { return };
+        let is_meant = |document: &Document| match document.kind {
+            DocumentKind::Crl { issuer: of, scope, .. } => of == issuer.id && !issuer.publication.has_crl(scope),
+            _ => false,
+        };
+        if self.content.documents.withdraw(|_, document| is_meant(document)) {
+            info!(issuer = issuer.name, "CRLs of scopes that the issuer publishes no more are served no more");
+            self.list_partitions(&issuer);
+        }
+    }
+
+    /// Of the scopes that the issuer publishes. A number never goes back (rule C2).
     fn serve_crls(&self, issuer: IssuerId, crls: impl IntoIterator<Item = CrlRecord>) {
         let Some(issuer) = self.content.issuer(issuer) else { return };
         let (mut documents, mut partitions_changed) = (Vec::new(), false);
         for crl in crls {
             self.content.note_published(issuer.id);
+            if !issuer.publication.has_crl(crl.head.scope) {
+                continue;
+            }
             let (path, number) = (crl_path(&issuer.name, crl.head.scope), crl.head.number);
             let served = self.content.documents.get(&path);
             match served.as_ref().map(|document| document.kind) {
@@ -244,8 +261,12 @@ impl Loader<'_> {
             _ => None,
         };
         let partitions = self.content.documents.all().into_iter().filter_map(|(_, document)| partition(document));
-        if let Some(list) = Document::partition_list(&partitions.collect()) {
-            self.content.documents.publish(vec![(partition_list_path(&issuer.name), list)]);
+        let path = partition_list_path(&issuer.name);
+        match Document::partition_list(&partitions.collect()) {
+            Some(list) => self.content.documents.publish(vec![(path, list)]),
+            None => {
+                self.content.documents.withdraw(|listed, _| listed == path);
+            }
         }
     }
 }

@@ -288,9 +288,14 @@ impl FakeRegistry {
     }
 
     pub(super) fn publish_crl_number(&self, number: u64) {
+        self.publish_crl_of(CrlScope::Full, number);
+    }
+
+    /// A CRL of a scope, whether the issuer publishes it or not.
+    pub(super) fn publish_crl_of(&self, scope: CrlScope, number: u64) {
         let mut state = self.state();
-        state.crls.insert(CrlScope::Full, crl(CrlScope::Full, number, NOW));
-        state.note(ChangeKind::Crl(CrlScope::Full));
+        state.crls.insert(scope, crl(scope, number, NOW));
+        state.note(ChangeKind::Crl(scope));
     }
 
     pub(super) fn forget_feed(&self) {
