@@ -47,6 +47,8 @@ struct OcspReport {
     packs_wanted: usize,
     oldest_this_update: Option<Timestamp>,
     earliest_next_update: Option<Timestamp>,
+    /// When the last pack becomes valid, where that is still to come.
+    valid_from: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -58,6 +60,8 @@ struct CrlReport {
     this_update: Timestamp,
     next_update: Timestamp,
     refresh_at: Timestamp,
+    /// When it becomes valid, where that is still to come.
+    valid_from: Option<Timestamp>,
 }
 
 #[derive(Serialize)]
@@ -113,13 +117,13 @@ impl IssuerReport {
             (IssuerMode::Closed, _) => output.line("  has ended")?,
         }
         let ocsp = &self.ocsp;
-        let state = if ocsp.fresh { "fresh" } else { "NOT FRESH" };
+        let state = state_of(ocsp.fresh, ocsp.valid_from);
         let time = |t: Option<Timestamp>| t.map_or("never".to_owned(), |t| t.to_string());
         let (signed, until) = (time(ocsp.oldest_this_update), time(ocsp.earliest_next_update));
         output
             .line(format!("  OCSP {state}: {} of {} packs, signed since {signed}, valid until {until}", ocsp.packs, ocsp.packs_wanted))?;
         for crl in &self.crls {
-            let state = if crl.fresh { "fresh" } else { "NOT FRESH" };
+            let state = state_of(crl.fresh, crl.valid_from);
             let (number, entries, until, next) = (crl.number, crl.entries, crl.next_update, crl.refresh_at);
             output.line(format!("  CRL {} {state}: number {number}, {entries} entries, valid until {until}, next at {next}", crl.scope))?;
         }
@@ -129,6 +133,15 @@ impl IssuerReport {
             ))?;
         }
         Ok(())
+    }
+}
+
+/// How something is to whoever asks for it now.
+fn state_of(fresh: bool, valid_from: Option<Timestamp>) -> String {
+    match valid_from {
+        Some(from) => format!("NOT VALID before {from}"),
+        None if fresh => "fresh".to_owned(),
+        None => "NOT FRESH".to_owned(),
     }
 }
 
@@ -149,26 +162,30 @@ impl OcspReport {
     fn of(issuer: &Issuer, heads: &[PackHead], now: Timestamp) -> OcspReport {
         let packs_wanted = issuer.publication.cert_id_hashes.len() << issuer.slot_bits;
         let wanted: Vec<&PackHead> = heads.iter().filter(|h| issuer.publication.cert_id_hashes.contains(&h.cert_id_hash)).collect();
+        let valid_from = wanted.iter().map(|h| h.this_update).max().filter(|latest| latest.is_ahead_of(now));
         OcspReport {
-            fresh: wanted.len() == packs_wanted && wanted.iter().all(|h| h.next_update > now),
+            fresh: wanted.len() == packs_wanted && valid_from.is_none() && wanted.iter().all(|h| h.next_update > now),
             packs: wanted.len(),
             packs_wanted,
             oldest_this_update: wanted.iter().map(|h| h.this_update).min(),
             earliest_next_update: wanted.iter().map(|h| h.next_update).min(),
+            valid_from,
         }
     }
 }
 
 impl CrlReport {
     fn of(crl: &CrlHead, now: Timestamp) -> CrlReport {
+        let valid_from = Some(crl.this_update).filter(|at| at.is_ahead_of(now));
         CrlReport {
             scope: crl.scope.to_string(),
             number: crl.number,
             entries: crl.entries,
-            fresh: crl.next_update > now,
+            fresh: crl.next_update > now && valid_from.is_none(),
             this_update: crl.this_update,
             next_update: crl.next_update,
             refresh_at: crl.refresh_at,
+            valid_from,
         }
     }
 }

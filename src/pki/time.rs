@@ -26,6 +26,9 @@ impl Timestamp {
     /// `2050-01-01T00:00:00Z`: from here on `Time` is a GeneralizedTime (RFC 5280 4.1.2.5, rule C1).
     pub const GENERALIZED_FROM: Timestamp = Timestamp(2_524_608_000);
 
+    /// So far the clocks of two hosts may be apart without anything being wrong.
+    pub const MAX_SKEW: Duration = Duration::from_secs(60);
+
     /// The instant `seconds` after the epoch; `None` past the year 9999.
     pub const fn from_unix(seconds: u64) -> Option<Timestamp> {
         if seconds <= Self::MAX.0 { Some(Timestamp(seconds)) } else { None }
@@ -54,6 +57,11 @@ impl Timestamp {
     /// Time elapsed from `earlier` to `self`; zero where `earlier` is later.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_secs(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Whether it is still to come, by more than [`Timestamp::MAX_SKEW`]: the clock that showed it is ahead, or the one that shows `now` is behind.
+    pub fn is_ahead_of(self, now: Timestamp) -> bool {
+        self.since(now) > Self::MAX_SKEW
     }
 
     /// The same instant as a [`SystemTime`].

@@ -23,6 +23,7 @@ pub struct Content {
     pub feed: FeedState,
     issuers: ArcSwap<Vec<Arc<Issuer>>>,
     published: ArcSwap<BTreeSet<IssuerId>>,
+    ahead: ArcSwap<BTreeSet<IssuerId>>,
 }
 
 impl Content {
@@ -55,6 +56,21 @@ impl Content {
         if !self.is_published(id) {
             self.published.rcu(|old| old.iter().copied().chain([id]).collect::<BTreeSet<_>>());
         }
+    }
+
+    /// Something of this issuer is not valid yet. Returns whether nobody has noted that before.
+    pub(super) fn note_ahead(&self, id: IssuerId) -> bool {
+        let is_known = self.ahead.load().contains(&id);
+        !is_known && !self.ahead.rcu(|old| old.iter().copied().chain([id]).collect::<BTreeSet<_>>()).contains(&id)
+    }
+
+    /// Forgets the issuers of whom nothing is that any more, and returns them.
+    pub(super) fn forget_ahead(&self, still: impl Fn(IssuerId) -> bool) -> Vec<IssuerId> {
+        let right: Vec<_> = self.ahead.load().iter().copied().filter(|id| !still(*id)).collect();
+        if !right.is_empty() {
+            self.ahead.rcu(|old| old.iter().copied().filter(|id| !right.contains(id)).collect::<BTreeSet<_>>());
+        }
+        right
     }
 
     pub(super) fn replace_issuer(&self, issuer: &Issuer) {

@@ -65,7 +65,7 @@ events! {
     Crl => "documents", "crl";
     /// A CA certificate was sent.
     CaCertificate => "documents", "ca-certificate";
-    /// A CRL was not sent because it is past its nextUpdate.
+    /// A CRL was not sent because it is past its nextUpdate, or not yet valid.
     CrlWithheld => "documents", "crl-withheld";
     /// 200 OK.
     Http200 => "http_responses", "200";

@@ -40,7 +40,7 @@ pub enum DocumentKind {
     CaCertificate,
     /// The URLs of all CRL partitions of an issuer (rule C7).
     PartitionList,
-    /// A CRL: never sent from its nextUpdate on.
+    /// A CRL: never sent from its nextUpdate on, nor before its thisUpdate, but for what clocks may be apart.
     Crl {
         /// Whose.
         issuer: IssuerId,
@@ -142,6 +142,12 @@ impl Document {
         self.validity.next_update.is_some_and(|next_update| next_update <= now)
     }
 
+    /// When it becomes valid, where that is still to come: it may not be sent before. Of a CRL only.
+    pub fn valid_from(&self, now: Timestamp) -> Option<Timestamp> {
+        let this_update = self.validity.this_update;
+        (matches!(self.kind, DocumentKind::Crl { .. }) && this_update.is_ahead_of(now)).then_some(this_update)
+    }
+
     fn content_type(&self) -> HeaderValue {
         match self.kind {
             DocumentKind::CaCertificate => HeaderValue::from_static("application/pkix-cert"),
@@ -150,11 +156,14 @@ impl Document {
         }
     }
 
-    /// The response to a GET or HEAD with these headers: 200, 206, 304, 412, 416, or 503 where the document has expired. Caches may keep it for at most `cap`.
+    /// The response to a GET or HEAD with these headers: 200, 206, 304, 412, 416, or 503 where the document has expired or is not valid yet. Caches may keep it for at most `cap`.
     /// Only a GET has ranges (RFC 9110 14.2).
     pub fn respond(&self, method: &Method, request: &HeaderMap, now: Timestamp, cap: Duration) -> Response<Bytes> {
         if self.is_expired(now) {
-            return expired();
+            return unavailable("The CRL here has expired and its successor is not available yet.\n");
+        }
+        if self.valid_from(now).is_some() {
+            return unavailable("The CRL here is not valid yet.\n");
         }
         // Before anything else (RFC 9110 13.2.2): who resumes a download must not get the rest of another CRL.
         if !headers::precondition_holds(request, &self.etag, self.validity.this_update) {
@@ -199,8 +208,8 @@ fn refused(status: StatusCode) -> Response<Bytes> {
     response
 }
 
-fn expired() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::from_static(b"The CRL here has expired and its successor is not available yet.\n"));
+fn unavailable(why: &'static str) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from_static(why.as_bytes()));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CACHE_CONTROL, NO_STORE);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
@@ -305,6 +314,20 @@ mod tests {
         assert_eq!(asked(&[], 8999).status(), StatusCode::OK);
         for headers in [&[][..], &[(IF_NONE_MATCH, "*")], &[(RANGE, "bytes=0-1")]] {
             let response = asked(headers, 9000);
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
+        }
+    }
+
+    /// thisUpdate is at 1000; other clocks than this one may be a minute ahead.
+    #[test]
+    fn o13_c9_a_crl_that_is_not_valid_yet_is_not_sent() {
+        for now in [1000, 999, 940] {
+            assert_eq!((asked(&[], now).status(), crl().valid_from(time(now))), (StatusCode::OK, None), "{now}");
+        }
+        assert_eq!(crl().valid_from(time(939)), Some(time(1000)));
+        for headers in [&[][..], &[(IF_NONE_MATCH, "*")], &[(RANGE, "bytes=0-1")]] {
+            let response = asked(headers, 939);
             assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
             assert_eq!(response.headers()[CACHE_CONTROL], "no-store");
         }

@@ -15,6 +15,7 @@ use crate::registry::{Change, ChangeKind, CrlScope, IssuerId, Registry, Registry
 
 use super::content::Content;
 use super::load::Loader;
+use super::readiness::is_ahead;
 use super::stop::Stop;
 
 /// The pause between two looks at the feed. A revocation is in effect no later than this after its pack was published, plus the time to load the pack; mostly
@@ -85,7 +86,7 @@ impl Follower {
             return self.reconcile(now);
         }
         if let Some(last) = changes.last() {
-            Due::of(&changes).load(&self.loader())?;
+            Due::of(&changes).load(&self.loader(now))?;
             self.after = Some(last.sequence);
             self.content.feed.advanced(last.sequence);
         }
@@ -100,7 +101,10 @@ impl Follower {
         // The feed's place first: what changes while everything is loaded is then loaded once more, and nothing is missed.
         let sequence = self.registry.last_change()?;
         let first = self.after.is_none();
-        self.loader().everything()?;
+        self.loader(now).everything()?;
+        for right in self.content.forget_ahead(|issuer| is_ahead(&self.content, issuer, now)) {
+            info!(issuer = self.content.issuer(right).map(|issuer| issuer.name.clone()), "everything is valid by now");
+        }
         self.after = Some(sequence);
         self.reconcile_at = now.saturating_add(RECONCILE);
         self.content.feed.advanced(sequence);
@@ -112,8 +116,8 @@ impl Follower {
         Ok(true)
     }
 
-    fn loader(&self) -> Loader<'_> {
-        Loader { registry: &*self.registry, content: &self.content }
+    fn loader(&self, now: Timestamp) -> Loader<'_> {
+        Loader { registry: &*self.registry, content: &self.content, now }
     }
 }
 
@@ -436,6 +440,23 @@ mod tests {
                 .chain(&["/crl/test/0.crl", "/crl/test/1.crl", "/crl/test/partitions.json"])
                 .all(|path| served(&world, path).is_some())
         );
+    }
+
+    #[test]
+    fn o13_t1_what_is_not_valid_yet_is_noted_once_and_forgotten_when_it_is() {
+        for (at_start, now) in [(true, NOW - 3661), (false, NOW - 3661), (true, NOW - 3660)] {
+            let (mut world, is_ahead) = (world(), now < NOW - 3660);
+            if !at_start {
+                world.follow();
+                world.registry.publish_crl_number(9);
+                world.registry.publish(0..100);
+            }
+            while world.follower.step(time(now)).unwrap() {}
+            assert_eq!(!world.content.note_ahead(IssuerId(1)), is_ahead, "thisUpdate is an hour before {NOW}, and the clock shows {now}");
+            assert_eq!(Readiness::of(&world.content, time(now)).is_ready(), !is_ahead);
+            while world.follower.step(time(NOW).saturating_add(RECONCILE)).unwrap() {}
+            assert!(world.content.note_ahead(IssuerId(1)), "the next time is news again");
+        }
     }
 
     #[test]

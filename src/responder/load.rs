@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use tracing::{debug, error, info};
 
 use crate::pack::Pack;
-use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange};
+use crate::pki::{CertificateInfo, HashAlgorithm, IssuerHashes, SlotRange, Timestamp};
 use crate::registry::{CrlRecord, CrlScope, Issuer, IssuerId, Registry, RegistryError, SignerId};
 
 use super::content::Content;
 use super::documents::{Document, DocumentKind, certificate_path};
-use super::status_map::{IssuerStatus, SlotTable, Templates};
+use super::status_map::{self, IssuerStatus, SlotTable, Templates};
 use crate::registry::{crl_path, partition_list_path};
 
 type Result<T> = std::result::Result<T, RegistryError>;
@@ -28,6 +28,7 @@ const MAX_THREADS: usize = 16;
 pub(super) struct Loader<'a> {
     pub(super) registry: &'a dyn Registry,
     pub(super) content: &'a Content,
+    pub(super) now: Timestamp,
 }
 
 impl Loader<'_> {
@@ -142,6 +143,7 @@ impl Loader<'_> {
             match Pack::from_blob(record.blob, status.place(SlotRange { bits: table.bits(), slot })) {
                 Ok(pack) if knows_signers(status, &pack) => {
                     self.content.feed.pack_loaded();
+                    self.look_at_time(status.issuer(), status.name(), "an OCSP response", status_map::this_update(&pack));
                     packs.push(pack);
                 }
                 _ => again.push(slot),
@@ -167,8 +169,10 @@ impl Loader<'_> {
                 if !knows_signers(&status, &pack) {
                     self.signers(issuer)?;
                 }
+                let this_update = status_map::this_update(&pack);
                 if knows_signers(&status, &pack) && status.replace_pack(Arc::new(pack)) {
                     self.content.feed.pack_loaded();
+                    self.look_at_time(issuer, status.name(), "an OCSP response", this_update);
                     return Ok(());
                 }
                 "it names a signer that is not registered".to_owned()
@@ -190,6 +194,17 @@ impl Loader<'_> {
             "a response pack is refused, the last good one stays in use: {reason}"
         );
         Ok(())
+    }
+
+    /// Says of an issuer, once, that what was loaded is not valid yet.
+    fn look_at_time(&self, issuer: IssuerId, name: &str, what: &str, this_update: Timestamp) {
+        if this_update.is_ahead_of(self.now) && self.content.note_ahead(issuer) {
+            error!(
+                issuer = name,
+                "{what} is not valid before {this_update}, the clock shows {}, and until then nobody gets it; if the clock was ahead when it was signed, and is right now: kakunin sign --once --replace-future",
+                self.now
+            );
+        }
     }
 
     /// The newest CRLs of one issuer.
@@ -240,6 +255,7 @@ impl Loader<'_> {
                     error!(path, "CRL number {number} is refused, its octets in the registry are damaged: what is served stays");
                 }
                 _ => {
+                    self.look_at_time(issuer.id, &issuer.name, &path, crl.head.this_update);
                     let document = Document::crl(issuer.id, crl);
                     partitions_changed |= served.is_none_or(|served| served.distribution_point() != document.distribution_point());
                     documents.push((path, document));

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use crate::pki::{CertificateInfo, HashAlgorithm, Timestamp};
-use crate::registry::{Issuer, IssuerMode};
+use crate::registry::{Issuer, IssuerId, IssuerMode};
 
 use super::content::Content;
-use super::documents::Document;
-use super::status_map::next_update;
+use super::documents::{Document, DocumentKind};
+use super::status_map::{next_update, this_update};
 use crate::registry::crl_path;
 
 /// For so long a node may be without news from the registry before it says so: from then on it may lack what must be definitive by now (rule O16). It goes on
@@ -25,7 +25,7 @@ pub struct Readiness {
 
 impl Readiness {
     /// Checks that the registry has been read, and every issuer that is not closed and whose certificate has not ended: a current pack in every slot for every
-    /// CertID hash, and a current CRL of every scope.
+    /// CertID hash, and a current CRL of every scope. Where the clock was ahead and is right again, there may be some that are not valid yet.
     ///
     /// An issuer for which nothing was ever published is no reason where anything was for another: no node can answer for it, and each must go on answering
     /// for the others (S1.1).
@@ -82,15 +82,20 @@ impl Readiness {
             return;
         }
         let slots = table.packs().len();
-        let (mut missing, mut expired) = (Vec::new(), Vec::new());
+        let (mut missing, mut expired, mut ahead, mut valid_from) = (Vec::new(), Vec::new(), Vec::new(), Timestamp::default());
         for (slot, pack) in table.packs().enumerate() {
             match pack {
                 None => missing.push(slot),
                 Some(pack) if next_update(&pack) <= now => expired.push(slot),
+                Some(pack) if this_update(&pack).is_ahead_of(now) => {
+                    valid_from = valid_from.max(this_update(&pack));
+                    ahead.push(slot);
+                }
                 Some(_) => {}
             }
         }
-        for (what, found) in [("are not loaded", missing), ("are past their nextUpdate", expired)] {
+        let not_yet = format!("are not valid yet, the last of them from {valid_from} on");
+        for (what, found) in [("are not loaded", missing), ("are past their nextUpdate", expired), (&not_yet, ahead)] {
             if let Some(first) = found.first() {
                 let count = found.len();
                 self.reasons.push(format!("issuer '{name}': {count} of {slots} {algorithm:?} packs {what} (the first is slot {first})"));
@@ -101,9 +106,9 @@ impl Readiness {
     fn check_crls(&mut self, content: &Content, issuer: &Issuer, now: Timestamp) {
         let scopes = issuer.publication.crl_scopes();
         let state = |path: &str| match content.documents.get(path) {
-            None => Some("is missing"),
-            Some(crl) if Document::is_expired(&crl, now) => Some("is past its nextUpdate"),
-            Some(_) => None,
+            None => Some("is missing".to_owned()),
+            Some(crl) if Document::is_expired(&crl, now) => Some("is past its nextUpdate".to_owned()),
+            Some(crl) => crl.valid_from(now).map(|from| format!("is not valid before {from}")),
         };
         let faults: Vec<_> = scopes.map(|scope| crl_path(&issuer.name, scope)).filter_map(|path| Some((state(&path)?, path))).collect();
         if let Some((state, path)) = faults.first() {
@@ -116,6 +121,15 @@ impl Readiness {
     }
 }
 
+/// Whether any response or CRL of an issuer is not valid yet.
+pub(super) fn is_ahead(content: &Content, issuer: IssuerId, now: Timestamp) -> bool {
+    let directory = content.status.directory();
+    let mut statuses = directory.statuses().filter(|status| status.issuer() == issuer);
+    let is_of_issuer = |document: &Document| matches!(document.kind, DocumentKind::Crl { issuer: of, .. } if of == issuer);
+    statuses.any(|status| status.table().packs().flatten().any(|pack| this_update(&pack).is_ahead_of(now)))
+        || content.documents.all().iter().any(|(_, document)| is_of_issuer(document) && document.valid_from(now).is_some())
+}
+
 /// Whether a CA has ended: nothing can be signed in its name any more (rule T3).
 fn has_ended(issuer: &Issuer, now: Timestamp) -> bool {
     CertificateInfo::from_der(&issuer.certificate).is_ok_and(|certificate| certificate.not_after <= now)
@@ -123,9 +137,8 @@ fn has_ended(issuer: &Issuer, now: Timestamp) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{self, NEXT_UPDATE, NOW, time};
+    use super::super::testing::{self, NEXT_UPDATE, NOW, THIS_UPDATE, time};
     use super::*;
-    use crate::registry::IssuerId;
 
     #[test]
     fn a_node_with_everything_is_ready_until_something_expires() {
@@ -135,6 +148,28 @@ mod tests {
         assert_eq!(late.reasons.len(), 3, "two CertID hashes and the CRLs: {late:?}");
         assert!(late.reasons[0].contains("8 of 8") && late.reasons[0].contains("nextUpdate"), "{late:?}");
         assert!(late.reasons[2].contains("/crl/test.crl") && late.reasons[2].contains("2 more"), "{late:?}");
+    }
+
+    #[test]
+    fn o13_t1_a_node_with_what_is_not_valid_yet_is_not_ready_and_says_until_when() {
+        let content = testing::content();
+        let skew = Timestamp::MAX_SKEW.as_secs();
+        for now in [THIS_UPDATE, THIS_UPDATE - 1, THIS_UPDATE - skew] {
+            assert_eq!(
+                Readiness::of(&content, time(now)),
+                Readiness::default(),
+                "thisUpdate is at {THIS_UPDATE}, and the clock shows {now}"
+            );
+            assert!(!is_ahead(&content, IssuerId(1), time(now)));
+        }
+        let early = time(THIS_UPDATE - skew - 1);
+        assert!(is_ahead(&content, IssuerId(1), early) && !is_ahead(&content, IssuerId(2), early));
+        let from = time(THIS_UPDATE);
+        let reasons = Readiness::of(&content, early).reasons;
+        let packs =
+            |hash| format!("issuer 'test': 8 of 8 {hash} packs are not valid yet, the last of them from {from} on (the first is slot 0)");
+        let crls = format!("issuer 'test': CRL /crl/test.crl is not valid before {from}, and 2 more of its CRLs are not current");
+        assert_eq!(reasons, [packs("Sha1"), packs("Sha256"), crls]);
     }
 
     #[test]

@@ -284,6 +284,11 @@ pub fn next_update(pack: &Pack) -> Timestamp {
     pack.signings().map(|signing| signing.next_update).min().unwrap_or(Timestamp::MAX)
 }
 
+/// The latest thisUpdate in a pack: before that something in it may not be served. The epoch for an empty pack.
+pub fn this_update(pack: &Pack) -> Timestamp {
+    pack.signings().map(|signing| signing.this_update).max().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{self, serial, time};
@@ -363,5 +368,7 @@ mod tests {
         let status = status();
         assert_eq!(next_update(&testing::pack(&status, SlotRange::ALL, 0..0)), Timestamp::MAX);
         assert_eq!(next_update(&testing::pack(&status, SlotRange::ALL, 0..1)), time(testing::NEXT_UPDATE));
+        assert_eq!(this_update(&testing::pack(&status, SlotRange::ALL, 0..0)), Timestamp::default());
+        assert_eq!(this_update(&testing::pack(&status, SlotRange::ALL, 0..1)), time(testing::THIS_UPDATE));
     }
 }
