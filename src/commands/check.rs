@@ -78,7 +78,9 @@ fn check_issuer(config: &Config, issuer: &IssuerConfig, ring: &mut KeyRing<'_>) 
     let keys = setup::open_keys(ring, issuer, &certificate)?;
     let signs = match &keys.responder {
         Some((_, _, responder)) if responder.not_after <= now => bail!("responder certificate: ended at {}", responder.not_after),
-        Some((_, _, responder)) if responder.not_before > now => bail!("responder certificate: begins at {} only (O7)", responder.not_before),
+        Some((_, _, responder)) if responder.not_before > now => {
+            bail!("responder certificate: begins at {} only (O7)", responder.not_before)
+        }
         Some((key, ..)) => format!("OCSP signed with {}", key.signature_algorithm()),
         None => "no OCSP signed here (ready only where another process signs it)".to_owned(),
     };
