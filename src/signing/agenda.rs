@@ -346,27 +346,17 @@ mod tests {
 
     const TIMING: Timing = Timing { validity: Duration::from_secs(7 * 86_400), refresh: Duration::from_secs(84 * 3600) };
 
+    fn work_of(cert_id_hash: Option<HashAlgorithm>, crl_scopes: Vec<CrlScope>) -> Work {
+        Work { slot_bits: 1, cert_id_hash, crl_scopes, has_arl_alone: false, phase: Phase::default(), timing: TIMING }
+    }
+
     fn responses() -> Agenda {
-        let work = Work {
-            slot_bits: 1,
-            cert_id_hash: Some(HashAlgorithm::Sha1),
-            crl_scopes: vec![],
-            has_arl_alone: false,
-            phase: Phase::default(),
-            timing: TIMING,
-        };
+        let work = work_of(Some(HashAlgorithm::Sha1), vec![]);
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0, distrusted: false })
     }
 
     fn crls() -> Agenda {
-        let work = Work {
-            slot_bits: 1,
-            cert_id_hash: None,
-            crl_scopes: vec![CrlScope::Full, CrlScope::Partition(0)],
-            has_arl_alone: false,
-            phase: Phase::default(),
-            timing: TIMING,
-        };
+        let work = work_of(None, vec![CrlScope::Full, CrlScope::Partition(0)]);
         Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 0, pruned: 0, distrusted: false })
     }
 
@@ -439,14 +429,7 @@ mod tests {
 
     #[test]
     fn c9_a_lane_that_was_away_for_longer_than_the_feed_is_kept_looks_at_everything_once() {
-        let work = Work {
-            slot_bits: 1,
-            cert_id_hash: Some(HashAlgorithm::Sha1),
-            crl_scopes: vec![],
-            has_arl_alone: false,
-            phase: Phase::default(),
-            timing: TIMING,
-        };
+        let work = work_of(Some(HashAlgorithm::Sha1), vec![]);
         let heads = [0, 1].map(|slot| head(slot, at(1_000_000)));
         let mut agenda = Agenda::new(work, &Published { heads: &heads, crls: &[], watermark: 3, pruned: 4, distrusted: false });
         let slots = [0, 1].map(|slot| Task::Slot(HashAlgorithm::Sha1, slot, Extent::New));
@@ -455,14 +438,7 @@ mod tests {
         slots.iter().for_each(|task| agenda.end(*task, true));
         assert_eq!(agenda.watermark_to_store(false), Some(4));
 
-        let work = Work {
-            slot_bits: 1,
-            cert_id_hash: None,
-            crl_scopes: vec![CrlScope::Full],
-            has_arl_alone: false,
-            phase: Phase::default(),
-            timing: TIMING,
-        };
+        let work = work_of(None, vec![CrlScope::Full]);
         let mut agenda = Agenda::new(work, &Published { heads: &[], crls: &[], watermark: 3, pruned: 4, distrusted: false });
         assert_eq!(agenda.watermark_to_store(false), None, "nor is a CRL up to date before it is issued");
         let task = Task::Crl(CrlScope::Full);

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
 mod common;
+mod taking_over;
 
 use std::fs;
 use std::path::PathBuf;
@@ -300,7 +302,7 @@ fn c5_openssl_accepts_base_and_delta_and_finds_the_revocation_in_the_delta() {
 #[test]
 fn c4_c9_t4_a_scope_that_is_no_longer_published_is_neither_served_nor_called_fresh() {
     const EXTRA: &str = "[issuer.crl.arl]\n[issuer.crl.delta]\nof = [\"full\"]\n";
-    let world = World::new(EXTRA);
+    let world = World::new(&format!("partitions = 2\n{EXTRA}"));
     let sign = || succeed(&mut world.command("sign", &["--once"]));
     sign();
     let service = Service::serve(&mut world.command("serve", &["--roles", "responder"]));
@@ -316,11 +318,14 @@ fn c4_c9_t4_a_scope_that_is_no_longer_published_is_neither_served_nor_called_fre
     let report = &common::status(&world.config())["issuers"][0];
     let scopes =
         |list: &str| report[list].as_array().unwrap().iter().map(|crl| crl["scope"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
-    assert_eq!((scopes("crls"), scopes("crls_no_longer_published")), (vec!["full".into()], vec!["arl".into(), "full delta".into()]));
+    assert_eq!(
+        (scopes("crls"), scopes("crls_no_longer_published")),
+        (["full", "partition 0", "partition 1"].map(Into::into).to_vec(), vec!["arl".into(), "full delta".into()])
+    );
     let said = succeed(&mut world.command("status", &[]));
     assert!(said.contains("CRL full fresh") && said.contains("CRL arl no longer published"), "{said}");
     let verified = succeed(&mut world.command("verify", &["--signatures", "all"]));
-    assert!(verified.contains("1 CRLs with 1 entries") && verified.contains("no rule is broken"), "{verified}");
+    assert!(verified.contains("3 CRLs with 1 entries") && verified.contains("no rule is broken"), "{verified}");
 
     fs::write(world.config(), with).unwrap();
     sign();
@@ -410,25 +415,6 @@ fn c6_o14_who_keeps_status_for_ever_says_so_in_every_response() {
     service.stop();
 }
 
-/// An index of a CA that did not keep the Baseline Requirements: what it says of one certificate would keep all others from being signed.
-#[test]
-fn c3_a_reason_that_could_not_be_published_is_not_taken_over() {
-    let world = World::new("");
-    let config = fs::read_to_string(world.config()).unwrap();
-    fs::write(world.config(), config.replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"baseline-requirements\"]")).unwrap();
-    let (index, before) = (world.path("other.txt"), succeed(&mut world.command("list", &["--issuer", NAME])));
-    let good = "# taken over\nV\t301231000000Z\t\t0A01\tunknown\t/CN=a\nR\t301231000000Z\t260301120000Z,superseded\t0A02\tunknown\t/CN=b\n";
-    let import = || world.command("import", &["--issuer", NAME, "--openssl-index", &world.text("other.txt")]);
-    fs::write(&index, format!("{good}R\t301231000000Z\t260301120000Z,aACompromise\t0A03\tunknown\t/CN=c\n")).unwrap();
-    let said = fail(&mut import());
-    let wanted = "line 4: revocation reason of serial 0a03: found aACompromise, wanted one of unspecified, keyCompromise,";
-    assert!(said.contains(wanted) && said.contains("(C3)") && said.contains("nothing was imported"), "{said}");
-    assert_eq!(succeed(&mut world.command("list", &["--issuer", NAME])), before);
-    fs::write(&index, good).unwrap();
-    succeed(&mut import());
-    succeed(&mut world.command("sign", &["--once"]));
-}
-
 /// The CRLs of end entities alone do not have it, whatever the issuer may certify.
 #[test]
 fn c3_cacompromise_is_a_reason_for_a_ca_only_where_it_has_crls_of_its_own() {
@@ -444,120 +430,4 @@ fn c3_cacompromise_is_a_reason_for_a_ca_only_where_it_has_crls_of_its_own() {
     }
     succeed(&mut revoke(&["--serial", &ca]));
     succeed(&mut world.command("sign", &["--once"]));
-}
-
-#[test]
-fn c4_the_base_url_stays_while_certificates_name_their_crls_there() {
-    for (crl, stays) in [("partitions = 2\n", true), ("[issuer.crl.arl]\n", true), ("", false)] {
-        let world = World::new(crl);
-        succeed(&mut world.command("sign", &["--once"]));
-        let config = fs::read_to_string(world.config()).unwrap();
-        fs::write(world.config(), config.replace(BASE_URL, "http://moved.example")).unwrap();
-        let before = crl_numbers(&world.config());
-        if stays {
-            for command in [&mut world.command("sign", &["--once"]), &mut world.command("serve", &[])] {
-                let said = fail(command);
-                assert!(
-                    said.contains(&format!("base_url: found 'http://moved.example', wanted '{BASE_URL}'")) && said.contains("C4"),
-                    "{said}"
-                );
-            }
-            let said = text(&run(&mut world.command("check", &[])));
-            assert!(said.contains("problem  issuer 'ca': base_url: found"), "{said}");
-            if crl.contains("partitions") {
-                let said = fail(&mut world.import_command());
-                assert!(said.contains("names the CRL http://pki.example/crl/ca/") && said.contains("nothing was imported"), "{said}");
-            }
-            assert_eq!(crl_numbers(&world.config()), before, "nothing is published");
-        } else {
-            succeed(&mut world.command("sign", &["--once"]));
-        }
-    }
-}
-
-#[test]
-fn c4_a_base_url_that_was_wrong_is_put_right_by_importing_again() {
-    let world = World::new("partitions = 2\n");
-    let config = fs::read_to_string(world.config()).unwrap();
-    fs::write(world.config(), config.replace(BASE_URL, "http://mistyped.example")).unwrap();
-    succeed(&mut world.command("sign", &["--once"]));
-    fs::write(world.config(), config).unwrap();
-    let said = fail(&mut world.command("sign", &["--once"]));
-    assert!(said.contains("wanted 'http://mistyped.example'") && said.contains("import the CA's certificates again"), "{said}");
-    let said = succeed(&mut world.import_command());
-    assert!(said.contains("0 added, 0 newly revoked, 10 unchanged; 10 of 10 have a certificate file, 5 name a CRL partition"), "{said}");
-    let service = Service::serve(&mut world.command("serve", &[]));
-    let point = || world.authority(&service).crl_text(&fetch(&service.ocsp, "/crl/ca/1.crl"));
-    until(Duration::from_secs(10), "the URL that certificates name", || {
-        point().contains(&format!("URI:{BASE_URL}/crl/ca/1.crl")).then_some(())
-    });
-    service.stop();
-    succeed(&mut world.command("verify", &[]));
-}
-
-/// A CA with a new key goes on with its index (S4.7).
-#[test]
-fn o9_s4_7_an_import_takes_over_what_its_own_key_has_issued() {
-    let world = World::new("partitions = 2\n");
-    world.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "new.key.pem"]);
-    let subject = "/C=JP/O=Scopes/CN=CA of all scopes";
-    let root = ["req", "-x509", "-new", "-config", "openssl.cnf", "-extensions", "root", "-key", "new.key.pem", "-days", "3650", "-subj"];
-    world.openssl(&[&root[..], &[subject, "-out", "new.pem"]].concat());
-    world.openssl(&["req", "-new", "-config", "openssl.cnf", "-key", "key.pem", "-subj", "/C=JP/CN=new.example", "-out", "leaf.csr"]);
-    let sign = ["ca", "-config", "openssl.cnf", "-batch", "-notext", "-extensions", "leaf_0", "-in", "leaf.csr", "-out", "leaf.pem"];
-    world.openssl(&[&sign[..], &["-cert", "new.pem", "-keyfile", "new.key.pem"]].concat());
-    let said = fail(&mut world.import_command());
-    assert!(said.contains("line 11: ") && said.contains("was issued by another key of the CA"), "{said}");
-    assert!(!succeed(&mut world.command("list", &["--issuer", NAME])).contains(&serial_of(&world.path("leaf.pem"))));
-}
-
-/// Partitions that are configured after the import.
-#[test]
-fn c4_partitions_that_come_later_list_whom_they_are_named_by() {
-    let world = World::new("");
-    world.revoke("one-a", "superseded");
-    succeed(&mut world.command("sign", &["--once"]));
-    let config = fs::read_to_string(world.config()).unwrap();
-    fs::write(world.config(), config + "partitions = 2\n").unwrap();
-    let service = Service::serve(&mut world.command("serve", &[]));
-    let authority = world.authority(&service);
-    let crl = until(Duration::from_secs(10), "partition 1", || {
-        Some(fetch(&service.ocsp, "/crl/ca/1.crl")).filter(|crl| crl.starts_with(&[0x30]))
-    });
-    assert!(!world.passes(&authority, "one-a", &[crl]));
-}
-
-#[test]
-fn c4_c9_an_import_that_finds_no_certificate_or_a_date_to_come_is_refused() {
-    let world = World::new("partitions = 2\n");
-    let before = succeed(&mut world.command("list", &["--issuer", NAME]));
-    let index = fs::read_to_string(world.path("index.txt")).unwrap();
-    fs::create_dir(world.path("empty")).unwrap();
-    let arguments = ["--issuer", NAME, "--openssl-index", &world.text("index.txt"), "--certificates", &world.text("empty")];
-    let said = fail(&mut world.command("import", &arguments));
-    assert!(said.contains("no file SERIAL.pem for any certificate"), "{said}");
-    // A revocation that is still to come.
-    let line = index.lines().next().unwrap().replacen("V\t", "R\t", 1).replacen("\t\t", "\t400101000000Z,keyCompromise\t", 1);
-    fs::write(world.path("index.txt"), format!("{line}\n")).unwrap();
-    let said = fail(&mut world.import_command());
-    assert!(
-        said.contains("line 1: serial ") && said.contains("found revoked at 2040-01-01T00:00:00Z, wanted a time that has come"),
-        "{said}"
-    );
-    fs::write(world.path("index.txt"), index).unwrap();
-    world.import();
-    assert_eq!(succeed(&mut world.command("list", &["--issuer", NAME])), before);
-}
-
-/// There is no ARL, and the OCSP response could not be published.
-#[test]
-fn o14_a_ca_revoked_without_a_reason_is_not_taken_over() {
-    let world = World::new("");
-    let all = fail(&mut world.command("revoke", &["--issuer", NAME, "--all", "--confirm", NAME, "--reason", "unspecified"]));
-    assert!(all.contains("certifies CAs") && all.contains("O14"), "{all}");
-    world.openssl(&["ca", "-config", "openssl.cnf", "-revoke", "sub-a.pem"]);
-    let arguments = ["--issuer", NAME, "--openssl-index", &world.text("index.txt"), "--certificates", &world.text("newcerts")];
-    let refused = fail(&mut world.command("import", &arguments));
-    assert!(refused.contains("revoked without a reason") && refused.contains("O14"), "{refused}");
-    assert!(!succeed(&mut world.command("list", &["--issuer", NAME])).contains("revoked_at"), "nothing was imported");
 }
