@@ -16,7 +16,7 @@
 //! | [`registry`] | the truth, its change feed, and its contract | [`registry::Registry`] |
 //! | [`issuance`] | certificates by profiles, from orders under dual control: vetting, batches, ceremonies, renewal | [`issuance::order`], [`issuance::control`], [`issuance::requests`], [`issuance::profile`] |
 //! | [`sources`] | what other CA software knows, as records | [`sources::openssl_index`] |
-//! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::crl`], [`signing::gate`], [`signing::live`] |
+//! | [`signing`] | what is due, signing it, checking it, publishing it | [`signing::Worker`], [`signing::schedule`], [`signing::crl`], [`signing::gate`], [`signing::live`], [`signing::ending`] |
 //! | [`responder`] | the status map, the answers, HTTP | [`responder::ocsp::answer`], [`responder::follow`], [`responder::live`] |
 //! | [`admin`] | health and metrics | [`admin::Part`] |
 //! | [`config`] | the configuration file and its bounds | [`config::Config`] |

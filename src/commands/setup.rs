@@ -184,7 +184,7 @@ pub(super) fn check_recorded_reasons(registry: &dyn Registry, config: &IssuerCon
     }
 }
 
-/// CRLs of kinds apart that the gate refuses would leave what was revoked before on no CRL: an ARL takes CAs' certificates from the full one (rules C3, C4).
+/// What the gate refuses would leave what was revoked before on no CRL of its kind (rules C3, C4); `field` is what the configuration says anew.
 fn check_reasons(registry: &dyn Registry, issuer: &Issuer, config: &IssuerConfig, field: &str) -> Result<()> {
     let (name, reasons) = (&issuer.name, Reasons::of(config)?);
     for (contents, is_ca) in [(Contents::CaCertificates, true), (Contents::UserCertificates, false)] {

@@ -2,7 +2,7 @@
 //!
 //! [`schedule`] decides, as a pure function of state and time; [`ocsp`] and [`crl`] make the artefacts; [`gate`] lets no artefact pass that it finds to break a rule;
 //! [`worker`] ties them to the registry and to threads; [`live`] answers questions while somebody waits; [`verify`] holds what is published against the gate
-//! again. Nothing here knows HTTP or files.
+//! again; [`ending`] tells what a CA that ends has not published. Nothing here knows HTTP or files.
 
 mod agenda;
 pub mod coverage;

@@ -164,7 +164,8 @@ fn configuration() -> String {
          private_key = key.pem\ndefault_md = sha256\ndefault_days = 90\npolicy = anything\nunique_subject = no\n\
          [anything]\ncountryName = optional\ncommonName = supplied\n[req]\ndistinguished_name = name\nprompt = no\n[name]\n\
          [root]\n{ca}[sub_ca]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/arl.crl\n\
-         [sub_ca_full]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca.crl\n{leaves}"
+         [sub_ca_full]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca.crl\n\
+         [sub_ca_0]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/0.crl\n{leaves}"
     )
 }
 

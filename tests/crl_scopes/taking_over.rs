@@ -142,3 +142,33 @@ fn o14_a_ca_revoked_without_a_reason_is_not_taken_over() {
     assert!(refused.contains("revoked without a reason") && refused.contains("O14"), "{refused}");
     assert!(!succeed(&mut world.command("list", &["--issuer", NAME])).contains("revoked_at"), "nothing was imported");
 }
+
+#[test]
+fn c4_a_ca_certificate_that_names_a_partition_is_not_taken_over() {
+    let world = World::new("partitions = 2\n");
+    world.issue("on-a-partition", "sub_ca_0");
+    let said = fail(&mut world.import_command());
+    assert!(said.contains("line 11: ") && said.contains("is a CA's, and names the CRL http://pki.example/crl/ca/0.crl"), "{said}");
+}
+
+#[test]
+fn c9_an_import_leaves_what_is_published_as_it_is() {
+    let world = World::new("partitions = 2\n[issuer.crl.arl]\n[issuer.crl.delta]\n");
+    succeed(&mut world.command("sign", &["--once"]));
+    let before = crl_numbers(&world.config());
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config.replace("[issuer.crl.arl]\n[issuer.crl.delta]\n", "")).unwrap();
+    world.import();
+    assert_eq!(crl_numbers(&world.config()), before, "all of them are published");
+}
+
+#[test]
+fn c3_programmes_that_forbid_a_reason_of_a_revocation_are_told_of() {
+    let world = World::new("partitions = 2\n");
+    world.revoke("full-a", "aACompromise");
+    assert!(!text(&run(&mut world.command("check", &[]))).contains("aACompromise"));
+    let config = fs::read_to_string(world.config()).unwrap();
+    fs::write(world.config(), config.replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"baseline-requirements\"]")).unwrap();
+    let said = fail(&mut world.command("check", &[]));
+    assert!(text(&run(&mut world.command("check", &[]))).contains("programmes: found certificate"), "{said}");
+}
