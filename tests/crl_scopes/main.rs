@@ -165,7 +165,8 @@ fn configuration() -> String {
          [anything]\ncountryName = optional\ncommonName = supplied\n[req]\ndistinguished_name = name\nprompt = no\n[name]\n\
          [root]\n{ca}[sub_ca]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/arl.crl\n\
          [sub_ca_full]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca.crl\n\
-         [sub_ca_0]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/0.crl\n{leaves}"
+         [ocsp]\nkeyUsage = critical,digitalSignature\nextendedKeyUsage = OCSPSigning\nnoCheck = ignored\n\
+         subjectKeyIdentifier = hash\nauthorityKeyIdentifier = keyid\n[sub_ca_0]\n{ca}crlDistributionPoints = URI:{BASE_URL}/crl/ca/0.crl\n{leaves}"
     )
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::common::http::fetch;
 use crate::common::ocsp::serial_of;
+use crate::common::openssl_ca::write_secret;
 use crate::common::{Service, crl_numbers, fail, run, succeed, text, until};
 use crate::{BASE_URL, NAME, World};
 
@@ -171,4 +172,19 @@ fn c3_programmes_that_forbid_a_reason_of_a_revocation_are_told_of() {
     fs::write(world.config(), config.replace("[[issuer]]", "[[issuer]]\nprogrammes = [\"baseline-requirements\"]")).unwrap();
     let said = fail(&mut world.command("check", &[]));
     assert!(text(&run(&mut world.command("check", &[]))).contains("programmes: found certificate"), "{said}");
+}
+
+#[test]
+fn o7_check_tells_of_a_responder_certificate_that_has_not_begun() {
+    let world = World::new("");
+    world.openssl(&["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "ocsp.key"]);
+    write_secret(&world.path("ocsp.key.pem"), &fs::read_to_string(world.path("ocsp.key")).unwrap());
+    world.openssl(&["req", "-new", "-config", "openssl.cnf", "-key", "ocsp.key", "-subj", "/C=JP/CN=ocsp.example", "-out", "ocsp.csr"]);
+    let sign = ["ca", "-config", "openssl.cnf", "-batch", "-notext", "-extensions", "ocsp", "-in", "ocsp.csr", "-out", "ocsp.pem"];
+    world.openssl(&[&sign[..], &["-startdate", "20300101000000Z", "-enddate", "20310101000000Z"]].concat());
+    let config = fs::read_to_string(world.config()).unwrap();
+    let responder = "[issuer.responder]\ncertificate = \"ocsp.pem\"\nkey = { file = \"ocsp.key.pem\" }\n";
+    fs::write(world.config(), config + responder).unwrap();
+    let said = text(&run(&mut world.command("check", &[])));
+    assert!(said.contains("problem  issuer 'ca': responder certificate: begins at 2030-01-01T00:00:00Z only (O7)"), "{said}");
 }
