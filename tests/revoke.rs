@@ -128,6 +128,28 @@ fn a_second_revocation_changes_nothing_and_says_so() {
 }
 
 #[test]
+fn c3_a_superseded_key_that_turns_out_to_be_compromised_is_said_to_be() {
+    let demo = Demo::start();
+    let (good, serial) = (demo.path("certificates/good.pem"), serial_of(&demo.path("certificates/good.pem")));
+    let authority = demo.authority();
+    succeed(&mut demo.revoke(&serial, &["--reason", "superseded", "--at", "2026-01-31T09:30:00Z"]));
+    demo.until_listed("/crl/issuing.crl", &serial, Instant::now());
+    let said = succeed(&mut demo.revoke(&serial, &["--reason", "keyCompromise"]));
+    assert!(said.contains("2026-01-31T09:30:00Z (superseded) before: the reason is keyCompromise now"), "{said}");
+    let entry = format!("serial number: {serial}\n");
+    until(Duration::from_secs(10), "a CRL with the new reason", || {
+        let crl = authority.crl_text(&fetch(&demo.service.ocsp, "/crl/issuing.crl")).to_lowercase();
+        let entry = crl.split_once(&entry).map(|(_, rest)| rest.split("serial number:").next().unwrap_or_default().to_owned());
+        entry.filter(|entry| entry.contains("key compromise") && entry.contains("jan 31 09:30:00 2026")).map(drop)
+    });
+    for hash in HASHES {
+        authority.openssl_agrees(&good, hash, false, Expected::Revoked("keyCompromise"));
+    }
+    let json: serde_json::Value = serde_json::from_str(&succeed(&mut demo.revoke(&serial, &["--reason", "superseded", "--json"]))).unwrap();
+    assert_eq!((&json["outcome"], &json["reason"]), (&"already revoked".into(), &"keyCompromise".into()), "{json}");
+}
+
+#[test]
 fn what_cannot_be_revoked_is_refused_and_changes_nothing() {
     let demo = Demo::start();
     let serial = serial_of(&demo.path("certificates/good.pem"));

@@ -18,7 +18,8 @@ use crate::registry::{Issuer, Registry, RevokeOutcome};
     group = clap::ArgGroup::new("which").required(true).args(["serial", "all"]),
     after_help = "Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --serial 3fa1… --reason keyCompromise\n\
     Example: kakunin revoke --config kakunin-demo/kakunin.toml --issuer issuing --all --confirm issuing --reason keyCompromise\n\n\
-    The revocation is durable when the command returns. A running `serve` publishes it at once; otherwise the next `sign --once` does."
+    The revocation is durable when the command returns. A running `serve` publishes it at once; otherwise the next `sign --once` does.\n\
+    A certificate that is revoked already stays as it is; only a reason that was missing, or keyCompromise instead of another one, is taken over."
 )]
 pub(super) struct Revoke {
     #[command(flatten)]
@@ -105,14 +106,16 @@ impl Revoke {
                 "--reason: found unspecified, wanted another one: {serial} is a CA's, and its revocation is published with a reason (C3, O14)"
             );
         }
-        let (outcome, revocation) = match registry.revoke(issuer.id, &serial, revocation, None, now)? {
-            RevokeOutcome::Revoked => ("revoked", revocation),
-            RevokeOutcome::AlreadyRevoked(before) => ("already revoked", before),
+        let (outcome, revocation, text) = match registry.revoke(issuer.id, &serial, revocation, None, now)? {
+            RevokeOutcome::Revoked => ("revoked", revocation, described("revoked", serial, revocation)),
+            RevokeOutcome::AlreadyRevoked(before) => ("already revoked", before, described("already revoked", serial, before)),
+            RevokeOutcome::ReasonLearnt(before) => {
+                let (found, learnt) = (described("revoked", serial, before), reasons::name(revocation.reason));
+                ("reason learnt", Revocation { reason: revocation.reason, ..before }, format!("{found} before: the reason is {learnt} now"))
+            }
             RevokeOutcome::NotFound => bail!("issuer '{}' has no certificate with serial {serial}", self.issuer),
         };
-        let outcome = Outcome { serial, outcome, revoked_at: revocation.at, reason: reasons::name(revocation.reason) };
-        let text = format!("{} {} at {} ({})", outcome.outcome, outcome.serial, outcome.revoked_at, outcome.reason);
-        self.tell(&outcome, text)
+        self.tell(&Outcome { serial, outcome, revoked_at: revocation.at, reason: reasons::name(revocation.reason) }, text)
     }
 
     fn every(&self, registry: &dyn Registry, issuer: &Issuer, revocation: Revocation, now: Timestamp) -> Result<()> {
@@ -142,6 +145,10 @@ impl Revoke {
         let written = if self.json { output.json(outcome) } else { output.line(text) };
         written.and_then(|()| output.finish()).context("standard output")
     }
+}
+
+fn described(what: &str, serial: Serial, revocation: Revocation) -> String {
+    format!("{what} {serial} at {} ({})", revocation.at, reasons::name(revocation.reason))
 }
 
 /// Looks at every certificate: only where a revocation of all of them has no reason.

@@ -42,6 +42,7 @@ macro_rules! registry_contract {
             certificates: merge_keeps_what_is_known_and_adds_what_is_not;
             certificates: s4_4_a_merge_never_undoes_a_revocation;
             certificates: c3_a_merge_learns_the_reason_of_a_revocation_once;
+            certificates: c3_whatever_a_revocation_was_for_its_key_may_turn_out_to_be_compromised;
             certificates: s4_4_a_revocation_is_for_ever_and_survives_reopening;
             certificates: slots_are_scanned_in_order_and_completely;
             certificates: a_slot_that_does_not_exist_is_refused;

@@ -134,6 +134,8 @@ pub enum RevokeOutcome {
     Revoked,
     /// It was revoked before, as given here; nothing was changed.
     AlreadyRevoked(Revocation),
+    /// It was revoked before, as given here; its reason is the one of this call from now on, its time stays.
+    ReasonLearnt(Revocation),
     /// No such certificate.
     NotFound,
 }
@@ -308,7 +310,8 @@ pub trait Registry: Send + Sync {
     /// [`OnConflict::Merge`]. Where any of it fails, the stream included, nothing is registered.
     fn take_over(&self, issuer: &NewIssuer, crl_number: u64, records: CertificateStream<'_>, now: Timestamp) -> Result<AddReport>;
 
-    /// Revokes one certificate, for ever. `now` is kept as the time of record.
+    /// Revokes one certificate, for ever. `now` is kept as the time of record. One that was revoked before learns its reason where it had none, and in any
+    /// case that its key is compromised (BR 7.2.2); an import does the same.
     fn revoke(
         &self,
         issuer: IssuerId,

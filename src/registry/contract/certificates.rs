@@ -175,9 +175,32 @@ pub(in crate::registry) fn c3_a_merge_learns_the_reason_of_a_revocation_once(sto
     assert_eq!(registry.certificate(issuer, &serial(1)).unwrap(), Some(expected), "its time stays");
     assert_eq!(changes_since(&*registry, before), [ChangeKind::Revocations(vec![(hash(1), CrlPlace::Authorities)])]);
     let before = state(&*registry, issuer);
-    for reason in [None, Some(RevocationReason::KeyCompromise)] {
+    for reason in [None, Some(RevocationReason::AffiliationChanged)] {
         add(&*registry, issuer, &[with(true, 5, reason)], OnConflict::Merge).unwrap();
         assert_eq!(state(&*registry, issuer), before, "{reason:?}: it is known");
+    }
+}
+
+pub(in crate::registry) fn c3_whatever_a_revocation_was_for_its_key_may_turn_out_to_be_compromised(store: &dyn Store) {
+    let (registry, issuer) = with_issuer(store);
+    let with = |at, reason| CertificateRecord { status: CertificateStatus::Revoked(Revocation { at: time(at), reason }), ..good(1) };
+    let (superseded, compromised) = (Some(RevocationReason::Superseded), Some(RevocationReason::KeyCompromise));
+    add(&*registry, issuer, &[with(5, superseded)], OnConflict::Merge).unwrap();
+    let revoke = |at, reason| registry.revoke(issuer, &serial(1), Revocation { at: time(at), reason }, None, time(11 * DAY)).unwrap();
+    let known = Revocation { at: time(5), reason: superseded };
+    assert_eq!(revoke(6, Some(RevocationReason::AffiliationChanged)), RevokeOutcome::AlreadyRevoked(known));
+    let before = registry.last_change().unwrap();
+    assert_eq!(revoke(7, compromised), RevokeOutcome::ReasonLearnt(known));
+    assert_eq!(registry.certificate(issuer, &serial(1)).unwrap(), Some(with(5, compromised)), "its time stays");
+    assert_eq!(changes_since(&*registry, before), [ChangeKind::Revocations(vec![(hash(1), CrlPlace::Nowhere)])]);
+    let changed = Some(ChangeRange { after: before, up_to: registry.last_change().unwrap() });
+    let delta = CrlSelection { changed, ..selection(CrlScope::Full) };
+    assert_eq!(on_crl(&*registry, issuer, &delta), [serial(1)].into(), "it is on the next delta CRL");
+    let settled = state(&*registry, issuer);
+    for reason in [superseded, compromised, None] {
+        assert_eq!(revoke(8, reason), RevokeOutcome::AlreadyRevoked(Revocation { at: time(5), reason: compromised }));
+        add(&*registry, issuer, &[with(8, reason)], OnConflict::Merge).unwrap();
+        assert_eq!(state(&*registry, issuer), settled, "{reason:?}");
     }
 }
 

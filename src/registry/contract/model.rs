@@ -68,10 +68,7 @@ impl Model {
             let place = known.crl_place();
             (known.partition, known.is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
             let learns = match (&mut known.status, record.status) {
-                (CertificateStatus::Revoked(known), CertificateStatus::Revoked(told)) if known.reason.is_none() => {
-                    known.reason = told.reason;
-                    known.reason.is_some()
-                }
+                (CertificateStatus::Revoked(known), CertificateStatus::Revoked(told)) => learn(known, told.reason),
                 _ => false,
             };
             if learns || known.crl_place() != place {
@@ -92,8 +89,14 @@ impl Model {
         let Some((known, recorded_at)) = self.0.get_mut(serial) else {
             return RevokeOutcome::NotFound;
         };
-        if let CertificateStatus::Revoked(before) = known.status {
-            return RevokeOutcome::AlreadyRevoked(before);
+        if let CertificateStatus::Revoked(known) = &mut known.status {
+            let before = *known;
+            if !learn(known, revocation.reason) {
+                return RevokeOutcome::AlreadyRevoked(before);
+            }
+            *recorded_at = now;
+            self.1.insert(SlotHash::from(serial));
+            return RevokeOutcome::ReasonLearnt(before);
         }
         (known.status, known.invalidity_date, *recorded_at) = (CertificateStatus::Revoked(revocation), invalidity_date, now);
         RevokeOutcome::Revoked
@@ -119,6 +122,15 @@ impl Model {
         };
         self.0.values().filter(listed).map(|(record, _)| record.serial).collect()
     }
+}
+
+/// Whether the reason of a revocation is another one from now on.
+fn learn(known: &mut Revocation, told: Option<RevocationReason>) -> bool {
+    let becomes = match (known.reason, told) {
+        (_, Some(RevocationReason::KeyCompromise)) | (None, _) => told,
+        (reason, _) => reason,
+    };
+    std::mem::replace(&mut known.reason, becomes) != becomes
 }
 
 /// Makes a call in both worlds; their answers must agree.

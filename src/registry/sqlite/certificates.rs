@@ -41,8 +41,8 @@ const REVOKE: &str = "UPDATE certificate
 /// A revocation that comes to another CRL is new there, as one is whose reason is learnt, and the feed tells of it.
 const FILL_IN: &str =
     "UPDATE certificate SET not_before = coalesce(not_before, ?4), partition = coalesce(partition, ?5), is_ca = max(is_ca, ?6),
-    reason = coalesce(reason, ?8), recorded_change = CASE
-        WHEN (partition IS NULL AND ?5 IS NOT NULL AND is_ca = 0) OR is_ca < ?6 OR (reason IS NULL AND ?8 IS NOT NULL) THEN ?7
+    reason = coalesce(?8, reason), recorded_change = CASE
+        WHEN (partition IS NULL AND ?5 IS NOT NULL AND is_ca = 0) OR is_ca < ?6 OR ?8 IS NOT NULL THEN ?7
         ELSE recorded_change END
     WHERE issuer = ?1 AND slot_hash = ?2 AND serial = ?3";
 
@@ -164,17 +164,7 @@ impl Addition<'_> {
         let (partition, is_ca) = (known.partition.or(record.partition), known.is_ca || record.is_ca);
         let merged = CertificateRecord { partition, is_ca, status, ..known };
         if merged != known || known.not_before.is_none() && record.not_before.is_some() {
-            let mut fill_in = self.connection.prepare_cached(FILL_IN)?;
-            fill_in.execute(params![
-                self.issuer,
-                hash,
-                record.serial,
-                record.not_before,
-                record.partition,
-                record.is_ca,
-                Number(self.change),
-                learnt
-            ])?;
+            fill_in(self.connection, self.issuer, record, self.change, learnt)?;
         }
         match (known.status, record.status) {
             (CertificateStatus::Good, CertificateStatus::Revoked(revocation)) => {
@@ -198,12 +188,11 @@ impl Addition<'_> {
     }
 }
 
-/// The reason of a revocation that was known without one.
+/// The reason that is new of a revocation that was known: it had none, or its key turns out to be compromised (BR 7.2.2, C3).
 fn learnt_reason(known: CertificateStatus, told: CertificateStatus) -> Option<RevocationReason> {
-    match (known, told) {
-        (CertificateStatus::Revoked(Revocation { reason: None, .. }), CertificateStatus::Revoked(told)) => told.reason,
-        _ => None,
-    }
+    let (CertificateStatus::Revoked(known), CertificateStatus::Revoked(told)) = (known, told) else { return None };
+    let is_learnt = known.reason.is_none() || told.reason == Some(RevocationReason::KeyCompromise);
+    told.reason.filter(|_| is_learnt && told.reason != known.reason)
 }
 
 /// When something is recorded.
@@ -212,6 +201,20 @@ struct Recorded {
     now: Timestamp,
     /// The first change that the present transaction may append.
     change: u64,
+}
+
+/// Adds what is told of a known certificate, see [`FILL_IN`].
+fn fill_in(
+    connection: &Connection,
+    issuer: IssuerId,
+    told: &CertificateRecord,
+    change: u64,
+    learnt: Option<RevocationReason>,
+) -> Outcome<()> {
+    let CertificateRecord { serial, not_before, partition, is_ca, .. } = told;
+    let hash = SlotHash::from(serial);
+    connection.prepare_cached(FILL_IN)?.execute(params![issuer, hash, serial, not_before, partition, is_ca, Number(change), learnt])?;
+    Ok(())
 }
 
 fn set_revoked(
@@ -248,14 +251,22 @@ pub(super) fn revoke(
     let Some(known) = find(connection, issuer, serial)? else {
         return Ok(RevokeOutcome::NotFound);
     };
-    if let CertificateStatus::Revoked(before) = known.status {
-        return Ok(RevokeOutcome::AlreadyRevoked(before));
-    }
-    let recorded = Recorded { now, change: feed::last(connection)? + 1 };
-    set_revoked(connection, issuer, serial, revocation, invalidity_date, recorded)?;
-    issuers::count(connection, issuer, -1, 1)?;
+    let change = feed::last(connection)? + 1;
+    let outcome = match (known.status, learnt_reason(known.status, CertificateStatus::Revoked(revocation))) {
+        (CertificateStatus::Good, _) => {
+            set_revoked(connection, issuer, serial, revocation, invalidity_date, Recorded { now, change })?;
+            issuers::count(connection, issuer, -1, 1)?;
+            RevokeOutcome::Revoked
+        }
+        (CertificateStatus::Revoked(before), Some(_)) => {
+            let learnt = CertificateRecord { status: CertificateStatus::Revoked(revocation), ..known };
+            fill_in(connection, issuer, &learnt, change, revocation.reason)?;
+            RevokeOutcome::ReasonLearnt(before)
+        }
+        (CertificateStatus::Revoked(before), None) => return Ok(RevokeOutcome::AlreadyRevoked(before)),
+    };
     feed::append(connection, issuer, &ChangeKind::Revocations(vec![(SlotHash::from(serial), known.crl_place())]))?;
-    Ok(RevokeOutcome::Revoked)
+    Ok(outcome)
 }
 
 fn find(connection: &Connection, issuer: IssuerId, serial: &Serial) -> Outcome<Option<CertificateRecord>> {
