@@ -182,10 +182,14 @@ impl SubjectRules {
         self.encode(&der)
     }
 
-    /// The same name in this profile's string types; whether the profile allows it is left to [`SubjectRules::check`].
+    /// The same name in this profile's string types, as far as the profile allows it.
     pub(super) fn encode(&self, name: &[u8]) -> Result<Vec<u8>, Finding> {
-        let mut name = read(name)?;
-        for rdn in &mut name.0 {
+        let mut parsed = read(name)?;
+        let attributes = || parsed.0.iter().flat_map(|rdn| rdn.0.iter());
+        if attributes().all(|attribute| attribute.value.tag() == self.tag(attribute.oid)) {
+            return self.check_name(&parsed).map(|()| name.to_vec());
+        }
+        for rdn in &mut parsed.0 {
             let mut again = SetOfVec::new();
             for attribute in rdn.0.iter() {
                 let text = names::text(attribute).map_err(|e| unreadable(&e))?;
@@ -194,17 +198,20 @@ impl SubjectRules {
             }
             *rdn = RelativeDistinguishedName(again);
         }
-        let der = name.to_der().map_err(|e| unreadable(&e))?;
-        self.check(&der).map(|()| der)
+        let der = parsed.to_der().map_err(|e| unreadable(&e))?;
+        self.check_name(&parsed).map(|()| der)
     }
 
     /// Whether the profile allows a DER Name.
     pub(super) fn check(&self, name: &[u8]) -> Result<(), Finding> {
-        let name = read(name)?;
+        self.check_name(&read(name)?)
+    }
+
+    fn check_name(&self, name: &RdnSequence) -> Result<(), Finding> {
         if name.0.is_empty() {
             return self.check_empty();
         }
-        names::check(&name).map_err(out_of_bounds)?;
+        names::check(name).map_err(out_of_bounds)?;
         let mut rules = self.attributes.iter();
         for rdn in &name.0 {
             let [attribute] = rdn.0.as_slice() else {

@@ -56,7 +56,7 @@ impl BlockedKeys {
 
     /// Whether a key is on the list by its DER SubjectPublicKeyInfo.
     pub(super) fn has_key(&self, spki: &[u8]) -> bool {
-        self.keys.contains(&Fingerprint::of(spki))
+        !self.keys.is_empty() && self.keys.contains(&Fingerprint::of(spki))
     }
 
     /// Whether an RSA key is on the list by its modulus, big-endian without leading zeros. The hash is that of the line that `openssl rsa -modulus` prints.

@@ -1,5 +1,6 @@
 //! A certification request (PKCS#10, RFC 2986): what it asks for, and whether who asks has the key.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aws_lc_rs::signature as s;
@@ -9,25 +10,24 @@ use const_oid::db::rfc5912::{
     SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
 };
 use const_oid::db::rfc8410::ID_ED_25519;
-use der::asn1::{Ia5String, OctetString};
-use der::{Decode, Encode};
+use der::asn1::{AnyRef, BitStringRef, Ia5String, OctetString};
+use der::{Decode, Encode, Reader, Sequence, SliceReader};
 use serde::Deserialize;
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
+use x509_cert::attr::Attributes;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{SubjectAltName, SubjectKeyIdentifier};
-use x509_cert::request::{CertReq, ExtensionReq};
+use x509_cert::name::RdnSequence;
+use x509_cert::request::{ExtensionReq, Version};
 
 use super::Rejection;
+use super::armour::{self, read_json_line};
 use crate::issuance::AlternativeName;
 use crate::issuance::profile::SubjectKey;
 use crate::pki::Fingerprint;
 
 /// More than any hash that identifiers are made of.
 const MAX_KEY_IDENTIFIER: usize = 64;
-const BEGIN: &str = "-----BEGIN CERTIFICATE REQUEST-----";
-const END: &str = "-----END CERTIFICATE REQUEST-----";
-/// As Microsoft and Java have it.
-const BEGIN_NEW: &str = "-----BEGIN NEW CERTIFICATE REQUEST-----";
-const END_NEW: &str = "-----END NEW CERTIFICATE REQUEST-----";
 
 /// A request whose signature verifies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl CertificationRequest {
     /// Reads a request, PEM or DER, and verifies its signature: the proof of possession (S3.1).
     pub fn read(content: &[u8]) -> Result<CertificationRequest, Rejection> {
         let der = match content {
-            [0x30, ..] => content.to_vec(),
-            _ => from_pem(content)?,
+            [0x30, ..] => Cow::Borrowed(content),
+            _ => Cow::Owned(armour::pem(content)?),
         };
         CertificationRequest::from_der(&der)
     }
@@ -104,28 +104,27 @@ impl CertificationRequest {
 
     fn from_der(der: &[u8]) -> Result<CertificationRequest, Rejection> {
         let malformed = |e: der::Error| Rejection::new("request", format!("not a PKCS#10 request: {e}"));
-        let request = CertReq::from_der(der).map_err(malformed)?;
-        let spki = request.info.public_key.to_der().map_err(malformed)?;
-        let key = SubjectKey::of_spki(&spki).ok_or_else(|| {
-            let wanted = "RSA 2048/3072/4096 (by legacy profiles 1024), ECDSA P-256/P-384 or Ed25519";
-            Rejection::new("key", format!("another kind or size of key: wanted {wanted}"))
-        })?;
-        check_point(key, request.info.public_key.subject_public_key.raw_bytes())?;
+        let request = Pkcs10::from_der(der).map_err(malformed)?;
         // What is not DER can be read in more than one way, and would be read in one and be signed in another.
         if request.to_der().map_err(malformed)? != der {
             return Err(Rejection::new("request", "its encoding is not DER: the same request in DER has other octets"));
         }
-        let info = request.info.to_der().map_err(malformed)?;
-        verify(key, &request.algorithm.oid, &spki, &info, request.signature.raw_bytes())?;
-        let subject = request.info.subject.to_der().map_err(malformed)?;
-        let (alternative_names_der, alternative_names) = alternative_names(&request)?.unzip();
+        let [info, subject, spki] = signed_parts(der).map_err(malformed)?;
+        let key = SubjectKey::of_spki(spki).ok_or_else(|| {
+            let wanted = "RSA 2048/3072/4096 (by legacy profiles 1024), ECDSA P-256/P-384 or Ed25519";
+            Rejection::new("key", format!("another kind or size of key: wanted {wanted}"))
+        })?;
+        check_point(key, request.info.public_key.subject_public_key.raw_bytes())?;
+        verify(key, &request.algorithm.oid, spki, info, request.signature.raw_bytes())?;
+        let attributes = &request.info.attributes;
+        let (alternative_names_der, alternative_names) = alternative_names(attributes)?.unzip();
         Ok(CertificationRequest {
-            subject,
-            spki,
+            subject: subject.to_vec(),
+            spki: spki.to_vec(),
             key,
             alternative_names: alternative_names.unwrap_or_default(),
             alternative_names_der,
-            key_identifier: key_identifier(&request)?,
+            key_identifier: key_identifier(attributes)?,
         })
     }
 
@@ -135,64 +134,44 @@ impl CertificationRequest {
     }
 }
 
+/// The request in a line of JSON, `{"csr": "…"}`: PEM, or the base64 of DER.
+pub fn read_csr_line(line: &[u8]) -> Result<CertificationRequest, Rejection> {
+    let Line { csr } = read_json_line(line, "a string 'csr'")?;
+    CertificationRequest::from_der(&armour::pem_or_base64(&csr)?)
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line<'a> {
     #[serde(borrow)]
-    csr: std::borrow::Cow<'a, str>,
+    csr: Cow<'a, str>,
 }
 
-/// A line of JSON with an object in it, `with` what.
-pub fn read_json_line<'a, T: Deserialize<'a>>(line: &'a [u8], with: &str) -> Result<T, Rejection> {
-    let wrong = |found: &str| Err(Rejection::new("request", format!("found {found}, wanted a JSON object with {with}")));
-    match line.trim_ascii() {
-        [] => wrong("an empty line"),
-        [b'{', ..] => serde_json::from_slice(line).or_else(|error| {
-            // Which line it is says the place of the input: the error knows of one line only.
-            let (column, text) = (error.column(), error.to_string());
-            wrong(&format!("in column {column}: {}", text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what)))
-        }),
-        [0xef, 0xbb, 0xbf, ..] => wrong("a byte order mark"),
-        _ => wrong("something else"),
-    }
+/// CertificationRequest (RFC 2986 4.2).
+#[derive(Sequence)]
+struct Pkcs10<'a> {
+    info: Info<'a>,
+    algorithm: AlgorithmIdentifierRef<'a>,
+    signature: BitStringRef<'a>,
 }
 
-/// The request in a line of JSON, `{"csr": "…"}`: PEM, or the base64 of DER.
-pub fn read_csr_line(line: &[u8]) -> Result<CertificationRequest, Rejection> {
-    let Line { csr } = read_json_line(line, "a string 'csr'")?;
-    if csr.contains("-----BEGIN") {
-        return CertificationRequest::read(csr.as_bytes());
-    }
-    CertificationRequest::from_der(&from_base64(&csr)?)
+/// CertificationRequestInfo (RFC 2986 4.1).
+#[derive(Sequence)]
+struct Info<'a> {
+    version: Version,
+    subject: RdnSequence,
+    public_key: SubjectPublicKeyInfoRef<'a>,
+    #[asn1(context_specific = "0", tag_mode = "IMPLICIT")]
+    attributes: Attributes,
 }
 
-/// The one request in a text, with anything around it, and in lines of any length (RFC 7468 2: a parser is lax with white space).
-fn from_pem(content: &[u8]) -> Result<Vec<u8>, Rejection> {
-    let wrong = |why: String| Rejection::new("request", why);
-    let text = std::str::from_utf8(content).map_err(|_| wrong(format!("neither DER nor text with '{BEGIN}'")))?;
-    let begun = [(BEGIN, END), (BEGIN_NEW, END_NEW)].into_iter().find_map(|(begin, end)| Some((text.split_once(begin)?.1, end)));
-    let (rest, end) = begun.ok_or_else(|| wrong(format!("neither DER nor text with '{BEGIN}'")))?;
-    let (base64, after) = rest.split_once(end).ok_or_else(|| wrong(format!("damaged PEM: no '{end}'")))?;
-    if [BEGIN, BEGIN_NEW].into_iter().any(|begin| after.contains(begin)) {
-        return Err(wrong("more than one request, wanted one".to_owned()));
-    }
-    from_base64(base64)
-}
-
-/// With any white space in it.
-fn from_base64(text: &str) -> Result<Vec<u8>, Rejection> {
-    let base64: Vec<u8> = text.bytes().filter(|octet| !octet.is_ascii_whitespace()).collect();
-    // Decoded as PEM, which has lines of 64 characters.
-    let mut pem = Vec::with_capacity(base64.len() + base64.len() / 64 + 2 * BEGIN.len());
-    pem.extend_from_slice(BEGIN.as_bytes());
-    for line in base64.chunks(64) {
-        pem.push(b'\n');
-        pem.extend_from_slice(line);
-    }
-    pem.push(b'\n');
-    pem.extend_from_slice(END.as_bytes());
-    let damaged = |e| Rejection::new("request", format!("damaged PEM: {e}"));
-    der::pem::decode_vec(&pem).map(|(_, der)| der).map_err(damaged)
+/// Where in a request, whose form is known to be right, its CertificationRequestInfo stands, and in that the subject and the key.
+fn signed_parts(der: &[u8]) -> der::Result<[&[u8]; 3]> {
+    let content = |octets| AnyRef::from_der(octets).map(|sequence| sequence.value());
+    let info = SliceReader::new(content(der)?)?.tlv_bytes()?;
+    let mut fields = SliceReader::new(content(info)?)?;
+    let _version = fields.tlv_bytes()?;
+    Ok([info, fields.tlv_bytes()?, fields.tlv_bytes()?])
 }
 
 /// A point is written in one way only, uncompressed (RFC 5480 2.2): written in another, a key would be another one to whoever looks for it.
@@ -241,15 +220,15 @@ fn verify(key: SubjectKey, signature_oid: &ObjectIdentifier, spki: &[u8], messag
 type AlternativeNames = (Vec<u8>, Vec<RequestedName>);
 
 /// The subjectAltName among the requested extensions. There is at most one.
-fn alternative_names(request: &CertReq) -> Result<Option<AlternativeNames>, Rejection> {
-    let Some(der) = requested_extension(request, ID_CE_SUBJECT_ALT_NAME, "subjectAltName")? else { return Ok(None) };
+fn alternative_names(attributes: &Attributes) -> Result<Option<AlternativeNames>, Rejection> {
+    let Some(der) = requested_extension(attributes, ID_CE_SUBJECT_ALT_NAME, "subjectAltName")? else { return Ok(None) };
     let names = SubjectAltName::from_der(&der).map_err(unreadable_extensions)?.0.iter().map(requested_name).collect::<Result<_, _>>()?;
     Ok(Some((der, names)))
 }
 
 /// The subjectKeyIdentifier among them.
-fn key_identifier(request: &CertReq) -> Result<Option<Vec<u8>>, Rejection> {
-    let Some(der) = requested_extension(request, ID_CE_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier")? else { return Ok(None) };
+fn key_identifier(attributes: &Attributes) -> Result<Option<Vec<u8>>, Rejection> {
+    let Some(der) = requested_extension(attributes, ID_CE_SUBJECT_KEY_IDENTIFIER, "subjectKeyIdentifier")? else { return Ok(None) };
     let identifier = SubjectKeyIdentifier::from_der(&der).map_err(unreadable_extensions)?.0.into_bytes();
     match identifier.len() {
         1..=MAX_KEY_IDENTIFIER => Ok(Some(identifier)),
@@ -258,9 +237,9 @@ fn key_identifier(request: &CertReq) -> Result<Option<Vec<u8>>, Rejection> {
 }
 
 /// The value of a requested extension, of which there may be one.
-fn requested_extension(request: &CertReq, id: ObjectIdentifier, name: &str) -> Result<Option<Vec<u8>>, Rejection> {
+fn requested_extension(attributes: &Attributes, id: ObjectIdentifier, name: &str) -> Result<Option<Vec<u8>>, Rejection> {
     let mut found = None;
-    for attribute in request.info.attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
+    for attribute in attributes.iter().filter(|attribute| attribute.oid == ID_EXTENSION_REQ) {
         for value in attribute.values.iter() {
             let value = value.to_der().map_err(unreadable_extensions)?;
             let ExtensionReq(extensions) = ExtensionReq::from_der(&value).map_err(unreadable_extensions)?;
@@ -299,7 +278,7 @@ mod tests {
     use x509_cert::attr::Attribute;
     use x509_cert::ext::Extension;
     use x509_cert::name::Name;
-    use x509_cert::request::{CertReqInfo, Version};
+    use x509_cert::request::{CertReq, CertReqInfo};
 
     use super::*;
     use crate::pki::KeyAlgorithm;
@@ -367,8 +346,9 @@ mod tests {
         let again = |text: &str| CertificationRequest::read(text.as_bytes());
         let (newer, crlf) = (pem.replace("CERTIFICATE", "NEW CERTIFICATE"), pem.replace('\n', "\r\n"));
         let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-        let in_one_line = format!("{BEGIN}\n{body}\n{END}");
-        let in_long_lines = format!("{BEGIN}\n{} \n  {}\n{END}\n", &body[..76], &body[76..]);
+        let (begin, end) = ("-----BEGIN CERTIFICATE REQUEST-----", "-----END CERTIFICATE REQUEST-----");
+        let in_one_line = format!("{begin}\n{body}\n{end}");
+        let in_long_lines = format!("{begin}\n{} \n  {}\n{end}\n", &body[..76], &body[76..]);
         for text in [&newer, &crlf, &format!("\u{feff}{pem}"), &format!("{pem}and more\n"), &in_one_line, &in_long_lines] {
             assert_eq!(again(text), Ok(request.clone()), "{text}");
         }
