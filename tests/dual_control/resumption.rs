@@ -6,8 +6,8 @@ use std::time::Duration;
 use kakunin::pki::Timestamp;
 
 use crate::common::{PATIENCE, fail, kakunin, succeed, until};
-use crate::office;
-use crate::orders::{Office, operators_text};
+use crate::orders::{Office, operators_text, request_made_here};
+use crate::{edit, office};
 
 /// Runs an order, which something keeps from its end.
 fn interrupt(office: &Office, order: &str) {
@@ -75,4 +75,67 @@ fn s1_5_s4_8_an_interrupted_order_does_not_go_on_under_other_operators() {
     assert!(said.contains("in force: 5 operators"), "nobody is back: {said}");
     // What it asks for is so already: nothing changes by its end.
     assert!(succeed(&mut office.run_order(&same)).contains("is in force"));
+}
+
+/// The registry's files.
+const REGISTRY: [&str; 3] = ["registry.sqlite", "registry.sqlite-wal", "registry.sqlite-shm"];
+
+fn back_up(office: &Office, to: &str) {
+    fs::create_dir(office.path(to)).unwrap();
+    for file in REGISTRY.into_iter().filter(|file| office.path(file).exists()) {
+        fs::copy(office.path(file), office.path(to).join(file)).unwrap();
+    }
+}
+
+fn restore(office: &Office, from: &str) {
+    for file in REGISTRY {
+        let _ = fs::remove_file(office.path(file));
+        if office.path(from).join(file).exists() {
+            fs::copy(office.path(from).join(file), office.path(file)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn s4_9_what_was_handed_out_is_not_written_over_after_an_older_registry_was_restored() {
+    let (_directory, office) = office();
+    fs::create_dir(office.path("files")).unwrap();
+    fs::write(office.path("files/www"), request_made_here("www.example.org")).unwrap();
+    fs::write(office.path("applicants.jsonl"), "{\"subject\":\"CN=a.example.com\",\"dns\":[\"a.example.com\"]}\n").unwrap();
+    let keys = "key_algorithm = \"ecdsa-p256\"\npassphrases = \"phrases\"\n";
+    let orders = [("lines", "one.jsonl", "", "certificates-000000001.jsonl"), ("directory", "files", "", "www.pem")];
+    let orders = orders.into_iter().chain([("keys", "applicants.jsonl", keys, "line-000000001.p12")]);
+    let orders: Vec<_> = orders.map(|(id, inputs, more, file)| (id, office.write_issue(id, inputs, more), inputs, file)).collect();
+    edit(&office, "keys.toml", "kind = \"issue\"", "kind = \"issue-with-keys\"");
+    for (_, order, ..) in &orders {
+        office.approve(order, &["baba", "doi"]);
+    }
+    back_up(&office, "before");
+    let away = |name: &str| fs::rename(office.path(name), office.path(&format!("{name}.away"))).unwrap();
+    let back = |name: &str| fs::rename(office.path(&format!("{name}.away")), office.path(name)).unwrap();
+    for (_, order, inputs, _) in &orders {
+        away(inputs);
+        interrupt(&office, order);
+        back(inputs);
+    }
+    back_up(&office, "begun");
+    let outputs = || orders.iter().map(|(id, _, _, file)| fs::read(office.path(&format!("out-{id}/{file}"))).unwrap()).collect::<Vec<_>>();
+    for (_, order, ..) in &orders {
+        succeed(&mut office.run_order(order));
+    }
+    let handed_out = outputs();
+    // As it was before any of them was begun: nothing is issued again.
+    restore(&office, "before");
+    for (id, order, ..) in &orders {
+        let said = office.refused(order);
+        assert!(said.contains(&format!("out-{id}: found the output of this very order, which the registry has not begun")), "{said}");
+    }
+    // And before anything of them was registered: whatever is issued again takes the place of nothing.
+    restore(&office, "begun");
+    for (_, order, _, file) in &orders {
+        let said = fail(&mut office.run_order(order));
+        assert!(said.contains(file) && said.contains("found a certificate that the registry does not know"), "{said}");
+    }
+    assert!(outputs() == handed_out);
+    assert_eq!(fs::read_dir(office.path("phrases")).unwrap().count(), 2, "whose they are, and the passphrase of what was handed out");
 }

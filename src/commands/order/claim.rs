@@ -34,6 +34,18 @@ pub(super) fn objection(directory: &Path, order: &WorkOrder) -> Option<String> {
     }
 }
 
+/// What stands against the begin of an order that has written into a directory before: the registry has forgotten it, and would have everything issued again.
+pub(super) fn forgotten(directory: &Path, order: &WorkOrder) -> Option<String> {
+    let found = files::read_text(&directory.join(CLAIM), MAX_CLAIM_BYTES).ok()?;
+    (found == text(order)).then(|| {
+        format!(
+            "{}: found the output of this very order, which the registry has not begun: was an older copy of it restored? Wanted: what was issued taken over with \
+             kakunin import, and the directory moved away",
+            directory.display()
+        )
+    })
+}
+
 /// Makes a directory an order's, and creates it where it is not there. Once that is done, every other order is refused.
 pub(super) fn take(directory: &Path, order: &WorkOrder) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("output {}", directory.display()))?;
@@ -84,8 +96,10 @@ mod tests {
     fn s4_9_a_directory_is_one_orders() {
         let parent = tempfile::tempdir().unwrap();
         let (first, second, directory) = (order("first"), order("second"), parent.path().join("out/put"));
-        assert_eq!(objection(&directory, &first), None, "it is not there");
+        assert_eq!((objection(&directory, &first), forgotten(&directory, &first)), (None, None), "it is not there");
         take(&directory, &first).unwrap();
+        assert!(forgotten(&directory, &first).unwrap().contains("which the registry has not begun"));
+        assert_eq!(forgotten(&directory, &second), None);
         take(&directory, &first).unwrap();
         let said = take(&directory, &second).unwrap_err().to_string();
         assert!(said.contains(&format!("found the output of order first {}, wanted", first.fingerprint)), "{said}");

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::claim;
 use super::issue::{Batch, batch_profile, run_batch};
+use super::release;
 use super::run::{Done, Job};
 use crate::commands::setup;
 use crate::issuance::order::{self, Item};
@@ -107,6 +108,7 @@ impl Maker<'_> {
     fn write(&self, item: &Item, der: &[u8]) -> Result<()> {
         let key = self.keys.lock().unwrap_or_else(PoisonError::into_inner).remove(&item.number);
         let key = key.with_context(|| format!("{}: its key is not there", item.place))?;
+        release::refuse_stranger(&self.path(item.number), None)?;
         let random = SystemRandom::new();
         let passphrase = pkcs12::random_passphrase(&random)?;
         let file = pkcs12::encode(&key.to_pkcs8()?, &[der, &self.ca.der], &passphrase, &random)?;

@@ -3,13 +3,15 @@
 //! The signing worker signs for what is new in the registry: one that runs already, or one pass of it here, where the responder's key is here. Whoever does,
 //! what is published is looked at before a certificate is written.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::json;
 
 use super::run::Job;
@@ -72,18 +74,60 @@ pub(super) fn write(job: &Job<'_>, inputs: &Inputs, output: &Path, items: Range<
     }
 }
 
+/// Fails where something else is in the place of what is to be handed out. A certificate that was registered once is the same ever after: whatever differs was
+/// issued, and the registry does not know of it any more.
+pub(super) fn refuse_stranger(path: &Path, own: Option<&[u8]>) -> Result<()> {
+    match fs::read(path) {
+        Ok(found) if own != Some(&found[..]) => bail!(stranger(path)),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+        _ => Ok(()),
+    }
+}
+
+fn stranger(path: &Path) -> String {
+    format!(
+        "{}: found a certificate that the registry does not know: was an older copy of it restored? Wanted: what was issued taken over with kakunin import, and \
+         the file moved away",
+        path.display()
+    )
+}
+
+/// The serials in a file of lines that is there from before.
+fn serials_of_lines(path: &Path) -> Result<HashSet<String>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
+        opened => opened.with_context(|| path.display().to_string())?,
+    };
+    let serial = |line: std::io::Result<String>| -> Result<String> {
+        let line: Released = serde_json::from_str(&line?)?;
+        Ok(line.serial)
+    };
+    BufReader::new(file).lines().map(serial).collect::<Result<_>>().with_context(|| path.display().to_string())
+}
+
+/// A line of what was handed out.
+#[derive(Deserialize)]
+struct Released {
+    serial: String,
+}
+
 fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
     let path = output.join(format!("certificates-{:09}.jsonl", items.start + 1));
     let pending = path.with_extension("pending");
+    let mut there_before = serials_of_lines(&path)?;
     let mut file = BufWriter::with_capacity(256 << 10, File::create(&pending).with_context(|| pending.display().to_string())?);
     let (mut written, mut failed) = (0, Ok(()));
     job.registry.visit_issued(job.work, items, &mut |item, serial, der| {
         if failed.is_ok() {
             let line = json!({ "line": item + 1, "serial": serial, "certificate": certificate_pem(&der) });
             failed = writeln!(file, "{line}");
+            there_before.remove(&serial.to_string());
             written += 1;
         }
     })?;
+    if !there_before.is_empty() {
+        bail!(stranger(&path));
+    }
     let finish = failed.and_then(|()| file.into_inner().map_err(|e| e.into_error())).and_then(|file| file.sync_all());
     finish
         .and_then(|()| fs::rename(&pending, &path))
@@ -103,6 +147,7 @@ fn write_files(job: &Job<'_>, names: &[String], output: &Path, items: Range<u64>
                 chunk.push((output.join(format!("{name}.pem")), certificate_pem(&der).into_bytes()));
             }
         })?;
+        chunk.iter().try_for_each(|(path, own)| refuse_stranger(path, Some(own)))?;
         durable_file::write_together(output, &chunk)?;
         written += chunk.len() as u64;
         bar.inc(chunk.len() as u64);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::files::{self, ApprovalFile};
-use super::{allowed, operators};
+use super::{allowed, claim, operators};
 use crate::config::Config;
 use crate::issuance::control::{Case, Judgement, Operators, Refusal, judge};
 use crate::issuance::order::{Task, WorkOrder};
@@ -68,6 +68,7 @@ impl Standing {
             });
         }
         objections.extend(allowed::objections(config, &self.order)?);
+        objections.extend(self.order.task.outputs().into_iter().filter_map(|directory| claim::forgotten(directory, &self.order)));
         Ok(objections)
     }
 
