@@ -147,6 +147,20 @@ fn a_key_of_another_certificate_is_noticed_before_anything_is_signed() {
 }
 
 #[test]
+fn o2_a_ca_under_a_second_name_is_noticed_before_anything_is_signed() {
+    let demo = Stopped::new();
+    let text_of = fs::read_to_string(demo.config()).unwrap();
+    let renamed = text_of.replace("name = \"issuing\"", "name = \"another\"");
+    assert_ne!(text_of, renamed);
+    fs::write(demo.config(), renamed).unwrap();
+    for command in [&["check"][..], &["sign", "--once"], &["serve"]] {
+        let output = run(&mut with_config(command[0], &demo.config(), &command[1..]));
+        let said = text(&output);
+        assert!(!output.status.success() && said.contains("another") && said.contains("registered as 'issuing' already"), "{said}");
+    }
+}
+
+#[test]
 fn s1_4_a_wrong_pin_is_said_to_be_wrong_and_never_shown() {
     let directory = tempfile::tempdir().unwrap();
     let ca = OpensslCa::create(&directory.path().join("ca"), RSA);

@@ -9,6 +9,7 @@ use super::setup::{self, KeyRing};
 use crate::config::{Config, IssuerConfig};
 use crate::issuance::profile::{Level, Profile};
 use crate::pki::Timestamp;
+use crate::registry::one_ca::{self, Named};
 use crate::registry::{IssuerMode, Registry};
 
 /// Check a configuration: bounds, rules, files, keys, tokens, registry
@@ -38,11 +39,13 @@ impl Check {
             output.line(line)
         };
         let known = registry.as_ref().ok().cloned();
-        let registered = known.as_ref().map(|r| r.issuers()).transpose();
-        tell("registry".to_owned(), registry.and_then(|_| Ok(format!("{} issuers", registered?.map_or(0, |i| i.len())))))?;
+        let registered = known.as_ref().map_or(Ok(Vec::new()), |r| r.issuers());
+        let mut names: Vec<_> = registered.iter().flatten().map(|known| (known.name.clone(), known.certificate.clone())).collect();
+        tell("registry".to_owned(), registry.and_then(|_| Ok(format!("{} issuers", registered?.len()))))?;
         let mut ring = KeyRing::new(&config);
         for issuer in &config.issuers {
             let mut outcome = check_issuer(&config, issuer, &mut ring);
+            outcome = outcome.and_then(|told| check_name(&mut names, issuer).map(|()| told));
             if let Some(registry) = &known {
                 outcome = outcome.and_then(|told| check_against(registry.as_ref(), issuer, &config.base_url).map(|()| told));
             }
@@ -57,6 +60,17 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// The issuer is neither another CA than the one that is registered under its name, nor one of those before it again.
+fn check_name(known: &mut Vec<(String, Vec<u8>)>, issuer: &IssuerConfig) -> Result<()> {
+    let certificate = setup::read_certificate(&issuer.certificate)?.der;
+    let named: Vec<_> = known.iter().map(|(name, certificate)| Named { name, certificate }).collect();
+    if let Some(conflict) = one_ca::conflict(&named, Named { name: &issuer.name, certificate: &certificate }) {
+        bail!("certificate {}: {conflict}", issuer.certificate.display());
+    }
+    known.push((issuer.name.clone(), certificate));
+    Ok(())
 }
 
 /// What is registered of an issuer, and published, allows what the configuration says of it.

@@ -20,6 +20,7 @@ use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Revocation, Ser
 mod contract;
 mod crl;
 mod error;
+pub mod one_ca;
 pub mod sqlite;
 mod watch;
 pub mod work;

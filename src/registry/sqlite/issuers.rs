@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::{Fault, Outcome};
 use super::values::{HashSet, number};
 use super::{crls, feed, packs};
-use crate::pki::CertificateInfo;
+use crate::registry::one_ca::{self, Named};
 use crate::registry::{
     ChangeKind, Counts, CrlExtras, CrlScope, Issuer, IssuerId, IssuerMode, NewIssuer, Publication, RegistryError, Signer, SignerId,
 };
@@ -30,26 +30,12 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
     if new.publication.cert_id_hashes.is_empty() {
         return Err(RegistryError::OutOfRange { field: "cert_id_hashes", found: "none".into(), wanted: "at least one".into() }.into());
     }
-    let mut known = connection.prepare_cached(&format!("{SELECT} WHERE name = ?1 OR certificate = ?2"))?;
-    let known = known.query_map(params![new.name, new.certificate], issuer)?.collect::<rusqlite::Result<Vec<Issuer>>>()?;
-    if let Some(other) = known.iter().find(|k| k.name != new.name) {
-        return conflict(new, format!("its certificate is registered as '{}' already", other.name));
+    let known = all(connection)?;
+    let named: Vec<_> = known.iter().map(|known| Named { name: &known.name, certificate: &known.certificate }).collect();
+    if let Some(conflict) = one_ca::conflict(&named, Named { name: &new.name, certificate: &new.certificate }) {
+        return Err(RegistryError::IssuerConflict { name: new.name.clone(), conflict }.into());
     }
-    let Some(known) = known.first() else {
-        if let Some(other) = all(connection)?.iter().find(|known| Ca::of(&known.certificate).is_some_and(|ca| ca.answers_for(new))) {
-            return conflict(
-                new,
-                format!("it is the CA that is registered as '{}': one CA has one status and one sequence of CRLs", other.name),
-            );
-        }
-        return insert(connection, new);
-    };
-    let (ca, renewed) = (Ca::of(&known.certificate), Ca::of(&new.certificate));
-    if known.certificate != new.certificate && (ca.is_none() || ca != renewed) {
-        let is_identifier = ca.is_some_and(|ca| ca.answers_for(new));
-        let found = if is_identifier { "a certificate with another subjectKeyIdentifier" } else { "another CA's certificate" };
-        return conflict(new, format!("found {found}, wanted one of the same subject, key and key identifier"));
-    }
+    let Some(known) = known.iter().find(|known| known.name == new.name) else { return insert(connection, new) };
     let mode = new.mode.max(mode_floor(connection, known.id)?);
     if known.mode != mode || known.publication != new.publication || known.certificate != new.certificate {
         let Publication { cert_id_hashes, crl_partitions, crl_extras } = &new.publication;
@@ -76,26 +62,6 @@ pub(super) fn register(connection: &Connection, new: &NewIssuer) -> Outcome<Issu
     Ok(known.id)
 }
 
-/// What CertIDs and CRLs name a CA by.
-#[derive(PartialEq, Eq)]
-struct Ca {
-    subject: Vec<u8>,
-    spki: Vec<u8>,
-    key_identifier: Vec<u8>,
-}
-
-impl Ca {
-    fn of(certificate: &[u8]) -> Option<Ca> {
-        let CertificateInfo { subject, spki, key_identifier, .. } = CertificateInfo::from_der(certificate).ok()?;
-        Some(Ca { subject, spki, key_identifier })
-    }
-
-    /// Whether CertIDs for the one are CertIDs for the other (rule O2): they know name and key, and no key identifier.
-    fn answers_for(&self, new: &NewIssuer) -> bool {
-        Ca::of(&new.certificate).is_some_and(|other| (&self.subject, &self.spki) == (&other.subject, &other.spki))
-    }
-}
-
 /// What is not published any more is not kept up to date, and must not come back as it was (rule C9): responses under a CertID hash that goes are forgotten, or when
 /// it comes, for a worker may have gone on with it; and an ARL that comes back is due at once.
 fn follow_publication(connection: &Connection, known: &Issuer, new: &Publication) -> Outcome<()> {
@@ -110,10 +76,6 @@ fn follow_publication(connection: &Connection, known: &Issuer, new: &Publication
 /// What an order has closed stays closed (S5.2).
 fn mode_floor(connection: &Connection, id: IssuerId) -> Outcome<IssuerMode> {
     Ok(connection.prepare_cached("SELECT mode_floor FROM issuer WHERE id = ?1")?.query_row([id], |row| row.get(0))?)
-}
-
-fn conflict<T>(new: &NewIssuer, conflict: String) -> Outcome<T> {
-    Err(RegistryError::IssuerConflict { name: new.name.clone(), conflict }.into())
 }
 
 fn insert(connection: &Connection, new: &NewIssuer) -> Outcome<IssuerId> {
