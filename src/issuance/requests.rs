@@ -256,6 +256,7 @@ impl Requests<'_> {
         let request = (self.read)(item)?;
         let profile = self.templates[0].profile();
         check_key(&request.spki, request.key, self.blocked)?;
+        profile.check_key_kind(request.key).map_err(by_profile)?;
         let subject = profile.subject_of(&request.subject).map_err(by_profile)?;
         self.constraints.check(&subject, request.alternative_names_der.as_deref())?;
         Ok((request, subject))

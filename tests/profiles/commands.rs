@@ -35,7 +35,7 @@ fn s3_3_s4_1_s5_7_profile_lint_explains_and_finds_no_error_in_what_is_shipped() 
         "mphpt-7.1.2-server: MPHPT operation-support CA: server certificate",
         "  LEGACY       rsa-1024, rsa-sha1: relying parties refuse these",
         "  valid        exactly 3y",
-        "  subject      C=JP, O=Japanese Government, OU=MPHPT, CN (a host name); PrintableString",
+        "  subject      C=JP, O=Japanese Government, OU=MPHPT, CN (a host name); PrintableString; unique in the CA",
         "  extension    keyUsage, critical: digitalSignature, keyEncipherment, dataEncipherment",
         "  extension    netscape-cert-type: SSL server",
         "  extension    id-pkix-ocsp-nocheck",

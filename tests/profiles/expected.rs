@@ -216,9 +216,9 @@ pub const MPHPT: [Expected; 3] = [
 const GOVERNOR: &[Attribute] = &[(C, "JP", 19), (O, "JPKI", 12), (OU, "Governor of Example", 12)];
 const CA: &[Extension] = &[IDENTIFIERS[0], IDENTIFIERS[1], (KEY_USAGE, true, "keyCertSign cRLSign"), (BASIC_CONSTRAINTS, true, "CA")];
 
-/// Section 7.1 (2) and (3), 1.2, 6.1.5 and 6.3.2.1 of the JPKI rules: validity of 10 years, 5 years, 1 year, keys of 2048 and 1024 bits. Link
+/// Section 7.1 (2) and (3), 1.2, 6.1.5, 6.3.2.1 and 6.3.2.3 of the JPKI rules: validity of 10 years, 5 years, 1 year, keys of 2048 and 1024 bits. Link
 /// certificates are in [`JPKI_LINKS`].
-pub const JPKI: [Expected; 3] = [
+pub const JPKI: [Expected; 5] = [
     Expected {
         profile: "jpki-7.1-3-self-signed",
         signature: SHA256_RSA,
@@ -258,6 +258,38 @@ pub const JPKI: [Expected; 3] = [
             RESPONDER[3],
             RESPONDER[4],
             (POLICIES, false, "1.2.392.200149.8.5.1.1.300"),
+        ],
+    },
+    Expected {
+        profile: "jpki-ssl-server",
+        signature: SHA256_RSA,
+        key: 1024,
+        subject: &[(C, "JP", 19), (O, "JPKI", 12), (CN, "www.example.com", 12)],
+        not_before: "2010-01-01T00:00:00Z",
+        not_after: "2011-01-01T00:00:00Z",
+        extensions: &[
+            IDENTIFIERS[0],
+            IDENTIFIERS[1],
+            (KEY_USAGE, true, "digitalSignature keyEncipherment"),
+            (EXT_KEY_USAGE, false, "1.3.6.1.5.5.7.3.1"),
+            (ALT_NAME, false, "dns www.example.com dns example.com"),
+            (POLICIES, false, "1.2.392.200149.8.5.1.1.100"),
+            (CRL_POINTS, false, "http://crl.example.com/17.crl"),
+        ],
+    },
+    Expected {
+        profile: "jpki-validation-server",
+        signature: SHA256_RSA,
+        key: 1024,
+        subject: &[(C, "JP", 19), (O, "JPKI", 12), (CN, "Validation", 12)],
+        not_before: "2010-01-01T00:00:00Z",
+        not_after: "2011-01-01T00:00:00Z",
+        extensions: &[
+            IDENTIFIERS[0],
+            IDENTIFIERS[1],
+            (KEY_USAGE, true, "digitalSignature nonRepudiation"),
+            (POLICIES, false, "1.2.392.200149.8.5.1.1.200"),
+            (CRL_POINTS, false, "http://crl.example.com/17.crl"),
         ],
     },
 ];

@@ -132,7 +132,15 @@ fn a_request_that_the_profile_does_not_allow_makes_no_certificate() {
     let empty = server.subject("").unwrap();
     template.certificate(&Request { subject: &empty, ..right }).unwrap();
     refused(template.certificate(&Request { subject: &empty, alternative_names: &[], ..right }), "found empty, without a subjectAltName");
-    assert!(profile("br-7.1.2.8-ocsp-responder").subject("").unwrap_err().to_string().contains("wanted with CN"));
+    let root = profile("br-7.1.2.1-root");
+    let days =
+        |days: u64| Validity { not_before: at(NOW), not_after: at(NOW).saturating_add(std::time::Duration::from_secs(86_400 * days - 1)) };
+    assert!(root.check_validity(&days(2921)).unwrap_err().to_string().contains("wanted at least 2922d (BR 7.1.2.1.1)"));
+    root.check_validity(&days(2922)).unwrap();
+    for (subject, wanted) in [("", "with C"), ("CN=a responder", "C in its place"), ("CN=a responder,C=JP", "O in its place")] {
+        let said = profile("br-7.1.2.8-ocsp-responder").subject(subject).unwrap_err().to_string();
+        assert!(said.contains(&format!("wanted {wanted}")), "{said}");
+    }
     assert!(profile("jpki-7.1-2-cross").subject("").is_err());
     let other = [AlternativeName::Dns("www.example.org")];
     refused(template.certificate(&Request { alternative_names: &other, ..right }), "subject CN: found 'www.example.com'");
@@ -168,7 +176,7 @@ fn p4_names_and_links_that_a_profile_has_no_place_for() {
     assert!(info(&template.certificate(&order).unwrap()).crl_urls.is_empty());
 
     let responder = profile("br-7.1.2.8-ocsp-responder");
-    let subject = responder.subject("CN=Responder").unwrap();
+    let subject = responder.subject("CN=Responder,O=Example,C=JP").unwrap();
     let order = Request { alternative_names: &names, ..request(&responder, &subject, key.public_key(), at(NOW)) };
     refused(responder.certificate(&issuer, &Choices::default(), &order), "subjectAltName: found 1 names, wanted none");
 }

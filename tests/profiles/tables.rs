@@ -45,6 +45,7 @@ fn choices(name: &str) -> Choices<'static> {
             (Links { ocsp: Some("http://scrootca3.ocsp.secomtrust.net"), ca_issuers, crl: None }, Some(0))
         }
         "jpki-7.1-2-cross" => (links(), Some(0)),
+        "jpki-ssl-server" | "jpki-validation-server" => (links(), None),
         name if name.starts_with("br-") => (links(), None),
         _ => (Links::default(), None),
     };
@@ -74,7 +75,8 @@ fn issue(expected: &Expected, key: Key) {
         return compare(expected, &profile.self_signed(&*key, &choices, &request).unwrap(), &issuer_key, &issuer_key);
     }
     let issuer = root("CN=Example Issuer,C=JP", key);
-    let alternative_names = if expected.profile.starts_with("br-7.1.2.7") { &names[..] } else { &[] };
+    let has_names = expected.profile.starts_with("br-7.1.2.7") || expected.profile == "jpki-ssl-server";
+    let alternative_names = if has_names { &names[..] } else { &[] };
     let request = Request { alternative_names, ..request(&profile, &subject, spki(expected.key), at(expected.not_before)) };
     compare(expected, &profile.certificate(&issuer, &choices, &request).unwrap(), &issuer_key, spki(expected.key));
 }

@@ -86,11 +86,8 @@ impl fmt::Display for SubjectKey {
 
 /// Whether a DER SubjectPublicKeyInfo is one of the `allowed` keys, in the form that RFC 3279 2.3.1, RFC 5480 2 and RFC 8410 give it.
 pub(super) fn check(spki: &[u8], allowed: &[SubjectKey]) -> Result<(), Finding> {
-    let refuse = |found: &str| Err(Finding::error("keys", "public key", found, list(allowed)));
-    let Some(key) = SubjectKey::of_spki(spki) else { return refuse(&unsupported(spki)) };
-    if !allowed.contains(&key) {
-        return refuse(key.name());
-    }
+    let key = SubjectKey::of_spki(spki).ok_or_else(|| Finding::error("keys", "public key", unsupported(spki), list(allowed)))?;
+    check_kind(key, allowed)?;
     if !is_well_formed(spki) {
         return Err(Finding::error(
             "keys",
@@ -100,6 +97,11 @@ pub(super) fn check(spki: &[u8], allowed: &[SubjectKey]) -> Result<(), Finding> 
         ));
     }
     Ok(())
+}
+
+/// Whether a kind and size is among the `allowed` ones.
+pub(super) fn check_kind(key: SubjectKey, allowed: &[SubjectKey]) -> Result<(), Finding> {
+    if allowed.contains(&key) { Ok(()) } else { Err(Finding::error("keys", "public key", key.name(), list(allowed))) }
 }
 
 /// `rsa-2048, ecdsa-p256`.

@@ -9,7 +9,7 @@ use const_oid::db::rfc5280::{
 
 use super::contents::{Extensions, PathLength};
 use super::period::{Length, Period};
-use super::subject::Form;
+use super::subject::{Attribute, Form};
 use super::{Finding, Kind, Level, Profile, Programme, Usage};
 use crate::pki::Timestamp;
 
@@ -258,6 +258,9 @@ fn no_rev_avail(profile: &Profile, findings: &mut Findings) {
 fn baseline_requirements(profile: &Profile, now: Timestamp, findings: &mut Findings) {
     let e = &profile.document.extensions;
     findings.error_unless(!profile.is_legacy(), "BR 6.1.5", "legacy", "true", "neither SHA-1 nor RSA-1024");
+    if matches!(profile.kind(), Kind::SelfSigned | Kind::SubCa | Kind::OcspResponder) {
+        br_naming(profile, findings);
+    }
     match profile.kind() {
         Kind::SelfSigned => br_root(profile, findings),
         Kind::EndEntity if e.has_purpose(ID_KP_SERVER_AUTH) => {
@@ -266,6 +269,15 @@ fn baseline_requirements(profile: &Profile, now: Timestamp, findings: &mut Findi
         }
         Kind::SubCa | Kind::Cross => br_sub_ca(e, findings),
         _ => {}
+    }
+}
+
+/// Names of CAs, and of their responders (BR 7.1.2.8).
+fn br_naming(profile: &Profile, findings: &mut Findings) {
+    for wanted in [Attribute::C, Attribute::O, Attribute::CN] {
+        let is_in_all = profile.document.subject.attributes.iter().any(|rule| rule.kind == wanted && !rule.optional);
+        let found = format!("subjects that may lack {}", wanted.name());
+        findings.error_unless(is_in_all, "BR 7.1.2.10.2", "subject.attributes", &found, "C, O and CN in each");
     }
 }
 

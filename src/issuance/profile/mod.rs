@@ -348,6 +348,11 @@ impl Profile {
         keys::check(spki, &self.document.keys)
     }
 
+    /// The same of its kind and size alone, where these are known.
+    pub fn check_key_kind(&self, key: SubjectKey) -> Result<(), Finding> {
+        keys::check_kind(key, &self.document.keys)
+    }
+
     /// Whether the profile allows a DER Name as it is: attributes, order, values, characters, string types.
     pub fn check_subject(&self, name: &[u8]) -> Result<(), Finding> {
         self.document.subject.check(name)
@@ -365,6 +370,10 @@ impl Profile {
         }
         if let Some(length) = document.validity.filter(|length| !length.allows(validity)) {
             return Err(Finding::error("validity", "validity", validity, length.to_string()));
+        }
+        let br_root = self.kind() == Kind::SelfSigned && self.has_programme(Programme::BaselineRequirements);
+        if br_root && Length::Maximum(period::BR_ROOT_MINIMUM).from(begun).not_after > validity.not_after {
+            return Err(Finding::error("BR 7.1.2.1.1", "validity", validity, format!("at least {}", period::BR_ROOT_MINIMUM)));
         }
         match self.tls_maximum(begun).filter(|days| !Length::Maximum(Period::Days(*days)).allows(validity)) {
             Some(days) => Err(Finding::error("BR 6.3.2", "validity", validity, format!("at most {days}d from {begun} on"))),

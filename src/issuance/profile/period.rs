@@ -127,6 +127,8 @@ impl fmt::Display for Length {
     }
 }
 
+/// A root lives so long at least (BR 7.1.2.1.1).
+pub(super) const BR_ROOT_MINIMUM: Period = Period::Days(2922);
 /// From 15 March of 2029, 2027 and 2026 on, in seconds since 1970, a TLS server's certificate is valid for so many days at most (BR 6.3.2); last first.
 pub(super) const TLS_MAXIMA: [(u64, u32); 4] = [(1_868_227_200, 47), (1_805_068_800, 100), (1_773_532_800, 200), (0, 398)];
 /// The same for one that is short-lived (BR 1.6.1).

@@ -12,6 +12,8 @@ pub(super) const NAMES: &[(&str, &str)] = &[
     ("jpki-7.1-4-new-with-old", include_str!("../../../config/profiles/jpki-7.1-4-new-with-old.toml")),
     ("jpki-7.1-4-old-with-new", include_str!("../../../config/profiles/jpki-7.1-4-old-with-new.toml")),
     ("jpki-ocsp-responder", include_str!("../../../config/profiles/jpki-ocsp-responder.toml")),
+    ("jpki-ssl-server", include_str!("../../../config/profiles/jpki-ssl-server.toml")),
+    ("jpki-validation-server", include_str!("../../../config/profiles/jpki-validation-server.toml")),
     ("mphpt-7.1.1-self-signed", include_str!("../../../config/profiles/mphpt-7.1.1-self-signed.toml")),
     ("mphpt-7.1.2-server", include_str!("../../../config/profiles/mphpt-7.1.2-server.toml")),
     ("mphpt-7.1.3-code-signing", include_str!("../../../config/profiles/mphpt-7.1.3-code-signing.toml")),
