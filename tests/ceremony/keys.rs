@@ -59,3 +59,22 @@ fn s3_1_s5_10_a_key_that_was_compromised_or_is_anothers_is_not_certified() {
     }
     assert!(!here.join("late.pem").exists() && !here.join("late-cross.pem").exists());
 }
+
+#[test]
+fn s3_1_s3_3_s5_7_a_name_gets_a_certificate_for_another_key_only_as_a_renewal() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["bridge"]);
+    foreign(here, "prefecture");
+    succeed(&mut ceremony(here, "first", &(root("bridge", "OU=Bridge CA,O=JPKI,C=JP") + &cross("prefecture"))));
+    fs::rename(here.join("bridge-to-prefecture.pem"), here.join("first.pem")).unwrap();
+    shell(here, "openssl req -new -newkey rsa:2048 -nodes -keyout next.key -subj '/C=JP/O=EXAMPLE/CN=Prefecture' -out prefecture.csr");
+    let said = fail(&mut ceremony(here, "second", &cross("prefecture")));
+    assert!(
+        said.contains("unique-subject: certificate ") && said.contains("with another key") && said.contains("renewal = true"),
+        "{said}"
+    );
+    assert!(!here.join("bridge-to-prefecture.pem").exists());
+    succeed(&mut ceremony(here, "third", &(cross("prefecture") + "renewal = true\n")));
+    assert!(here.join("bridge-to-prefecture.pem").exists());
+}

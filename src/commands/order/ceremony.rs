@@ -17,7 +17,7 @@ use super::show::step_text;
 use super::{allowed, files, issue, release};
 use crate::commands::setup::{self, KeyRing};
 use crate::commands::{durable_file, output};
-use crate::issuance::order::{Bound, CaSource, Linked, NewCertificate, Step, TokenKey};
+use crate::issuance::order::{Bound, CaSource, CrossCertificate, Linked, NewCertificate, Step, TokenKey};
 use crate::issuance::profile::{Choices, Kind, Profile, Request, SubjectKey};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
 use crate::issuance::{Issuer, Links, holders, names};
@@ -78,11 +78,15 @@ struct Made<'a> {
     is_responder: bool,
 }
 
-/// A key to be certified.
-struct CertifiedKey<'a> {
+/// Who is to be certified.
+struct Holder<'a> {
+    /// DER of the name.
+    subject: &'a [u8],
     spki: &'a [u8],
     /// By which its holder names it in what it issues; `None`: as is usual, by its SHA-1.
     identifier: Option<&'a [u8]>,
+    /// Whether there may be a certificate for another key of it already, where the profile has unique subjects.
+    renewal: bool,
 }
 
 impl OneStep<'_, '_> {
@@ -111,11 +115,8 @@ impl OneStep<'_, '_> {
             Step::GenerateKey { key, algorithm } => self.generate(key, *algorithm),
             Step::DestroyKey { key } => self.destroy(key),
             Step::SelfSigned { new } => self.self_signed(new),
-            Step::Certify { issuer, new } => self.certify(issuer, new),
-            Step::CrossCertify { issuer, profile, request, certificate, path_length } => {
-                let choices = Choices { path_length: *path_length, ..Choices::default() };
-                self.cross_certify(issuer, profile, request, &choices, certificate)
-            }
+            Step::Certify { issuer, new, renewal } => self.certify(issuer, new, *renewal),
+            Step::CrossCertify(new) => self.cross_certify(new),
             Step::LinkCertificates { old, new, old_with_new, new_with_old } => {
                 let (old, new) = (self.ca(old, &new_with_old.profile)?, self.ca(new, &old_with_new.profile)?);
                 let first = self.link(&new, old.certificate(), old_with_new, self.item)?;
@@ -172,33 +173,26 @@ impl OneStep<'_, '_> {
         self.keep(&Made { der, issuer: None, item: self.item, is_responder: false }, &new.certificate)
     }
 
-    fn certify(&mut self, name: &str, new: &NewCertificate) -> Result<Value> {
+    fn certify(&mut self, name: &str, new: &NewCertificate, renewal: bool) -> Result<Value> {
         let profile = profile(&new.profile)?;
         let key = self.key(&new.key, &profile)?;
         crate::token::verify_pair(&key, key.public_key())?;
         let subject = profile.subject(&new.subject)?;
-        let key = CertifiedKey { spki: key.public_key(), identifier: None };
-        self.below(name, &profile, &subject, &key, &new.choices(), &new.certificate)
+        let holder = Holder { subject: &subject, spki: key.public_key(), identifier: None, renewal };
+        self.below(name, &profile, &holder, &new.choices(), &new.certificate)
     }
 
     /// The foreign CA proves with its request that it has its key (S3.1).
-    fn cross_certify(&mut self, name: &str, bound: &Bound, request: &Bound, choices: &Choices<'_>, certificate: &Path) -> Result<Value> {
-        let profile = profile(bound)?;
-        let request = CertificationRequest::read(files::bound(request)?.as_bytes())?;
+    fn cross_certify(&mut self, new: &CrossCertificate) -> Result<Value> {
+        let profile = profile(&new.profile)?;
+        let request = CertificationRequest::read(files::bound(&new.request)?.as_bytes())?;
         let subject = profile.subject_of(&request.subject)?;
-        let key = CertifiedKey { spki: &request.spki, identifier: request.key_identifier.as_deref() };
-        self.below(name, &profile, &subject, &key, choices, certificate)
+        let identifier = request.key_identifier.as_deref();
+        let holder = Holder { subject: &subject, spki: &request.spki, identifier, renewal: new.renewal };
+        self.below(&new.issuer, &profile, &holder, &new.choices(), &new.certificate)
     }
 
-    fn below(
-        &mut self,
-        name: &str,
-        profile: &Profile,
-        subject: &[u8],
-        key: &CertifiedKey<'_>,
-        choices: &Choices<'_>,
-        certificate: &Path,
-    ) -> Result<Value> {
+    fn below(&mut self, name: &str, profile: &Profile, holder: &Holder<'_>, choices: &Choices<'_>, certificate: &Path) -> Result<Value> {
         let registered = self.registered(name)?;
         let is_responder = profile.kind() == Kind::OcspResponder;
         let item = self.item;
@@ -206,17 +200,22 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.issued_before(self.item)? {
             return self.keep(&made(der), certificate);
         }
-        self.check_key(profile, key.spki, subject)?;
+        let Holder { subject, spki, identifier, renewal } = *holder;
+        self.check_key(profile, spki, subject)?;
+        let now = Timestamp::now();
+        if profile.has_unique_subjects() && !renewal {
+            holders::check_subject(self.job.registry.as_ref(), registered.id, spki, subject, now)??;
+        }
         let issuer = self.issuer(name, profile)?;
         Constraints::of(&issuer.certificate().der)?.check(subject, None)?;
         let links = IssuerLinks::unpartitioned(self.job.config, name, &registered.publication, profile);
         let request = Request {
             subject,
-            spki: key.spki,
+            spki,
             serial: profile.serial(&SystemRandom::new())?,
-            validity: validity(profile, issuer.certificate().not_after, None, Timestamp::now())?,
+            validity: validity(profile, issuer.certificate().not_after, None, now)?,
             alternative_names: &[],
-            key_identifier: key.identifier,
+            key_identifier: identifier,
         };
         let der = profile.certificate(&issuer, &Choices { links: links.links(profile), ..*choices }, &request)?;
         self.keep(&made(der), certificate)

@@ -78,16 +78,22 @@ fn validity_text(valid_for: Option<Period>) -> String {
     valid_for.map(|period| format!("; each is valid for {period} from its issuance")).unwrap_or_default()
 }
 
+fn renewal_text(renewal: bool) -> &'static str {
+    if renewal { "; it may have another one already" } else { "" }
+}
+
 /// A step in words.
 pub(super) fn step_text(step: &Step) -> String {
     match step {
         Step::GenerateKey { key, algorithm } => format!("makes an {algorithm} key '{}' on token '{}'", key.label, key.token),
         Step::SelfSigned { new } => format!("self-signs {} with key '{}' into {}", new.subject, new.key.label, new.certificate.display()),
-        Step::Certify { issuer, new } => {
-            format!("certifies {} with key '{}' by '{issuer}' into {}", new.subject, new.key.label, new.certificate.display())
+        Step::Certify { issuer, new, renewal } => {
+            let (key, file, renews) = (&new.key.label, new.certificate.display(), renewal_text(*renewal));
+            format!("certifies {} with key '{key}' by '{issuer}' into {file}{renews}", new.subject)
         }
-        Step::CrossCertify { issuer, request, certificate, .. } => {
-            format!("cross-certifies {} by '{issuer}' into {}", request.file.display(), certificate.display())
+        Step::CrossCertify(new) => {
+            let (request, file, renews) = (new.request.file.display(), new.certificate.display(), renewal_text(new.renewal));
+            format!("cross-certifies {request} by '{}' into {file}{renews}", new.issuer)
         }
         Step::LinkCertificates { old, new, .. } => {
             format!("links {} and {}", old.certificate.display(), new.certificate.display())

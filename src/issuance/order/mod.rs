@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 pub use inputs::{CHUNK, InputError, Inputs, Item, MAX_ITEMS, fingerprint as input_fingerprint};
-pub use step::{CaSource, Linked, Named, NewCertificate, Step, TokenKey};
+pub use step::{CaSource, CrossCertificate, Linked, Named, NewCertificate, Step, TokenKey};
 
 use super::control::OrderClass;
 use super::profile::{Choices, Period};

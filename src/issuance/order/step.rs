@@ -60,6 +60,33 @@ impl NewCertificate {
     }
 }
 
+/// A certificate for a foreign CA.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossCertificate {
+    /// Name of the CA that signs.
+    pub issuer: String,
+    /// What it is to be.
+    pub profile: Bound,
+    /// The foreign CA's PKCS#10 request. The identifier of its key is the one that it asks for, where it asks for one.
+    pub request: Bound,
+    /// The file that it is written to, PEM; must not exist.
+    pub certificate: PathBuf,
+    /// pathLenConstraint, where the profile leaves it to the order.
+    #[serde(default)]
+    pub path_length: Option<u8>,
+    /// Whether the foreign CA may have one for another key already, where the profile has unique subjects.
+    #[serde(default)]
+    pub renewal: bool,
+}
+
+impl CrossCertificate {
+    /// What the order says of it that its profile leaves open.
+    pub fn choices(&self) -> Choices<'_> {
+        Choices { path_length: self.path_length, ..Choices::default() }
+    }
+}
+
 /// A CA by certificate and key: one that is not, or not yet, in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,21 +138,12 @@ pub enum Step {
         issuer: String,
         /// The certificate.
         new: NewCertificate,
+        /// Whether the subject may have one for another key already, where the profile has unique subjects: its own, which this one succeeds.
+        #[serde(default)]
+        renewal: bool,
     },
     /// A certificate for a foreign CA, from its request (S5.7).
-    CrossCertify {
-        /// Name of the CA that signs.
-        issuer: String,
-        /// What it is to be.
-        profile: Bound,
-        /// The foreign CA's PKCS#10 request. The identifier of its key is the one that it asks for, where it asks for one.
-        request: Bound,
-        /// The file that it is written to, PEM; must not exist.
-        certificate: PathBuf,
-        /// pathLenConstraint, where the profile leaves it to the order.
-        #[serde(default)]
-        path_length: Option<u8>,
-    },
+    CrossCertify(CrossCertificate),
     /// OldWithNew and NewWithOld, after a change of keys (S4.7, S5.7).
     LinkCertificates {
         /// The CA under its old key.
@@ -170,7 +188,7 @@ impl Step {
     pub(super) fn paths(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&mut new.profile.file, &mut new.certificate],
-            Step::CrossCertify { profile, request, certificate, .. } => vec![&mut profile.file, &mut request.file, certificate],
+            Step::CrossCertify(new) => vec![&mut new.profile.file, &mut new.request.file, &mut new.certificate],
             Step::LinkCertificates { old, new, old_with_new, new_with_old } => vec![
                 &mut old.certificate,
                 &mut new.certificate,
@@ -187,7 +205,7 @@ impl Step {
     pub fn certificates(&self) -> Vec<&PathBuf> {
         match self {
             Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&new.certificate],
-            Step::CrossCertify { certificate, .. } => vec![certificate],
+            Step::CrossCertify(new) => vec![&new.certificate],
             Step::LinkCertificates { old_with_new, new_with_old, .. } => vec![&old_with_new.certificate, &new_with_old.certificate],
             Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
         }
@@ -204,10 +222,8 @@ impl Step {
     /// By which profile, and with which choices, a CA of the configuration is to issue in it. Links name their CAs by certificate.
     pub fn issued_by(&self) -> Option<(&str, &Bound, Choices<'_>)> {
         match self {
-            Step::Certify { issuer, new } => Some((issuer, &new.profile, new.choices())),
-            Step::CrossCertify { issuer, profile, path_length, .. } => {
-                Some((issuer, profile, Choices { path_length: *path_length, ..Choices::default() }))
-            }
+            Step::Certify { issuer, new, .. } => Some((issuer, &new.profile, new.choices())),
+            Step::CrossCertify(new) => Some((&new.issuer, &new.profile, new.choices())),
             _ => None,
         }
     }
@@ -216,7 +232,7 @@ impl Step {
     pub fn profiles(&self) -> Vec<&Bound> {
         match self {
             Step::SelfSigned { new } | Step::Certify { new, .. } => vec![&new.profile],
-            Step::CrossCertify { profile, .. } => vec![profile],
+            Step::CrossCertify(new) => vec![&new.profile],
             Step::LinkCertificates { old_with_new, new_with_old, .. } => vec![&old_with_new.profile, &new_with_old.profile],
             Step::GenerateKey { .. } | Step::RunOff(_) | Step::Close(_) | Step::RevokeAll { .. } | Step::DestroyKey { .. } => vec![],
         }
