@@ -1,20 +1,39 @@
 //! What certificates that were issued before say against a key, whoever issued them.
 
+use std::collections::HashMap;
+
 use super::names::subject_identity;
 use super::vetting::Rejection;
-use crate::pki::{Fingerprint, Timestamp};
+use crate::pki::certificate::key_identity;
+use crate::pki::{CertificateInfo, Fingerprint, Timestamp};
 use crate::registry::work::{Holder, WorkRegistry};
 use crate::registry::{IssuerId, RegistryError};
+
+/// The keys of the registry's CAs, by their identity: whose they are, and the subject's. One of them is nobody else's, though no order has had it certified.
+pub fn authorities(registry: &dyn WorkRegistry) -> Result<HashMap<Fingerprint, (String, Fingerprint)>, RegistryError> {
+    let mut keys = HashMap::new();
+    for issuer in registry.issuers()? {
+        if let Ok(certificate) = CertificateInfo::from_der(&issuer.certificate) {
+            keys.insert(key_identity(&certificate.spki), (issuer.name, subject_identity(&certificate.subject)));
+        }
+    }
+    Ok(keys)
+}
 
 /// Whether a key that is to be certified on its own, for a subject in DER, is neither compromised nor somebody else's. The same subject may have it again: whoever
 /// approves such an order knows why.
 pub fn check_holders(registry: &dyn WorkRegistry, spki: &[u8], subject: &[u8]) -> Result<Result<(), Rejection>, RegistryError> {
-    let key = [Fingerprint::of(spki)];
+    let key = [key_identity(spki)];
     if let Some(holder) = registry.compromised_holders(&key)?.first().copied().flatten() {
         return Ok(Err(key_compromised(&holder)));
     }
     // Older registries name subjects by their encoding.
     let subjects = [subject_identity(subject), Fingerprint::of(subject)];
+    if let Some((name, own)) = authorities(registry)?.get(&key[0])
+        && !subjects.contains(own)
+    {
+        return Ok(Err(authority(name)));
+    }
     let others = registry.key_holders(&key)?.first().copied().flatten().filter(|holder| !subjects.contains(&holder.subject));
     Ok(others.map_or(Ok(()), |holder| Err(other_subject(&holder))))
 }
@@ -29,7 +48,7 @@ pub fn check_subject(
 ) -> Result<Result<(), Rejection>, RegistryError> {
     let subjects = [subject_identity(subject), Fingerprint::of(subject)];
     let holders = registry.subject_holders(issuer, &subjects, now)?;
-    let other = holders.into_iter().flatten().find(|holder| holder.public_key != Fingerprint::of(spki));
+    let other = holders.into_iter().flatten().find(|holder| holder.public_key != key_identity(spki));
     Ok(other.map_or(Ok(()), |holder| {
         let why = format!("certificate {} has the subject, with another key: wanted another subject, or renewal = true", holder.serial);
         Err(Rejection::new("unique-subject", why))
@@ -39,6 +58,11 @@ pub fn check_subject(
 /// Whatever an order says of renewals: who else has the key can use the new certificate as well.
 pub(super) fn key_compromised(holder: &Holder) -> Rejection {
     Rejection::new("compromised-key", format!("certificate {} has the key, and is revoked for its compromise (BR 6.1.1.3)", holder.serial))
+}
+
+/// A CA's key is for its own certificates.
+pub(super) fn authority(name: &str) -> Rejection {
+    Rejection::new("shared-key", format!("it is the key of the CA '{name}'"))
 }
 
 /// Two subjects with one key are one, or one of them has not proved to have it.

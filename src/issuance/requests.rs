@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
-use super::holders::{key_compromised, other_subject};
+use super::holders::{authorities, authority, key_compromised, other_subject};
 use super::names::subject_identity;
 use super::order::{InputError, Inputs, Item, OnRejection};
 use super::pipeline::{self, Threads};
@@ -138,6 +138,8 @@ struct Run<'a> {
     /// In which chunks are admitted.
     turns: Turns,
     reserved: Mutex<HashSet<Fingerprint>>,
+    /// The keys of CAs, see [`authorities`].
+    authorities: HashMap<Fingerprint, (String, Fingerprint)>,
 }
 
 impl Requests<'_> {
@@ -151,7 +153,8 @@ impl Requests<'_> {
         clock: &(dyn Fn() -> Timestamp + Sync),
         done: &mut dyn FnMut(ChunkDone) -> Result<(), String>,
     ) -> Result<bool, RequestsError> {
-        let run = Run { random, clock, turns: Turns::default(), reserved: Mutex::default() };
+        let authorities = authorities(self.registry)?;
+        let run = Run { random, clock, turns: Turns::default(), reserved: Mutex::default(), authorities };
         let mut taken = 0;
         let mut next = || {
             if taken == chunks as u64 || run.turns.have_ended() {
@@ -280,6 +283,9 @@ impl Requests<'_> {
             let admission = found.and_then(|vetted| {
                 let of_subject = [subject_holders.next(), subject_holders.next()].into_iter().flatten().flatten().next();
                 let of_key = key_holders.next().flatten();
+                if let Some((name, _)) = run.authorities.get(&vetted.public_key) {
+                    return Err(authority(name));
+                }
                 self.check_holders(&vetted, of_key, of_subject)?;
                 if let Some(holder) = of_key.and_then(|holder| compromised.get(&holder.public_key)) {
                     return Err(key_compromised(holder));
@@ -367,7 +373,7 @@ impl Requests<'_> {
             invalidity_date: None,
         };
         Ok(Ok(Vetted {
-            public_key: request.key_fingerprint(),
+            public_key: request.key_identity(),
             subject: subject_identity(subject),
             written: Fingerprint::of(subject),
             record,

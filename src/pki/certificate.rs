@@ -1,5 +1,8 @@
 //! What a validation authority needs to know of a certificate: an issuer's, a responder's, or one to register.
 
+use const_oid::ObjectIdentifier;
+use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
+use const_oid::db::rfc8410::ID_ED_25519;
 use der::Decode;
 use x509_cert::Certificate;
 use x509_cert::ext::pkix::crl::CrlDistributionPoints;
@@ -8,7 +11,7 @@ use x509_cert::ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, SubjectKeyI
 
 use super::der_encoding::tag;
 use super::der_reading::{NotDer, Reader};
-use super::{HashAlgorithm, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};
+use super::{Fingerprint, HashAlgorithm, KeyAlgorithm, Serial, SignatureAlgorithm, Timestamp};
 
 /// The parts of an X.509 certificate that this program works with, read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,8 +171,6 @@ fn uris(points: &CrlDistributionPoints) -> Vec<String> {
 
 /// The kind of key in a DER SubjectPublicKeyInfo; `None` for a kind or size that is not supported.
 pub fn key_algorithm_of_spki(spki: &[u8]) -> Option<KeyAlgorithm> {
-    use const_oid::db::rfc5912::{ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1};
-    use const_oid::db::rfc8410::ID_ED_25519;
     let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
     let curve = || info.algorithm.parameters_oid().ok();
     match info.algorithm.oid {
@@ -189,22 +190,26 @@ pub fn key_algorithm_of_spki(spki: &[u8]) -> Option<KeyAlgorithm> {
 /// Bits of the RSA modulus in a DER SubjectPublicKeyInfo; `None` for another kind of key.
 pub fn rsa_bits_of_spki(spki: &[u8]) -> Option<usize> {
     let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
-    let is_rsa = info.algorithm.oid == const_oid::db::rfc5912::RSA_ENCRYPTION;
+    let is_rsa = info.algorithm.oid == RSA_ENCRYPTION;
     is_rsa.then(|| rsa_modulus_bits(info.subject_public_key.raw_bytes())).flatten()
 }
 
-/// What the holders of a key in a DER SubjectPublicKeyInfo have in common, in whatever form it is written: of RSA the modulus, of a point, compressed or not, its
-/// x-coordinate. `None` for another kind of key.
-pub fn key_identity(spki: &[u8]) -> Option<Vec<u8>> {
-    let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
-    let key = info.subject_public_key.raw_bytes();
-    match key_algorithm_of_spki(spki)? {
-        KeyAlgorithm::EcdsaP256 => key.get(1..33),
-        KeyAlgorithm::EcdsaP384 => key.get(1..49),
-        KeyAlgorithm::Ed25519 => Some(key),
-        KeyAlgorithm::Rsa2048 | KeyAlgorithm::Rsa3072 | KeyAlgorithm::Rsa4096 => rsa_modulus(key),
+/// Names a key by what all its holders have in common, in whatever form a DER SubjectPublicKeyInfo has it: of RSA the modulus, be the exponent another one; of a
+/// point its x-coordinate, be it compressed, or negated. What cannot be read is named by its octets.
+pub fn key_identity(spki: &[u8]) -> Fingerprint {
+    fn shared(spki: &[u8]) -> Option<(ObjectIdentifier, &[u8])> {
+        let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
+        let key = info.subject_public_key.raw_bytes();
+        let shared = match (info.algorithm.oid, key) {
+            (RSA_ENCRYPTION, _) => rsa_modulus(key)?,
+            (ID_EC_PUBLIC_KEY, [2 | 3, x @ ..]) => x,
+            (ID_EC_PUBLIC_KEY, [4, point @ ..]) => &point[..point.len() / 2],
+            _ => key,
+        };
+        Some((info.algorithm.oid, shared))
     }
-    .map(<[u8]>::to_vec)
+    let (kind, key) = shared(spki).map_or((None, spki), |(kind, key)| (Some(kind), key));
+    Fingerprint::of_parts(&[b"kakunin: identity of a key", kind.as_ref().map_or(b"", |kind| kind.as_bytes()), key])
 }
 
 /// Bits of the modulus in a DER RSAPublicKey (RFC 8017 A.1.1).
@@ -254,6 +259,32 @@ mod tests {
         certificate.any().unwrap();
         let (algorithm, signature) = (certificate.any_whole().unwrap().2, certificate.any_whole().unwrap().2);
         constructed(tag::SEQUENCE, &[&constructed(tag::SEQUENCE, &parts), algorithm, signature])
+    }
+
+    fn spki(algorithm: &[u8], key: &[u8]) -> Vec<u8> {
+        let bits = constructed(tag::BIT_STRING, &[&[0], key]);
+        constructed(tag::SEQUENCE, &[algorithm, &bits])
+    }
+
+    #[test]
+    fn s3_1_a_key_is_the_same_in_whatever_form_its_holder_writes_it() {
+        let ec = |point: &[u8]| {
+            let p256 = [&[0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1][..], &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7]];
+            key_identity(&spki(&constructed(tag::SEQUENCE, &p256), point))
+        };
+        let (x, y, minus_y) = ([7; 32], [8; 32], [0xf7; 32]);
+        let same = ec(&[&[4], &x[..], &y].concat());
+        for point in [[&[4], &x[..], &minus_y].concat(), [&[2], &x[..]].concat(), [&[3], &x[..]].concat()] {
+            assert_eq!(ec(&point), same);
+        }
+        assert_ne!(ec(&[&[4], &y[..], &x].concat()), same);
+        let rsa = |modulus: &[u8], exponent: &[u8]| {
+            let key = constructed(tag::SEQUENCE, &[&tlv(tag::INTEGER, modulus), &tlv(tag::INTEGER, exponent)]);
+            key_identity(&spki(&[0x30, 13, 6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1, 5, 0], &key))
+        };
+        assert_eq!(rsa(&[0x70; 128], &[3]), rsa(&[0x70; 128], &[1, 0, 1]));
+        assert_ne!(rsa(&[0x70; 128], &[3]), rsa(&[0x71; 128], &[3]));
+        assert_ne!(key_identity(b"no key"), key_identity(b"another"));
     }
 
     #[test]

@@ -14,7 +14,9 @@ use std::ops::Range;
 use crate::pki::crl::CrlEntry;
 use crate::pki::ocsp_live::LiveTemplate;
 use crate::pki::ocsp_response::ResponseTemplate;
-use crate::pki::{CertificateStatus, HashAlgorithm, IssuerHashes, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp};
+use crate::pki::{
+    CertificateStatus, Fingerprint, HashAlgorithm, IssuerHashes, Revocation, Serial, SignatureAlgorithm, SlotHash, SlotRange, Timestamp,
+};
 
 #[cfg(test)]
 mod contract;
@@ -268,6 +270,33 @@ pub struct PackRecord {
 /// Records to add, or the reason why the source of them failed: an `Err` in the stream undoes the whole call.
 pub type CertificateStream<'a> = &'a mut dyn Iterator<Item = std::result::Result<CertificateRecord, BoxError>>;
 
+/// A certificate that is taken over: its record, and what is known of its key where its file is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TakenOver {
+    /// What is known of it as a certificate.
+    pub record: CertificateRecord,
+    /// Its key.
+    pub key: Option<HeldKey>,
+}
+
+/// A key that somebody has a certificate for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldKey {
+    /// Names it, see [`crate::pki::certificate::key_identity`].
+    pub public_key: Fingerprint,
+    /// SHA-256 of the subject's Name.
+    pub subject: Fingerprint,
+}
+
+impl From<CertificateRecord> for TakenOver {
+    fn from(record: CertificateRecord) -> TakenOver {
+        TakenOver { record, key: None }
+    }
+}
+
+/// What is to be taken over, or the reason why the source of it failed, as in a [`CertificateStream`].
+pub type TakenOverStream<'a> = &'a mut dyn Iterator<Item = std::result::Result<TakenOver, BoxError>>;
+
 /// Who is shown revoked certificates, one after the other.
 pub trait RevokedVisitor {
     /// Is shown the next.
@@ -308,8 +337,8 @@ pub trait Registry: Send + Sync {
 
     /// Takes over an issuer and its certificates in one transaction: registers it as [`Registry::register_issuer`] does, makes every later CRL of it carry a
     /// number greater than `crl_number` (which never lowers what an earlier call said; 0 says nothing), and adds the certificates under
-    /// [`OnConflict::Merge`]. Where any of it fails, the stream included, nothing is registered.
-    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, records: CertificateStream<'_>, now: Timestamp) -> Result<AddReport>;
+    /// [`OnConflict::Merge`], with their keys, which nobody else gets a certificate for. Where any of it fails, the stream included, nothing is registered.
+    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, certificates: TakenOverStream<'_>, now: Timestamp) -> Result<AddReport>;
 
     /// Revokes one certificate, for ever. `now` is kept as the time of record. One that was revoked before learns its reason where it had none, and in any
     /// case that its key is compromised (BR 7.2.2); an import does the same.

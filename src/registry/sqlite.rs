@@ -26,7 +26,8 @@ use read_ahead::read_ahead;
 
 use super::{
     AddReport, CertificateRecord, CertificateStream, Change, Counts, CrlHead, CrlRecord, CrlScope, CrlSelection, Issuer, IssuerId,
-    NewIssuer, OnConflict, PackHead, PackRecord, Registry, RegistryError, Result, RevokeOutcome, RevokedVisitor, Signer, SignerId, Watch,
+    NewIssuer, OnConflict, PackHead, PackRecord, Registry, RegistryError, Result, RevokeOutcome, RevokedVisitor, Signer, SignerId,
+    TakenOverStream, Watch,
 };
 use crate::pki::crl::CrlEntry;
 use crate::pki::{HashAlgorithm, Revocation, Serial, SlotRange, Timestamp};
@@ -83,11 +84,11 @@ impl Registry for SqliteRegistry {
         self.0.write_in_bulk(|c| certificates::add(c, issuer, records, on_conflict, now))
     }
 
-    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, records: CertificateStream<'_>, now: Timestamp) -> Result<AddReport> {
+    fn take_over(&self, issuer: &NewIssuer, crl_number: u64, certificates: TakenOverStream<'_>, now: Timestamp) -> Result<AddReport> {
         self.0.write_in_bulk(|c| {
             let id = issuers::register(c, issuer)?;
             crls::raise_number(c, id, crl_number)?;
-            certificates::add(c, id, records, OnConflict::Merge, now)
+            work::take_over(c, id, certificates, now)
         })
     }
 

@@ -184,7 +184,7 @@ pub struct IssuedRecord {
     pub item: u64,
     /// What is known of it as a certificate.
     pub record: CertificateRecord,
-    /// SHA-256 of its SubjectPublicKeyInfo.
+    /// Names its key, see [`crate::pki::certificate::key_identity`].
     pub public_key: Fingerprint,
     /// Names its subject.
     pub subject: Fingerprint,
@@ -201,7 +201,7 @@ pub struct Holder {
     pub issuer: IssuerId,
     /// Its serial number.
     pub serial: Serial,
-    /// SHA-256 of its SubjectPublicKeyInfo.
+    /// Names its key, see [`crate::pki::certificate::key_identity`].
     pub public_key: Fingerprint,
     /// Names its subject.
     pub subject: Fingerprint,

@@ -378,7 +378,7 @@ impl Registry for FakeRegistry {
         not_for_reading()
     }
 
-    fn take_over(&self, _: &NewIssuer, _: u64, _: CertificateStream<'_>, _: Timestamp) -> Result<AddReport> {
+    fn take_over(&self, _: &NewIssuer, _: u64, _: TakenOverStream<'_>, _: Timestamp) -> Result<AddReport> {
         not_for_reading()
     }
 

@@ -12,8 +12,9 @@ use std::fs;
 use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
-use crate::pki::{CertificateInfo, CertificateStatus, Revocation, RevocationReason, Serial, Timestamp};
-use crate::registry::CertificateRecord;
+use crate::pki::certificate::key_identity;
+use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, RevocationReason, Serial, Timestamp};
+use crate::registry::{CertificateRecord, HeldKey, TakenOver};
 
 /// The longest line that is read.
 pub const MAX_LINE_BYTES: usize = 64 * 1024;
@@ -140,7 +141,7 @@ impl<'a, R: BufRead> IndexReader<'a, R> {
         }
     }
 
-    fn record(&self, line: &str) -> Result<CertificateRecord, Problem> {
+    fn certificate(&self, line: &str) -> Result<TakenOver, Problem> {
         // The subject may hold tabs behind a backslash; nothing after the fifth tab matters here.
         let fields: Vec<&str> = line.splitn(6, '\t').collect();
         let [status, expiry, revocation, serial, _file, _subject] = fields[..] else { return Err(Problem::Fields(fields.len())) };
@@ -157,25 +158,26 @@ impl<'a, R: BufRead> IndexReader<'a, R> {
         let number: Serial = serial.parse()?;
         let mut record =
             CertificateRecord { serial: number, not_before: None, not_after, is_ca: false, partition: None, status, invalidity_date };
-        if let Some(certificates) = &self.certificates {
-            certificates.complete(serial, &mut record)?;
-        }
+        let key = match &self.certificates {
+            Some(certificates) => certificates.complete(serial, &mut record)?,
+            None => None,
+        };
         match self.objection.and_then(|objection| objection(&record)) {
             Some(objection) => Err(Problem::Refused(objection)),
-            None => Ok(record),
+            None => Ok(TakenOver { record, key }),
         }
     }
 }
 
 impl<R: BufRead> Iterator for IndexReader<'_, R> {
-    type Item = Result<CertificateRecord, IndexError>;
+    type Item = Result<TakenOver, IndexError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let record = match self.next_line() {
             Ok(None) => return self.without_certificates().map(Err),
             Ok(Some(line)) => {
                 self.records += 1;
-                self.record(&line)
+                self.certificate(&line)
             }
             Err(problem) => Err(problem),
         };
@@ -201,14 +203,14 @@ fn parse_revocation(text: &str) -> Result<(Revocation, Option<Timestamp>), Probl
 }
 
 impl Certificates<'_> {
-    /// Takes notBefore, the CRL partition, and whether it is a CA's from the certificate's file, where there is one.
-    fn complete(&self, serial_as_written: &str, record: &mut CertificateRecord) -> Result<(), Problem> {
+    /// Takes notBefore, the CRL partition, and whether it is a CA's from the certificate's file, and tells the key, where there is one.
+    fn complete(&self, serial_as_written: &str, record: &mut CertificateRecord) -> Result<Option<HeldKey>, Problem> {
         let file = self.directory.join(format!("{serial_as_written}.pem"));
         let problem = |detail: String| Problem::Certificate { file: file.clone(), detail };
         let mut pem = Vec::new();
         match fs::File::open(&file) {
             Ok(open) => open.take(MAX_CERTIFICATE_BYTES).read_to_end(&mut pem).map_err(|e| problem(e.to_string()))?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(problem(e.to_string())),
         };
         let certificate = CertificateInfo::from_pem(&pem).map_err(|e| problem(e.to_string()))?;
@@ -235,7 +237,7 @@ impl Certificates<'_> {
         if certificate.crl_urls.iter().any(|url| url.strip_prefix(self.base_url).is_some_and(is_own)) {
             add_to(&self.found.here);
         }
-        Ok(())
+        Ok(Some(HeldKey { public_key: key_identity(&certificate.spki), subject: Fingerprint::of(&certificate.subject) }))
     }
 
     /// The partition that a certificate names, for life (rule C4): be it there, or still to come.
@@ -267,7 +269,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Vec<Result<CertificateRecord, IndexError>> {
-        IndexReader::new(text.as_bytes(), None).collect()
+        IndexReader::new(text.as_bytes(), None).map(|read| read.map(|certificate| certificate.record)).collect()
     }
 
     #[test]

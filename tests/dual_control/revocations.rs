@@ -58,3 +58,26 @@ fn s3_1_a_compromised_key_is_not_certified_again_whatever_the_order_says() {
     assert!(said.contains("issued 0 certificates") && said.contains("1 requests were rejected"), "{said}");
     assert!(rejected.contains("compromised-key") && rejected.contains(&serial("second")) && rejected.contains("BR 6.1.1.3"), "{rejected}");
 }
+
+#[test]
+fn s3_1_the_key_of_a_ca_is_certified_for_nobody_else() {
+    let (_directory, office) = office();
+    let mut request = crate::common::tool("openssl");
+    request.args([
+        "req",
+        "-new",
+        "-key",
+        "keys/issuing.key.pem",
+        "-subj",
+        "/CN=www.example.com",
+        "-addext",
+        "subjectAltName=DNS:www.example.com",
+    ]);
+    fs::create_dir(office.path("requests")).unwrap();
+    fs::write(office.path("requests/ca"), succeed(request.current_dir(&office.directory))).unwrap();
+    let order = office.write_issue("ca-key", "requests", "renewal = true\n");
+    office.approve(&order, &["baba"]);
+    let said = succeed(&mut office.run_order(&order));
+    let rejected = fs::read_to_string(office.path("out-ca-key/rejected.jsonl")).unwrap();
+    assert!(said.contains("issued 0 certificates") && rejected.contains("it is the key of the CA 'issuing'"), "{said}{rejected}");
+}

@@ -1,7 +1,7 @@
 //! Reading an `openssl ca` index: every line is refused by its number, or says something that can be written down and read again.
 
 use kakunin::pki::{CertificateStatus, RevocationReason, Timestamp};
-use kakunin::registry::CertificateRecord;
+use kakunin::registry::{CertificateRecord, TakenOver};
 use kakunin::sources::openssl_index::{IndexReader, MAX_LINE_BYTES, Problem};
 
 /// One input: a whole index.
@@ -11,7 +11,10 @@ pub fn check(input: &[u8]) {
     for (count, outcome) in IndexReader::new(input, None).enumerate() {
         assert!(count < most, "more records than lines");
         match outcome {
-            Ok(record) => assert_eq!(read(&line(&record)), record),
+            Ok(TakenOver { record, key }) => {
+                assert_eq!(key, None, "only certificates tell");
+                assert_eq!(read(&line(&record)), record);
+            }
             Err(error) => {
                 assert!(error.line > last && error.line as usize <= most, "line {} after line {last} of {most}", error.line);
                 assert!(!matches!(error.problem, Problem::Io(_) | Problem::Certificate { .. }), "{error}: there is no file");
@@ -26,7 +29,7 @@ fn read(line: &str) -> CertificateRecord {
     let mut records = IndexReader::new(line.as_bytes(), None);
     let record = records.next().expect("a line").expect("a line that was just written");
     assert!(records.next().is_none());
-    record
+    record.record
 }
 
 fn line(record: &CertificateRecord) -> String {

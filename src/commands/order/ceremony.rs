@@ -21,7 +21,7 @@ use crate::issuance::order::{Bound, CaSource, CrossCertificate, Linked, NewCerti
 use crate::issuance::profile::{Choices, Kind, Profile, Request, SubjectKey};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
 use crate::issuance::{Issuer, Links, holders, names};
-use crate::pki::certificate::certificate_pem;
+use crate::pki::certificate::{certificate_pem, key_identity};
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
 use crate::registry::{CertificateRecord, IssuerId, IssuerMode, Registry};
@@ -351,7 +351,7 @@ impl OneStep<'_, '_> {
             status: CertificateStatus::Good,
             invalidity_date: None,
         };
-        let (public_key, subject) = (Fingerprint::of(&certificate.spki), names::subject_identity(&certificate.subject));
+        let (public_key, subject) = (key_identity(&certificate.spki), names::subject_identity(&certificate.subject));
         let issued =
             IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone(), is_responder: made.is_responder };
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)

@@ -142,6 +142,18 @@ impl Operators {
         self.by_name.values()
     }
 
+    /// Why nobody could ever put another file in force, if that is so: there are too few to ask for it and to approve it.
+    pub fn lockout(&self) -> Option<OperatorsError> {
+        let Requirement { count, roles } = self.requirement(OrderClass::Operators);
+        let may_approve = |operator: &&Operator| !operator.roles.is_disjoint(roles);
+        let may_ask = |asks: &Operator| !asks.roles.contains(&Role::LogAuditor);
+        let others = |asks: &Operator| self.iter().filter(may_approve).filter(|other| other.name != asks.name).count();
+        let most = self.iter().filter(|asks| may_ask(asks)).map(others).max().unwrap_or(0);
+        let roles = roles.iter().map(Role::to_string).collect::<Vec<_>>().join(", ");
+        let wanted = format!("at least {count} with one of the roles {roles}: nobody could put another file in force any more (S1.6)");
+        (most < *count).then(|| field("operator", format!("{most} beside whoever asks"), wanted))
+    }
+
     /// Which approvals an order needs.
     pub fn requirement(&self, class: OrderClass) -> &Requirement {
         // Every class was put there when the file was read.
@@ -192,14 +204,13 @@ fn public_key(pem: &[u8]) -> Option<Vec<u8>> {
 /// Two names for one person, or two for one key, would make one person two. `keys` are those of the operators before.
 fn refuse_double(
     known: &BTreeMap<String, Operator>,
-    keys: &mut BTreeMap<Vec<u8>, String>,
+    keys: &mut BTreeMap<Fingerprint, String>,
     operator: &Operator,
 ) -> Result<(), OperatorsError> {
     if known.contains_key(&operator.name) {
         return Err(field("operator.name", format!("'{}' twice", operator.name), "each name once"));
     }
-    let identity = key_identity(&operator.public_key).unwrap_or_else(|| operator.public_key.clone());
-    match keys.insert(identity, operator.name.clone()) {
+    match keys.insert(key_identity(&operator.public_key), operator.name.clone()) {
         Some(other) => {
             Err(field(format!("operator '{}', key", operator.name), format!("the key of '{other}'"), "a key of one's own (S1.5)"))
         }

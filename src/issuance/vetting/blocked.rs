@@ -2,10 +2,20 @@
 
 use std::collections::BTreeSet;
 
+use der::asn1::{BitStringRef, UintRef};
+use der::{Decode, Encode};
+use num_bigint::BigUint;
+use spki::SubjectPublicKeyInfoRef;
+
+use super::key::RsaPublicKey;
+use crate::issuance::profile::SubjectKey;
 use crate::pki::fingerprint::FingerprintError;
 use crate::pki::{Fingerprint, HashAlgorithm};
 
 const MAX_BLOCKED: usize = 1_000_000;
+/// The primes of the fields (SEC 2).
+const P256_PRIME: &str = "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff";
+const P384_PRIME: &str = "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff";
 /// Octets that are left of a SHA-1 hash in the lists of Debian's weak keys.
 const DEBIAN_LENGTH: usize = 10;
 
@@ -54,9 +64,24 @@ impl BlockedKeys {
         self.keys.is_empty() && self.moduli.is_empty()
     }
 
-    /// Whether a key is on the list by its DER SubjectPublicKeyInfo.
+    /// Whether a key is on the list by its DER SubjectPublicKeyInfo: in the form that it has, or in another one that whoever has it can make of it.
     pub(super) fn has_key(&self, spki: &[u8]) -> bool {
-        !self.keys.is_empty() && self.keys.contains(&Fingerprint::of(spki))
+        !self.keys.is_empty() && (self.keys.contains(&Fingerprint::of(spki)) || self.has_sibling(spki).unwrap_or(false))
+    }
+
+    /// Of a point the one on the other side of the x-axis, of an RSA key the one with the usual exponent.
+    fn has_sibling(&self, spki: &[u8]) -> Option<bool> {
+        let info = SubjectPublicKeyInfoRef::from_der(spki).ok()?;
+        let key = info.subject_public_key.raw_bytes();
+        let sibling = match SubjectKey::of_spki(spki)? {
+            SubjectKey::EcdsaP256 => negated(key, P256_PRIME)?,
+            SubjectKey::EcdsaP384 => negated(key, P384_PRIME)?,
+            SubjectKey::Ed25519 => return None,
+            _ => RsaPublicKey { exponent: UintRef::new(&[1, 0, 1]).ok()?, ..RsaPublicKey::from_der(key).ok()? }.to_der().ok()?,
+        };
+        let subject_public_key = BitStringRef::from_bytes(&sibling).ok()?;
+        let sibling = SubjectPublicKeyInfoRef { subject_public_key, ..info }.to_der().ok()?;
+        Some(self.keys.contains(&Fingerprint::of(&sibling)))
     }
 
     /// Whether an RSA key is on the list by its modulus, big-endian without leading zeros. The hash is that of the line that `openssl rsa -modulus` prints.
@@ -68,6 +93,15 @@ impl BlockedKeys {
         let hash = HashAlgorithm::Sha1.hash(format!("Modulus={digits}\n").as_bytes());
         hash.as_ref().last_chunk().is_some_and(|left| self.moduli.contains(left))
     }
+}
+
+/// An uncompressed point with its y-coordinate subtracted from the field's prime.
+fn negated(point: &[u8], prime: &str) -> Option<Vec<u8>> {
+    let (x, y) = point.split_at_checked(point.len().div_ceil(2))?;
+    let (prime, y) = (BigUint::parse_bytes(prime.as_bytes(), 16)?, BigUint::from_bytes_be(y));
+    let y = if y < prime { (prime - y).to_bytes_be() } else { return None };
+    let zeros = (x.len() - 1).checked_sub(y.len())?;
+    Some([x, &vec![0; zeros], &y].concat())
 }
 
 /// The last half of a SHA-1 hash in hexadecimal digits.

@@ -13,9 +13,9 @@ const ROCA_PRIMES: usize = 38;
 
 /// RSAPublicKey (RFC 8017 A.1.1).
 #[derive(Sequence)]
-struct RsaPublicKey<'a> {
-    modulus: UintRef<'a>,
-    exponent: UintRef<'a>,
+pub(super) struct RsaPublicKey<'a> {
+    pub(super) modulus: UintRef<'a>,
+    pub(super) exponent: UintRef<'a>,
 }
 
 /// What stands against a public key by itself. That its point is on its curve, and its size one that is known here, was found when the request was read.
@@ -219,6 +219,28 @@ mod tests {
         let check = |key: &SoftwareKey| check_key(key.public_key(), SubjectKey::EcdsaP256, &blocked);
         assert_eq!(check(&known).unwrap_err().rule, "known-weak-key");
         assert_eq!(check(&other), Ok(()));
+    }
+
+    #[test]
+    fn s3_1_a_blocked_key_is_rejected_in_the_other_forms_that_its_holder_has_of_it() {
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        // The prime less the private key has the same x-coordinate: what is listed is one of the two, what is asked for is the other.
+        let mut negated = key.public_key().to_vec();
+        let prime = BigUint::parse_bytes(b"ffffffff00000001000000000000000000000000ffffffffffffffffffffffff", 16).unwrap();
+        let y = (prime - BigUint::from_bytes_be(&negated[59..])).to_bytes_be();
+        negated[59..].fill(0);
+        negated[91 - y.len()..].copy_from_slice(&y);
+        let modulus = modulus_of(&SoftwareKey::generate(KeyAlgorithm::Rsa2048).unwrap());
+        let pairs = [
+            (key.public_key().to_vec(), negated, SubjectKey::EcdsaP256),
+            (spki(&modulus, F4), spki(&modulus, &[1, 0, 3]), SubjectKey::Rsa2048),
+        ];
+        for (known, other, kind) in pairs {
+            let blocked = BlockedKeys::parse(&Fingerprint::of(&known).to_string()).unwrap();
+            for spki in [known, other] {
+                assert_eq!(check_key(&spki, kind, &blocked).unwrap_err().rule, "known-weak-key");
+            }
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use super::armour::{self, read_json_line};
 use crate::issuance::AlternativeName;
 use crate::issuance::profile::SubjectKey;
 use crate::pki::Fingerprint;
+use crate::pki::certificate::key_identity;
 
 /// More than any hash that identifiers are made of.
 const MAX_KEY_IDENTIFIER: usize = 64;
@@ -128,9 +129,9 @@ impl CertificationRequest {
         })
     }
 
-    /// Names the key.
-    pub fn key_fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.spki)
+    /// Names the key, see [`key_identity`].
+    pub fn key_identity(&self) -> Fingerprint {
+        key_identity(&self.spki)
     }
 }
 

@@ -73,13 +73,14 @@ pub(in crate::registry) fn a_failing_stream_adds_nothing(store: &dyn Store) {
 pub(in crate::registry) fn s1_1_taking_over_registers_the_issuer_with_all_its_certificates_or_not_at_all(store: &dyn Store) {
     let (registry, _) = with_issuer(store);
     let before = (registry.issuers().unwrap(), registry.last_change().unwrap());
-    let mut unsound = [Ok(good(1)), Err("line 2 is not a record".into())].into_iter();
+    let mut unsound = [Ok(good(1).into()), Err("line 2 is not a record".into())].into_iter();
     let refused = registry.take_over(&new_issuer("new"), 41, &mut unsound, time(0));
     assert!(matches!(refused, Err(RegistryError::Source(_))), "{refused:?}");
     let refused = registry.take_over(&new_issuer("new"), u64::MAX, &mut std::iter::empty(), time(0));
     assert!(matches!(refused, Err(RegistryError::OutOfRange { .. })), "{refused:?}");
     assert_eq!((registry.issuers().unwrap(), registry.last_change().unwrap()), before);
-    let take_over = || registry.take_over(&new_issuer("new"), 41, &mut [Ok(good(1)), Ok(revoked(2, DAY))].into_iter(), time(10 * DAY));
+    let take_over =
+        || registry.take_over(&new_issuer("new"), 41, &mut [Ok(good(1).into()), Ok(revoked(2, DAY).into())].into_iter(), time(10 * DAY));
     assert_eq!(take_over().unwrap(), AddReport { added: 2, ..Default::default() });
     let new = registry.issuers().unwrap().into_iter().find(|issuer| issuer.name == "new").unwrap().id;
     assert_eq!((all(&*registry, new).len(), registry.next_crl_number(new, CrlScope::Full).unwrap()), (2, 42));

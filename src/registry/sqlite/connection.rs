@@ -12,11 +12,14 @@ use std::time::Duration;
 
 use parking_lot::{FairMutex, FairMutexGuard};
 use rusqlite::config::DbConfig;
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::bell;
 use super::checkpoint::Checkpointer;
 use super::fault::{Fault, Outcome, explain_io, not_a_registry};
+use crate::pki::CertificateInfo;
+use crate::pki::certificate::key_identity;
 use crate::registry::{RegistryError, Result, Watch};
 
 mod embedded {
@@ -260,6 +263,7 @@ fn immutable_uri(path: &Path) -> Result<String> {
 fn initialize(path: &Path) -> Outcome<()> {
     let mut connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     configure_writer(&mut connection)?;
+    add_functions(&connection)?;
     embedded::migrations::runner().set_grouped(true).run(&mut connection)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     truncate_log(&connection)?;
@@ -271,6 +275,7 @@ fn initialize(path: &Path) -> Outcome<()> {
 pub(super) fn create_version(path: &Path, version: i32) {
     let mut connection = Connection::open(path).expect("a new file");
     configure_writer(&mut connection).expect("settings");
+    add_functions(&connection).expect("functions");
     let runner = embedded::migrations::runner().set_grouped(true).set_target(refinery::Target::Version(version));
     runner.run(&mut connection).expect("migrations");
     connection.pragma_update(None, "application_id", APPLICATION_ID).expect("an id");
@@ -311,8 +316,18 @@ fn open_writer(path: &Path) -> Outcome<Connection> {
     Ok(connection)
 }
 
+/// What migrations ask of certificates: `kakunin_key` is the identity of a DER certificate's key, or NULL.
+fn add_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
+    connection.create_scalar_function("kakunin_key", 1, flags, |context| {
+        let certificate = CertificateInfo::from_der(context.get_raw(0).as_blob()?).ok();
+        Ok(certificate.map(|certificate| key_identity(&certificate.spki).0.to_vec()))
+    })
+}
+
 /// Two processes may start at the same time: the one that comes second finds the work done.
 fn migrate(connection: &mut Connection, path: &Path) -> Outcome<()> {
+    add_functions(connection)?;
     match embedded::migrations::runner().set_grouped(true).run(connection) {
         Err(error) if version(connection, path)? < known_version() => Err(error.into()),
         _ => Ok(()),

@@ -9,11 +9,16 @@ use super::fault::{Fault, Outcome};
 use super::feed::clamp;
 use super::values::{Number, number};
 use super::{SqliteRegistry, certificates, feed, issuers};
-use crate::pki::{CertificateStatus, Fingerprint, Revocation, RevocationReason, Serial, Timestamp};
+use crate::pki::{CertificateStatus, Fingerprint, Revocation, RevocationReason, Serial, SlotHash, Timestamp};
 use crate::registry::work::{
     CHAIN_START, Holder, IssuedRecord, MAX_ORDER_ID, MAX_WORK_DETAIL, NewWork, WorkEntry, WorkEvent, WorkId, WorkRegistry, WorkState, chain,
 };
-use crate::registry::{CertificateRecord, ChangeKind, IssuerId, IssuerMode, OnConflict, RegistryError, Result};
+use crate::registry::{
+    AddReport, CertificateRecord, ChangeKind, HeldKey, IssuerId, IssuerMode, OnConflict, RegistryError, Result, TakenOver, TakenOverStream,
+};
+
+/// Who has a key by a certificate that no order has had issued.
+const HELD: &str = "SELECT issuer, serial, public_key, subject, 0 FROM held_key WHERE public_key = ?1";
 
 impl WorkRegistry for SqliteRegistry {
     fn append_work(&self, entry: &NewWork<'_>) -> Result<WorkEntry> {
@@ -62,10 +67,15 @@ impl WorkRegistry for SqliteRegistry {
 
     fn key_holders(&self, public_keys: &[Fingerprint]) -> Result<Vec<Option<Holder>>> {
         self.0.read(|c| {
-            let mut statement = c.prepare_cached(
+            let mut issued = c.prepare_cached(
                 "SELECT issuer, serial, public_key, subject, work FROM issued WHERE public_key = ?1 ORDER BY id DESC LIMIT 1",
             )?;
-            public_keys.iter().map(|key| holder_of(&mut statement, params![&key.0[..]])).collect()
+            let mut held = c.prepare_cached(&format!("{HELD} LIMIT 1"))?;
+            let mut holder = |key: &Fingerprint| match holder_of(&mut issued, params![&key.0[..]])? {
+                None => holder_of(&mut held, params![&key.0[..]]),
+                found => Ok(found),
+            };
+            public_keys.iter().map(&mut holder).collect()
         })
     }
 
@@ -73,7 +83,11 @@ impl WorkRegistry for SqliteRegistry {
         self.0.read(|c| {
             let mut statement =
                 c.prepare_cached("SELECT issuer, serial, public_key, subject, work FROM issued WHERE public_key = ?1 ORDER BY id DESC")?;
-            let mut compromised = |key: &Fingerprint| newest_of(c, &mut statement, params![&key.0[..]], &is_compromised);
+            let mut held = c.prepare_cached(HELD)?;
+            let mut compromised = |key: &Fingerprint| match newest_of(c, &mut statement, params![&key.0[..]], &is_compromised)? {
+                None => newest_of(c, &mut held, params![&key.0[..]], &is_compromised),
+                found => Ok(found),
+            };
             public_keys.iter().map(&mut compromised).collect()
         })
     }
@@ -190,8 +204,10 @@ fn state(connection: &Connection, order: &str) -> Outcome<Option<WorkState>> {
 
 fn add_issued(connection: &Connection, issuer: IssuerId, work: WorkId, issued: &[IssuedRecord], now: Timestamp) -> Outcome<()> {
     refuse_closed(connection, issuer, issued.iter().all(|one| one.is_responder))?;
-    let mut records = issued.iter().map(|one| Ok(one.record));
-    certificates::add(connection, issuer, &mut records, OnConflict::Refuse, now)?;
+    let mut records: Vec<CertificateRecord> = issued.iter().map(|one| one.record).collect();
+    // As they stand in the table: neighbours are on pages that were just looked at.
+    records.sort_unstable_by_key(|record| SlotHash::from(&record.serial));
+    certificates::add(connection, issuer, &mut records.into_iter().map(Ok), OnConflict::Refuse, now)?;
     let mut insert = connection.prepare_cached(
         "INSERT INTO issued (work, item, issuer, serial, public_key, subject, not_after, certificate) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
          ON CONFLICT DO NOTHING",
@@ -213,6 +229,30 @@ fn add_issued(connection: &Connection, issuer: IssuerId, work: WorkId, issued: &
         }
     }
     Ok(())
+}
+
+/// Adds certificates that were issued elsewhere, and remembers who has their keys.
+pub(super) fn take_over(
+    connection: &Connection,
+    issuer: IssuerId,
+    certificates: TakenOverStream<'_>,
+    now: Timestamp,
+) -> Outcome<AddReport> {
+    let mut remember = connection
+        .prepare_cached("INSERT INTO held_key (public_key, issuer, serial, subject) VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING")?;
+    let mut failed = None;
+    let mut records = certificates.map(|certificate| {
+        let TakenOver { record, key } = certificate?;
+        if let Some(HeldKey { public_key, subject }) = key
+            && let Err(error) = remember.execute(params![&public_key.0[..], issuer, record.serial, &subject.0[..]])
+        {
+            failed = Some(error);
+            return Err("its key was not remembered".into());
+        }
+        Ok(record)
+    });
+    let added = certificates::add(connection, issuer, &mut records, OnConflict::Merge, now);
+    failed.map_or(added, |error| Err(error.into()))
 }
 
 /// S5.2, in the same transaction as what it forbids.

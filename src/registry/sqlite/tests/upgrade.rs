@@ -1,9 +1,16 @@
 //! Registries that an earlier version of this program has written.
 
+use std::time::Duration;
+
 use super::*;
-use crate::pki::SignatureAlgorithm;
+use crate::issuance::{RootOrder, Validity, self_signed_root};
+use crate::pki::certificate::key_identity;
 use crate::pki::extension::Contents;
+use crate::pki::{Fingerprint, KeyAlgorithm, SignatureAlgorithm};
+use crate::registry::work::WorkRegistry;
 use crate::registry::{CrlHead, CrlSelection, Signer, SignerId};
+use crate::token::SigningKey;
+use crate::token::software::SoftwareKey;
 
 const VERSION_1: &str = "
     INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, revoked) VALUES ('ca', x'01', 0, x'02', 1, 2);
@@ -60,4 +67,41 @@ fn a_registry_of_the_first_version_is_brought_up_to_date_with_everything_in_it()
     assert_eq!(listed, 2);
     drop(registry);
     SqliteRegistry::open_read_only(&path).unwrap();
+}
+
+const VERSION_11: &str = "
+    INSERT INTO issuer (name, certificate, mode, cert_id_hashes, crl_partitions, revoked) VALUES ('ca', x'01', 0, x'02', 0, 0);
+    INSERT INTO certificate (issuer, slot_hash, serial, not_after, status, recorded_at) VALUES (1, 5, x'05', 1000, 0, 8), (1, 6, x'06', 1000, 0, 8);
+    INSERT INTO work_log VALUES (1, 'order', 1, 7, '{}', x'00');
+";
+
+#[test]
+fn s3_1_a_registry_that_names_keys_by_one_of_their_forms_learns_their_identity() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("registry.sqlite");
+    connection::create_version(&path, 11);
+    let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+    let not_before = Timestamp::from_unix(1_800_000_000).unwrap();
+    let validity = Validity { not_before, not_after: not_before.saturating_add(Duration::from_secs(86_400)) };
+    let order = RootOrder { subject: "CN=Root", serial: "05".parse().unwrap(), validity, signs_ocsp: false };
+    let certificate = self_signed_root(&order, &key).unwrap();
+    let earlier = Connection::open(&path).unwrap();
+    earlier.execute_batch(VERSION_11).unwrap();
+    let insert = "INSERT INTO issued VALUES (?1, 1, ?1, 1, ?2, ?3, x'00', 1000, ?4)";
+    let names = [Fingerprint::of(key.public_key()), Fingerprint([0; 32])];
+    let rows = [(1, vec![5u8], names[0], certificate), (2, vec![6], names[1], b"no certificate".to_vec())];
+    for (id, serial, name, certificate) in rows {
+        earlier.execute(insert, rusqlite::params![id, serial, &name.0[..], certificate]).unwrap();
+    }
+    earlier.execute("UPDATE issued SET subject = zeroblob(32)", []).expect_err("what was issued is never changed");
+    earlier.execute_batch("DROP TRIGGER issued_is_not_changed; UPDATE issued SET subject = zeroblob(32)").unwrap();
+    earlier.execute_batch("CREATE TRIGGER issued_is_not_changed BEFORE UPDATE ON issued BEGIN SELECT RAISE(ABORT, 'never'); END").unwrap();
+    earlier.close().unwrap();
+
+    let registry = SqliteRegistry::open(&path).unwrap();
+    let holders = registry.key_holders(&[key_identity(key.public_key()), names[0], names[1]]).unwrap();
+    let serials: Vec<_> = holders.iter().map(|holder| holder.map(|h| h.serial.to_string())).collect();
+    assert_eq!(serials, [Some("05".to_owned()), None, Some("06".to_owned())], "what cannot be read keeps its name");
+    let changed = registry.0.writer().execute("UPDATE issued SET item = 7", []).unwrap_err();
+    assert!(changed.to_string().contains("never changed"), "{changed}");
 }

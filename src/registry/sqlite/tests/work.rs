@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::pki::{Fingerprint, Revocation, RevocationReason};
-use crate::registry::work::{ChainCheck, IssuedRecord, NewWork, WorkEvent, WorkId, WorkRegistry};
-use crate::registry::{ChangeKind, RevokeOutcome};
+use crate::registry::work::{ChainCheck, Holder, IssuedRecord, NewWork, WorkEvent, WorkId, WorkRegistry};
+use crate::registry::{ChangeKind, HeldKey, RevokeOutcome, TakenOver};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix(seconds).unwrap()
@@ -139,6 +139,26 @@ fn a_compromised_key_is_known_whatever_was_issued_for_it_later() {
     assert_eq!(revoke(11, RevocationReason::Superseded), [None, None]);
     assert_eq!(revoke(10, RevocationReason::KeyCompromise), [Some(serial(10)), None]);
     assert_eq!(registry.key_holders(&[key]).unwrap()[0].map(|holder| holder.serial), Some(serial(11)), "the newest is another");
+}
+
+#[test]
+fn s3_1_the_key_of_a_certificate_that_was_taken_over_is_known() {
+    let store = TempStore::new();
+    let registry = store.registry();
+    let issuer = register(&registry);
+    let (held, other) = (issued(0, 10), issued(1, 11));
+    let key = Some(HeldKey { public_key: held.public_key, subject: held.subject });
+    for _ in 0..2 {
+        let mut certificates = [Ok(TakenOver { record: held.record, key }), Ok(other.record.into())].into_iter();
+        registry.take_over(&new_issuer(), 0, &mut certificates, at(9)).unwrap();
+    }
+    let keys = [held.public_key, other.public_key];
+    let serials = |holders: Vec<Option<Holder>>| holders.iter().map(|h| h.map(|h| (h.serial, h.work))).collect::<Vec<_>>();
+    assert_eq!(serials(registry.key_holders(&keys).unwrap()), [Some((serial(10), WorkId(0))), None]);
+    assert_eq!(serials(registry.compromised_holders(&keys).unwrap()), [None, None]);
+    let revocation = Revocation { at: at(20), reason: Some(RevocationReason::KeyCompromise) };
+    registry.revoke(issuer, &serial(10), revocation, None, at(20)).unwrap();
+    assert_eq!(serials(registry.compromised_holders(&keys).unwrap()), [Some((serial(10), WorkId(0))), None]);
 }
 
 #[test]
