@@ -10,7 +10,7 @@ use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CrlHead, CrlScope, Registry};
 
 use crate::common::{Service, fail, succeed, succeed_with_all, tool};
-use crate::steps::{ROOT, begin, leaf, root};
+use crate::steps::{ROOT, begin, certify, leaf, root};
 use crate::{ceremony, kakunin};
 
 const CLOSE: &str = "[[step]]\ndo = \"close\"\nissuer = \"ca\"\n";
@@ -93,6 +93,39 @@ fn s5_2_t4_t6_c9_one_order_ends_a_ca_and_everything_is_published_before_its_key_
         assert!(answer.contains("Response verify OK") && answer.contains("leaf.pem: revoked"), "{answer}");
         service.stop();
     }
+}
+
+#[test]
+fn s5_2_the_key_of_a_ca_that_has_ended_signs_no_certificate_under_another_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    world(here, "");
+    let end = format!("[[step]]\ndo = \"revoke-all\"\nissuer = \"ca\"\nreason = \"superseded\"\n{CLOSE}");
+    succeed(&mut ceremony(here, "end", &end));
+    let again = root("ca", ROOT).split_once("[[step]]\ndo = \"self-signed\"").unwrap().1.replace("ca.pem", "again.pem");
+    let refused = fail(&mut ceremony(here, "again", &format!("[[step]]\ndo = \"self-signed\"{again}")));
+    assert!(refused.contains("the key is that of issuer 'ca', which is in mode Closed"), "{refused}");
+    assert!(!here.join("again.pem").exists());
+}
+
+#[test]
+fn o16_the_first_certificate_of_a_ca_is_its_responders_whose_key_stays_until_the_ca_ends() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    begin(here, &["ca"]);
+    let responder =
+        "label = \"ca\" }\n[issuer.responder]\ncertificate = \"responder.pem\"\nkey = { token = \"hsm\", label = \"responder\" }\n";
+    configure(here, "label = \"ca\" }\n", responder);
+    succeed(&mut ceremony(here, "root", &root("ca", ROOT)));
+    let sub_ca = certify("ca", "br-7.1.2.6-tls-sub-ca", "CN=Sub CA,O=JPKI,C=JP", "sub");
+    let refused = fail(&mut ceremony(here, "early", &sub_ca));
+    assert!(refused.contains("issuer 'ca', responder: found no") && refused.contains("wanted its certificate first (O16)"), "{refused}");
+    assert!(!here.join("sub.pem").exists());
+    succeed(&mut ceremony(here, "responder", &leaf("ca", "responder")));
+    succeed(&mut kakunin(here, &["order", "run", "early.toml", "--config", "kakunin.toml"]));
+    assert!(here.join("sub.pem").exists());
+    let refused = fail(&mut ceremony(here, "destroy", &destroy("responder")));
+    assert!(refused.contains("issuer 'ca', responder: the key is its own"), "{refused}");
 }
 
 #[test]

@@ -156,6 +156,7 @@ impl OneStep<'_, '_> {
         if let Some(there) = self.made_before(&new.certificate, key.public_key())? {
             return Ok(there);
         }
+        self.refuse_ended(key.public_key())?;
         let now = Timestamp::now();
         let validity = profile.validity(now).with_context(|| format!("profile {}: has no validity of its own", profile.name()))?;
         profile.check_validity(&validity)?;
@@ -200,6 +201,9 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.issued_before(self.item)? {
             return self.keep(&made(der), certificate);
         }
+        if !is_responder {
+            self.refuse_without_responder(name)?;
+        }
         let Holder { subject, spki, identifier, renewal } = *holder;
         self.check_key(profile, spki, subject)?;
         let now = Timestamp::now();
@@ -243,6 +247,8 @@ impl OneStep<'_, '_> {
         {
             bail!("{objection}");
         }
+        self.refuse_ended(&signer.certificate().spki)?;
+        known.as_ref().map_or(Ok(()), |issuer| self.refuse_without_responder(&issuer.name))?;
         let profile = profile(&linked.profile)?;
         let links = known.as_ref().map(|issuer| IssuerLinks::unpartitioned(self.job.config, &issuer.name, &issuer.publication, &profile));
         let links = links.as_ref().map_or(Links::default(), |links| links.links(&profile));
@@ -335,7 +341,7 @@ impl OneStep<'_, '_> {
             if self.issued_before(made.item)?.is_none() {
                 self.register(issuer.id, made, &certificate)?;
             }
-            described["status"] = json!(self.publish(issuer, made.item)?);
+            described["status"] = json!(self.publish(issuer, made)?);
         }
         durable_file::write(path, certificate_pem(&made.der).as_bytes())?;
         Ok(described)
@@ -357,20 +363,44 @@ impl OneStep<'_, '_> {
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
     }
 
-    /// Has the status of a certificate published; in words, what came of it. Nobody can sign it before the CA's responder has its own certificate, which is one
-    /// of the CA's, or where the CA is not one of the configuration.
-    fn publish(&self, issuer: &crate::registry::Issuer, item: u64) -> Result<String> {
+    /// Has the status of a certificate published; in words, what came of it. Nobody can sign that of the CA's responder before it is there, nor where the CA is not
+    /// one of the configuration.
+    fn publish(&self, issuer: &crate::registry::Issuer, made: &Made<'_>) -> Result<String> {
         let name = &issuer.name;
         let Some(config) = self.job.config.issuer(name) else {
             return Ok(format!("left to the service that has the CA '{name}' in its configuration"));
         };
-        if let Some(responder) = config.responder.as_ref().filter(|responder| !responder.certificate.exists()) {
-            return Ok(format!("left to the service: {} is not there yet", responder.certificate.display()));
+        if let Some(file) = self.missing_responder(name).filter(|_| made.is_responder) {
+            return Ok(format!("left to the service: {} is not there yet", file.display()));
         }
         let opened = setup::open_issuer(&mut KeyRing::new(self.job.config), self.job.config, config, self.job.registry.as_ref());
         let signing = opened.with_context(|| format!("issuer '{name}'"))?.with_context(|| format!("issuer '{name}' is closed"))?;
-        release::publish(self.job, &signing, item..item + 1)?;
+        release::publish(self.job, &signing, made.item..made.item + 1)?;
         Ok("published".to_owned())
+    }
+
+    /// The file of a responder's certificate that is not there yet.
+    fn missing_responder(&self, name: &str) -> Option<&Path> {
+        let responder = self.job.config.issuer(name)?.responder.as_ref()?;
+        (!responder.certificate.exists()).then_some(&*responder.certificate)
+    }
+
+    /// Without a responder there is no status, and without a status nothing is handed out (O16): the first certificate of a CA is its responder's.
+    fn refuse_without_responder(&self, name: &str) -> Result<()> {
+        match self.missing_responder(name) {
+            Some(file) => bail!("issuer '{name}', responder: found no {}, wanted its certificate first (O16)", file.display()),
+            None => Ok(()),
+        }
+    }
+
+    /// A CA that has ended signs nothing any more, under whatever certificate of its key (S5.2).
+    fn refuse_ended(&self, spki: &[u8]) -> Result<()> {
+        for issuer in self.job.registry.issuers()?.into_iter().filter(|issuer| issuer.mode != IssuerMode::Open) {
+            if key_identity(&CertificateInfo::from_der(&issuer.certificate)?.spki) == key_identity(spki) {
+                bail!("the key is that of issuer '{}', which is in mode {:?} and issues nothing any more (S5.2)", issuer.name, issuer.mode);
+            }
+        }
+        Ok(())
     }
 
     fn run_off(&self, name: &str) -> Result<Value> {

@@ -43,7 +43,8 @@ impl OneStep<'_, '_> {
         Ok(json!({ "mode": IssuerMode::Closed }))
     }
 
-    /// A CA of the configuration needs its key until it is closed and everything of it is published. Keys of nobody there may be destroyed at any time.
+    /// A CA of the configuration needs its key until it is closed and everything of it is published, and its responder's until it is closed. Keys of nobody there may
+    /// be destroyed at any time.
     pub(super) fn refuse_needed(&self, public_key: &[u8]) -> Result<()> {
         let issuers = self.job.registry.issuers()?;
         for config in &self.job.config.issuers {
@@ -53,10 +54,17 @@ impl OneStep<'_, '_> {
                 None if config.certificate.exists() => setup::read_certificate(&config.certificate)?,
                 None => continue,
             };
+            let (name, is_closed) = (&config.name, registered.is_some_and(|issuer| issuer.mode == IssuerMode::Closed));
+            let responder = config.responder.as_ref().map(|responder| &responder.certificate).filter(|file| file.exists());
+            if !is_closed && responder.map(|file| setup::read_certificate(file)).transpose()?.is_some_and(|found| found.spki == public_key)
+            {
+                bail!(
+                    "issuer '{name}', responder: the key is its own: wanted another one there, or the issuer closed: until then it has to sign (S5.2)"
+                );
+            }
             if certificate.spki != public_key {
                 continue;
             }
-            let name = &config.name;
             match registered {
                 None => bail!("issuer '{name}': the key is its own: found that it is not registered, wanted one that is closed (S5.2)"),
                 Some(issuer) if issuer.mode != IssuerMode::Closed => {
