@@ -6,6 +6,7 @@
 mod batches;
 #[path = "../common/mod.rs"]
 mod common;
+mod log;
 #[path = "../common/orders.rs"]
 mod orders;
 mod resumption;

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 
-use super::claim;
 use super::issue::IssuerLinks;
+use super::{claim, files};
 use crate::commands::reasons::Reasons;
 use crate::commands::setup;
 use crate::config::Config;
-use crate::issuance::order::{Bound, WorkOrder};
+use crate::issuance::order::{Bound, Task, WorkOrder};
 use crate::issuance::profile::{Choices, Period, Profile};
 use crate::pki::{RevocationReason, Timestamp};
 
@@ -23,6 +23,11 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
         objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
     }
     objections.extend(order.task.outputs().into_iter().filter_map(|directory| claim::objection(directory, order)));
+    if let Task::Operators(new) = &order.task {
+        // What cannot be read is objected to elsewhere.
+        let lockout = files::operators(&new.file).ok().and_then(|operators| operators.lockout());
+        objections.extend(lockout.map(|lockout| format!("operators {}: {lockout}", new.file.display())));
+    }
     for (issuer, reason) in order.task.revoked() {
         objections.extend(reason_objection(config, issuer, reason));
     }

@@ -52,6 +52,9 @@ impl PutInForce {
     pub(super) fn run(self) -> Result<()> {
         let config = self.config.load()?;
         let operators = files::operators(&config.issuing.operators)?;
+        if let Some(lockout) = operators.lockout() {
+            bail!("operators {}: {lockout}", config.issuing.operators.display());
+        }
         let registry = setup::open_or_create_work_registry(&config)?;
         let found = operators.fingerprint();
         match in_force(registry.as_ref())? {

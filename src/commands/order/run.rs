@@ -110,8 +110,8 @@ fn begin(registry: &SqliteRegistry, config: &Config, standing: &Standing) -> Res
         return Ok(state);
     }
     let (request, accepted) = (&standing.judgement.request, &standing.judgement.accepted);
-    let counted = |name: &str| request.iter().chain(accepted).find(|signed| name.ends_with(&format!(".{}.approval", signed.operator)));
-    let texts: Vec<&str> = standing.approvals.iter().filter(|file| counted(&file.name).is_some()).map(|file| file.text.as_str()).collect();
+    let counted = |name: &str| request.iter().chain(accepted).any(|signed| signed.file == name);
+    let texts: Vec<&str> = standing.approvals.iter().filter(|file| counted(&file.name)).map(|file| file.text.as_str()).collect();
     let detail = json!({
         "kind": order.class(),
         "fingerprint": order.fingerprint,

@@ -10,8 +10,8 @@ use super::standing::Standing;
 use crate::commands::output::Output;
 use crate::commands::{ConfigFile, setup};
 use crate::config::Config;
-use crate::issuance::order::{CaSource, Inputs, Step, Task, WorkOrder};
-use crate::issuance::profile::{Period, Profile};
+use crate::issuance::order::{CaSource, Inputs, NewCertificate, OnRejection, Step, Task, WorkOrder};
+use crate::issuance::profile::{Choices, Period, Profile};
 use crate::pki::Timestamp;
 
 /// Show what an order would do, and which approvals it has
@@ -60,13 +60,14 @@ fn lines(task: &Task) -> Vec<String> {
                 issue.issuer,
                 issue.profile.file.display(),
                 issue.output.display(),
-                validity_text(issue.valid_for)
+                issuing_text(issue.valid_for, issue.renewal, issue.on_rejection)
             )]
         }
         Task::IssueWithKeys(issue) => {
             let inputs = issue.inputs.lines.iter().map(|path| path.display().to_string()).collect::<String>();
             let (output, profile) = (issue.output.display(), issue.profile.file.display());
-            let (algorithm, issuer, validity) = (issue.key_algorithm, &issue.issuer, validity_text(issue.valid_for));
+            let (algorithm, issuer, validity) =
+                (issue.key_algorithm, &issue.issuer, issuing_text(issue.valid_for, false, issue.on_rejection));
             vec![format!("makes {algorithm} keys for {inputs}, certified by '{issuer}', as {profile}, into {output}{validity}")]
         }
         Task::Ceremony(steps) => steps.iter().enumerate().map(|(index, step)| format!("{}. {}", index + 1, step_text(step))).collect(),
@@ -74,29 +75,43 @@ fn lines(task: &Task) -> Vec<String> {
     }
 }
 
-fn validity_text(valid_for: Option<Period>) -> String {
-    valid_for.map(|period| format!("; each is valid for {period} from its issuance")).unwrap_or_default()
+fn issuing_text(valid_for: Option<Period>, renewal: bool, on_rejection: OnRejection) -> String {
+    let validity = valid_for.map(|period| format!("; each is valid for {period} from its issuance")).unwrap_or_default();
+    let renews = if renewal { "; as renewals: whoever has a certificate, or its key, may get another one" } else { "" };
+    let rejection = match on_rejection {
+        OnRejection::GoOn => "what is rejected is left out",
+        OnRejection::Stop => "stops at the first that is rejected",
+    };
+    format!("{validity}{renews}; {rejection}")
 }
 
-fn renewal_text(renewal: bool) -> &'static str {
-    if renewal { "; it may have another one already" } else { "" }
+/// What a step says beside its profile.
+fn choices_text(Choices { path_length, key_usage, .. }: &Choices<'_>, renewal: bool) -> String {
+    let length = path_length.map(|length| format!(", path length {length}")).unwrap_or_default();
+    let usage: String = key_usage.iter().map(|usage| format!(", {}", usage.name())).collect();
+    let renews = if renewal { "; it may have another one already" } else { "" };
+    format!("{length}{usage}{renews}")
+}
+
+fn new_text(does: &str, new: &NewCertificate, renewal: bool) -> String {
+    let (key, profile, file) = (&new.key.label, new.profile.file.display(), new.certificate.display());
+    format!("{does} with key '{key}', as {profile}, into {file}{}", choices_text(&new.choices(), renewal))
 }
 
 /// A step in words.
 pub(super) fn step_text(step: &Step) -> String {
     match step {
         Step::GenerateKey { key, algorithm } => format!("makes an {algorithm} key '{}' on token '{}'", key.label, key.token),
-        Step::SelfSigned { new } => format!("self-signs {} with key '{}' into {}", new.subject, new.key.label, new.certificate.display()),
-        Step::Certify { issuer, new, renewal } => {
-            let (key, file, renews) = (&new.key.label, new.certificate.display(), renewal_text(*renewal));
-            format!("certifies {} with key '{key}' by '{issuer}' into {file}{renews}", new.subject)
-        }
+        Step::SelfSigned { new } => new_text(&format!("self-signs {}", new.subject), new, false),
+        Step::Certify { issuer, new, renewal } => new_text(&format!("certifies {} by '{issuer}'", new.subject), new, *renewal),
         Step::CrossCertify(new) => {
-            let (request, file, renews) = (new.request.file.display(), new.certificate.display(), renewal_text(new.renewal));
-            format!("cross-certifies {request} by '{}' into {file}{renews}", new.issuer)
+            let (request, profile, file) = (new.request.file.display(), new.profile.file.display(), new.certificate.display());
+            let choices = choices_text(&new.choices(), new.renewal);
+            format!("cross-certifies {request} by '{}', as {profile}, into {file}{choices}", new.issuer)
         }
-        Step::LinkCertificates { old, new, .. } => {
-            format!("links {} and {}", old.certificate.display(), new.certificate.display())
+        Step::LinkCertificates { old, new, old_with_new, new_with_old } => {
+            let (first, second) = (old_with_new.profile.file.display(), new_with_old.profile.file.display());
+            format!("links {} and {}, as {first} and {second}", old.certificate.display(), new.certificate.display())
         }
         Step::RunOff(named) => format!("has '{}' issue nothing any more", named.issuer),
         Step::Close(named) => format!("ends '{}'", named.issuer),

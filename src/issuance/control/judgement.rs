@@ -28,6 +28,9 @@ pub struct Case<'a> {
 /// An approval that counts, or the requester's own signature.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Accepted {
+    /// The name of its file.
+    #[serde(skip)]
+    pub file: String,
     /// Who gave it.
     pub operator: String,
     /// The roles for which it counts; the requester's: all that they have.
@@ -119,8 +122,14 @@ impl Judgement {
             let requester: String = self.requester.chars().take(64).collect();
             format!("the request is not signed: wanted the signature of '{requester}', who is to have asked for it, as kakunin order approve makes it")
         });
-        refused.chain(against).chain(unsigned).chain((missing > 0).then_some(wanted)).collect()
+        let all = refused.chain(against).chain(unsigned).chain((missing > 0).then_some(wanted));
+        all.map(|line| on_one_line(&line)).collect()
     }
+}
+
+/// Names of files, and what is in them, are anybody's: none of it may look like another line, or be read by a terminal.
+fn on_one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 fn names(roles: &BTreeSet<Role>) -> impl fmt::Display {
@@ -137,7 +146,7 @@ pub fn judge(case: &Case<'_>, approvals: &[(String, Result<Approval, ApprovalErr
     for (file, approval) in sorted {
         let known = |name: &str| accepted.iter().chain(&request).any(|accepted| accepted.operator == name);
         let found =
-            approval.as_ref().map_err(|e| Refusal::from(e.clone())).and_then(|approval| case.accept(approval, &requirement, &known));
+            approval.as_ref().map_err(|e| Refusal::from(e.clone())).and_then(|approval| case.accept(file, approval, &requirement, &known));
         match found {
             Ok(signed) if signed.operator == case.requester => request = Some(signed),
             Ok(approval) => accepted.push(approval),
@@ -160,7 +169,7 @@ impl Case<'_> {
         requester.into_iter().chain(time).collect()
     }
 
-    fn accept(&self, approval: &Approval, wanted: &Requirement, known: &dyn Fn(&str) -> bool) -> Result<Accepted, Refusal> {
+    fn accept(&self, file: &str, approval: &Approval, wanted: &Requirement, known: &dyn Fn(&str) -> bool) -> Result<Accepted, Refusal> {
         let Approval { statement, .. } = approval;
         let name = &statement.operator;
         let operator = self.operators.get(name).ok_or_else(|| Refusal::UnknownOperator(name.chars().take(64).collect()))?;
@@ -183,7 +192,7 @@ impl Case<'_> {
         if known(name) {
             return Err(Refusal::Twice(name.clone()));
         }
-        Ok(Accepted { operator: name.clone(), roles, at: statement.at, expires: statement.expires })
+        Ok(Accepted { file: file.to_owned(), operator: name.clone(), roles, at: statement.at, expires: statement.expires })
     }
 
     fn check_time(&self, approval: &Approval) -> Result<(), Refusal> {

@@ -332,3 +332,18 @@ fn files_that_are_no_approvals_are_refused_and_do_not_hide_the_others() {
     let judged = judge(&world.case(OrderClass::Ceremony), &files);
     assert!(judged.is_approved() && matches!(judged.refused[0].why, Refusal::Unreadable(_)));
 }
+
+#[test]
+fn s1_6_a_file_after_which_nobody_could_put_another_in_force_is_told() {
+    let world = World::new();
+    // doi alone has one of the three roles that approve such an order.
+    let said = world.operators.lockout().unwrap().to_string();
+    assert!(said.contains("found 1 beside whoever asks, wanted at least 2 with one of the roles"), "{said}");
+    let more = [("fuji", "\"operations-manager\"", SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap())];
+    assert_eq!(parse(&(file(&world.people) + &file(&more))).unwrap().lockout(), None);
+    // Nobody approves their own: one of the two who could would have to ask.
+    let [doi] = ["doi"].map(|name| {
+        format!("[[operator]]\nname = \"{name}\"\nroles = [\"service-manager\"]\nkey = \"\"\"\n{}\"\"\"\n", pem(world.key(name)))
+    });
+    assert!(parse(&(doi + &file(&more))).unwrap().lockout().is_some());
+}
