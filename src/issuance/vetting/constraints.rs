@@ -116,12 +116,13 @@ fn is_below(host: &str, base: &str) -> bool {
     }
 }
 
+/// A mailbox is itself only, its host in whatever case (RFC 5280 7.5); a host has all its mailboxes, and `.example.com` those of the hosts below it.
 fn mail_is_within(address: &str, base: &str) -> bool {
-    match (base.contains('@'), address.rsplit_once('@')) {
-        (true, _) => address == base,
-        (false, Some((_, host))) if base.starts_with('.') => is_below(host, base),
-        (false, Some((_, host))) => host.eq_ignore_ascii_case(base),
-        (false, None) => false,
+    let Some((mailbox, host)) = address.rsplit_once('@') else { return false };
+    match base.rsplit_once('@') {
+        Some((base_mailbox, base_host)) => mailbox == base_mailbox && host.eq_ignore_ascii_case(base_host),
+        None if base.starts_with('.') => is_below(host, base),
+        None => host.eq_ignore_ascii_case(base),
     }
 }
 
@@ -211,6 +212,10 @@ mod tests {
         assert!(check(&constraints, "CN=a,emailAddress=a@example.com", vec![]));
         for outside in ["CN=a,emailAddress=a@example.org", "CN=a,emailAddress=root@example.com", "emailAddress=a@example.org,CN=a"] {
             assert!(!check(&constraints, outside, vec![]), "{outside}");
+        }
+        for (address, is_excluded) in [("root@EXAMPLE.COM", true), ("root@Example.com", true), ("Root@example.com", false)] {
+            assert_eq!(check(&constraints, "", vec![mail(address)]), !is_excluded, "{address}: the host in any case (RFC 5280 7.5)");
+            assert_eq!(check(&constraints, &format!("CN=a,emailAddress={address}"), vec![]), !is_excluded, "{address}");
         }
     }
 
