@@ -153,9 +153,13 @@ pub(super) fn is_dns_name(name: &str) -> bool {
         (1..=63).contains(&l.len()) && letters && !l.starts_with('-') && !l.ends_with('-')
     };
     let rest = name.strip_prefix("*.").unwrap_or(name);
-    // No top-level domain is a number: four numbers are an IP address, which is not a dNSName.
-    let last_is_number = rest.rsplit('.').next().is_some_and(|l| l.bytes().all(|b| b.is_ascii_digit()));
-    name.len() <= MAX_DNS_NAME && rest.contains('.') && rest.split('.').all(label) && !last_is_number
+    name.len() <= MAX_DNS_NAME && rest.contains('.') && rest.split('.').all(label) && !rest.rsplit('.').next().is_some_and(is_number)
+}
+
+/// Whether a label is a number to browsers, who take a host whose last label is one for an IPv4 address (WHATWG URL, "ends in a number"): no dNSName.
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    hexadecimal.map_or_else(|| label.bytes().all(|b| b.is_ascii_digit()), |digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 /// A URL that relying parties fetch: plain http, since what is fetched is signed and TLS would need what it is about to check.
@@ -208,11 +212,14 @@ mod tests {
 
     #[test]
     fn dns_names_and_urls_are_what_a_browser_takes() {
-        for name in ["example.com", "*.example.com", "xn--4gbrim.example", "1.example.com"] {
+        for name in ["example.com", "*.example.com", "xn--4gbrim.example", "1.example.com", "0x4.example.com", "a.0xyz", "a.b0x4"] {
             assert!(dns_name(name).is_ok(), "{name}");
         }
         for name in ["", "com", "*", "*.com", "a..b", ".a.b", "a.b.", "-a.b", "a_b.c", "a.*.b", "192.0.2.1", "例.jp", &"a.".repeat(130)] {
             assert!(dns_name(name).is_err(), "{name}");
+        }
+        for address in ["1.2.3.0x4", "1.2.3.0X4", "1.2.3.0x", "1.2.3.04", "0x7f.0x1", "www.example.0xfF", "*.1"] {
+            assert!(dns_name(address).is_err(), "{address}: an IPv4 address to a browser");
         }
         assert!(alternative_names(&[]).is_err());
         let addresses = ["192.0.2.1", "2001:db8::1"].map(|text| AlternativeName::Ip(text.parse().unwrap()));
