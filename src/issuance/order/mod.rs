@@ -3,6 +3,7 @@
 //! Reads and bounds what an order says. Whether it is approved is for [`super::control`] to judge, and carrying it out is the command's.
 
 mod inputs;
+mod shown;
 mod step;
 
 use std::path::{Path, PathBuf};
@@ -191,7 +192,7 @@ impl WorkOrder {
     /// Reads an order. Paths in it are relative to `directory`, that of its file.
     pub fn parse(text: &str, directory: &Path) -> Result<WorkOrder, OrderError> {
         let mut table: toml::Table = toml::from_str(text).map_err(not_read)?;
-        table.iter().try_for_each(|(name, value)| check_shown(name, value))?;
+        table.iter().try_for_each(|(name, value)| shown::check(name, value))?;
         let mut head = toml::Table::new();
         for field in ["id", "kind", "requester", "created", "expires"] {
             head.extend(table.remove(field).map(|value| (field.to_owned(), value)));
@@ -212,25 +213,6 @@ impl WorkOrder {
             Task::Ceremony(_) => OrderClass::Ceremony,
             Task::Operators(_) => OrderClass::Operators,
         }
-    }
-}
-
-/// Refuses text that cannot be seen, or that changes how other text is seen: an order is shown to those who approve it.
-fn check_shown(name: &str, value: &toml::Value) -> Result<(), OrderError> {
-    let is_hidden =
-        |c: &char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    let check = |text: &str| match text.chars().find(is_hidden) {
-        Some(hidden) => {
-            Err(field("order", format!("the character U+{:04X} in '{}'", u32::from(hidden), text.escape_debug()), "text that can be seen"))
-        }
-        None => Ok(()),
-    };
-    check(name)?;
-    match value {
-        toml::Value::String(text) => check(text),
-        toml::Value::Array(values) => values.iter().try_for_each(|value| check_shown("", value)),
-        toml::Value::Table(table) => table.iter().try_for_each(|(name, value)| check_shown(name, value)),
-        _ => Ok(()),
     }
 }
 
