@@ -11,6 +11,17 @@ const SMALL_PRIMES: [u32; 132] = odd_primes();
 /// The primes whose residues give away a modulus made by the flawed library (CVE-2017-15361): 3 to 167.
 const ROCA_PRIMES: usize = 38;
 
+/// The x coordinates of the curves' generators (SEC 2 2.4.2, 2.5.1).
+const P256_GENERATOR: [u8; 32] = [
+    0x6b, 0x17, 0xd1, 0xf2, 0xe1, 0x2c, 0x42, 0x47, 0xf8, 0xbc, 0xe6, 0xe5, 0x63, 0xa4, 0x40, 0xf2, 0x77, 0x03, 0x7d, 0x81, 0x2d, 0xeb,
+    0x33, 0xa0, 0xf4, 0xa1, 0x39, 0x45, 0xd8, 0x98, 0xc2, 0x96,
+];
+const P384_GENERATOR: [u8; 48] = [
+    0xaa, 0x87, 0xca, 0x22, 0xbe, 0x8b, 0x05, 0x37, 0x8e, 0xb1, 0xc7, 0x1e, 0xf3, 0x20, 0xad, 0x74, 0x6e, 0x1d, 0x3b, 0x62, 0x8b, 0xa7,
+    0x9b, 0x98, 0x59, 0xf7, 0x41, 0xe0, 0x82, 0x54, 0x2a, 0x38, 0x55, 0x02, 0xf2, 0x5d, 0xbf, 0x55, 0x29, 0x6c, 0x3a, 0x54, 0x5e, 0x38,
+    0x72, 0x76, 0x0a, 0xb7,
+];
+
 /// RSAPublicKey (RFC 8017 A.1.1).
 #[derive(Sequence)]
 pub(super) struct RsaPublicKey<'a> {
@@ -23,10 +34,21 @@ pub fn check_key(spki: &[u8], key: SubjectKey, blocked: &BlockedKeys) -> Result<
     if blocked.has_key(spki) {
         return Err(Rejection::new("known-weak-key", "the key is on the list of blocked keys"));
     }
-    match key {
-        SubjectKey::Rsa1024 | SubjectKey::Rsa2048 | SubjectKey::Rsa3072 | SubjectKey::Rsa4096 => check_rsa(spki, blocked),
-        SubjectKey::EcdsaP256 | SubjectKey::EcdsaP384 | SubjectKey::Ed25519 => Ok(()),
+    let is_generator = match key {
+        SubjectKey::Rsa1024 | SubjectKey::Rsa2048 | SubjectKey::Rsa3072 | SubjectKey::Rsa4096 => return check_rsa(spki, blocked),
+        SubjectKey::EcdsaP256 => has_x(spki, &P256_GENERATOR),
+        SubjectKey::EcdsaP384 => has_x(spki, &P384_GENERATOR),
+        SubjectKey::Ed25519 => false,
+    };
+    if is_generator {
+        return Err(Rejection::new("known-weak-key", "the curve's generator as the point: the private key is 1 or -1"));
     }
+    Ok(())
+}
+
+/// Whether the point, with whose two coordinates a SubjectPublicKeyInfo ends, has such a first one. It is uncompressed, as was found when the request was read.
+fn has_x(spki: &[u8], x: &[u8]) -> bool {
+    spki.len().checked_sub(2 * x.len()).is_some_and(|start| spki[start..].starts_with(x))
 }
 
 fn check_rsa(spki: &[u8], blocked: &BlockedKeys) -> Result<(), Rejection> {
@@ -240,6 +262,31 @@ mod tests {
             for spki in [known, other] {
                 assert_eq!(check_key(&spki, kind, &blocked).unwrap_err().rule, "known-weak-key");
             }
+        }
+    }
+
+    #[test]
+    fn s3_1_a_point_whose_private_key_anybody_guesses_is_known_to_be_weak() {
+        use aws_lc_rs::agreement::{ECDH_P256, ECDH_P384, PrivateKey};
+        let one_less = |order: &str| (BigUint::parse_bytes(order.as_bytes(), 16).unwrap() - 1u32).to_bytes_be();
+        let p256 = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
+        let p384 = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+        for (algorithm, curve, order, length) in
+            [(KeyAlgorithm::EcdsaP256, &ECDH_P256, p256, 32), (KeyAlgorithm::EcdsaP384, &ECDH_P384, p384, 48)]
+        {
+            let mut spki = SoftwareKey::generate(algorithm).unwrap().public_key().to_vec();
+            let mut check = |private_key: &[u8]| {
+                let point = PrivateKey::from_private_key(curve, private_key).unwrap().compute_public_key().unwrap();
+                let start = spki.len() - 2 * length;
+                spki[start..].copy_from_slice(&point.as_ref()[1..]);
+                check_key(&spki, algorithm.into(), &BlockedKeys::default()).map_err(|rejection| rejection.rule)
+            };
+            let mut small = vec![0; length];
+            for (number, wanted) in [(1, Err("known-weak-key")), (2, Ok(()))] {
+                small[length - 1] = number;
+                assert_eq!(check(&small), wanted, "{algorithm:?} {number}");
+            }
+            assert_eq!(check(&one_less(order)), Err("known-weak-key"), "{algorithm:?}");
         }
     }
 
