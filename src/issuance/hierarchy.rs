@@ -6,7 +6,7 @@ use x509_cert::Certificate;
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::certificate::{Body, sign};
-use super::{IssuanceError, Issuer, Links, Order, Validity, extensions, names};
+use super::{IssuanceError, Issuer, Links, Order, Validity, check_path_length, extensions, names};
 use crate::pki::{CertificateInfo, Serial};
 use crate::token::{SigningKey, verify_pair};
 
@@ -57,8 +57,9 @@ pub fn self_signed_root(order: &RootOrder<'_>, key: &dyn SigningKey) -> Result<V
 }
 
 /// The DER certificate of a CA that issues end-entity certificates only (path length 0), with keyUsage keyCertSign and cRLSign (rule P2),
-/// SKI, AKI, and the parent's OCSP, caIssuers and CRL URLs.
+/// SKI, AKI, and the parent's OCSP, caIssuers and CRL URLs. The parent's own path length must leave room for it.
 pub fn issuing_ca(parent: &Issuer, order: &Order<'_>, options: &CaOptions<'_>) -> Result<Vec<u8>, IssuanceError> {
+    check_path_length(&parent.certificate, Some(0))?;
     let extensions = [
         extensions::basic_constraints_of_a_ca(true, Some(0))?,
         extensions::ca_key_usage(options.signs_ocsp)?,
@@ -171,6 +172,19 @@ mod tests {
             assert_eq!(info.issuer, root.certificate().subject, "the issuer's name, byte for byte");
             assert_eq!(info.crl_urls, ["http://crl.example/root.crl"]);
         }
+    }
+
+    #[test]
+    fn s5_7_a_ca_with_the_path_length_0_certifies_no_ca() {
+        let (root, key) = (root(), Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap()));
+        let order = Order { subject: "CN=Issuing", spki: key.public_key(), serial: "02".parse().unwrap(), validity: validity(10) };
+        let der = issuing_ca(&root, &order, &CaOptions::default()).unwrap();
+        let issuing = CertificateInfo::from_der(&der).unwrap();
+        assert_eq!((root.certificate().path_length, issuing.path_length), (None, Some(0)));
+        let issuing = Issuer::new(issuing, key.clone()).unwrap();
+        let message = issuing_ca(&issuing, &order, &CaOptions::default()).unwrap_err().to_string();
+        assert_eq!(message, "path length: found a CA with 0, wanted no CA: the issuer's own is 0 (RFC 5280 4.2.1.9)");
+        assert!(responder_certificate(&issuing, &order).is_ok());
     }
 
     #[test]

@@ -110,6 +110,19 @@ impl Issuer {
     }
 }
 
+/// Refuses a CA below `ca` that no path leads to, or one that is to have more CAs below it than any path has (RFC 5280 4.2.1.9).
+fn check_path_length(ca: &CertificateInfo, below: Option<u8>) -> Result<(), IssuanceError> {
+    let Some(own) = ca.path_length else { return Ok(()) };
+    let found = || below.map_or_else(|| "a CA".to_owned(), |length| format!("a CA with {length}"));
+    match own.checked_sub(1) {
+        None => Err(IssuanceError::field("path length", found(), "no CA: the issuer's own is 0 (RFC 5280 4.2.1.9)")),
+        Some(most) if below.is_some_and(|length| length > most) => {
+            Err(IssuanceError::field("path length", found(), format!("at most {most}: the issuer's own is {own} (RFC 5280 4.2.1.9)")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 impl Validity {
     fn check(&self) -> Result<(), IssuanceError> {
         if self.not_before < self.not_after {

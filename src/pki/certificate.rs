@@ -40,6 +40,8 @@ pub struct CertificateInfo {
     pub not_after: Timestamp,
     /// Whether basicConstraints says cA.
     pub is_ca: bool,
+    /// The pathLenConstraint of basicConstraints: how many CAs there may be below this one on a path.
+    pub path_length: Option<u8>,
     /// Every URI of the cRLDistributionPoints extension.
     pub crl_urls: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl CertificateInfo {
         // One that cannot be read names nobody.
         let authority = tbs.get::<AuthorityKeyIdentifier>().ok().flatten().and_then(|(_, authority)| authority.key_identifier);
         let points = tbs.get::<CrlDistributionPoints>().map_err(malformed)?;
+        let constraints = tbs.get::<BasicConstraints>().map_err(malformed)?.map(|(_, constraints)| constraints);
         Ok(CertificateInfo {
             der: der.to_vec(),
             serial: Serial::from_der_content(tbs.serial_number.as_bytes())?,
@@ -89,7 +92,8 @@ impl CertificateInfo {
             authority_key_identifier: authority.map(|identifier| identifier.as_bytes().to_vec()),
             not_before: tbs.validity.not_before.to_date_time().into(),
             not_after: tbs.validity.not_after.to_date_time().into(),
-            is_ca: tbs.get::<BasicConstraints>().map_err(malformed)?.is_some_and(|(_, c)| c.ca),
+            is_ca: constraints.as_ref().is_some_and(|constraints| constraints.ca),
+            path_length: constraints.and_then(|constraints| constraints.path_len_constraint),
             crl_urls: points.map(|(_, points)| uris(&points)).unwrap_or_default(),
         })
     }

@@ -109,10 +109,14 @@ fn run_off(here: &Path) {
     }
     let refused = fail(&mut kakunin(here, &["order", "run", "late.toml", "--config", "kakunin.toml"]));
     assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
-    // Whoever answers for it gets another key; a sub-CA gets none.
+    // Whoever answers for it gets another key; nobody else gets one.
+    let server = steps::certify("issuing", "br-7.1.2.7-tls-server", "CN=late.example.com", "late-server");
+    let refused = fail(&mut ceremony(here, "late-server", &server));
+    assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
+    // A sub-CA never had a place below it, which the order is not even begun for.
     let sub_ca = steps::certify("issuing", "br-7.1.2.6-tls-sub-ca", "CN=Late CA,O=Example,C=JP", "late-ca");
     let refused = fail(&mut ceremony(here, "late-ca", &sub_ca));
-    assert!(refused.contains("issues nothing any more (S5.2)"), "{refused}");
+    assert!(refused.contains("wanted no CA: the issuer's own is 0 (RFC 5280 4.2.1.9)"), "{refused}");
     let said = succeed(&mut ceremony(here, "responder", &steps::leaf("issuing", "responder-2")));
     assert!(said.contains("2 steps are done") && here.join("responder-2.pem").exists(), "{said}");
     let status = succeed(&mut kakunin(here, &["status", "--config", "kakunin.toml"]));

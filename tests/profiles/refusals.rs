@@ -255,6 +255,53 @@ fn s5_7_links_are_between_two_keys_of_one_ca_the_older_one_first() {
 }
 
 #[test]
+fn s5_7_a_ca_certifies_no_ca_that_its_own_path_length_leaves_no_room_for() {
+    let key = || software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256);
+    let (bridge, below, other) = (self_signed(&profile("jpki-7.1-3-self-signed"), "CN=Bridge", key(), at(NOW)), key(), key());
+    let cross = profile("jpki-7.1-2-cross");
+    let subject = cross.subject("CN=Other,C=JP").unwrap();
+    let choices = |path_length| Choices { path_length, ..Choices::default() };
+    let certify = |issuer: &Issuer, path_length, spki: &[u8]| {
+        cross.certificate(issuer, &choices(path_length), &request(&cross, &subject, spki, at(NOW)))
+    };
+    let no_ca = Some("wanted no CA: the issuer's own is 0 (RFC 5280 4.2.1.9)");
+    let less = Some("path length: found a CA with 1, wanted at most 0: the issuer's own is 1 (RFC 5280 4.2.1.9)");
+    for (own, asked, said) in [
+        (None, Some(7), None),
+        (Some(0), None, no_ca),
+        (Some(0), Some(0), no_ca),
+        (Some(1), None, None),
+        (Some(1), Some(0), None),
+        (Some(1), Some(1), less),
+        (Some(3), Some(2), None),
+    ] {
+        let issuer = Issuer::new(info(&certify(&bridge, own, below.public_key()).unwrap()), below.clone()).unwrap();
+        let outcome = certify(&issuer, asked, other.public_key());
+        // Before there is a request, too: those who approve an order see it.
+        let checked = cross.check_issuance(issuer.certificate(), SignatureAlgorithm::RsaSha256, &choices(asked)).map(|()| Vec::new());
+        match said {
+            Some(said) => [outcome, checked].into_iter().for_each(|refusal| refused(refusal, said)),
+            None => assert_eq!((info(&outcome.unwrap()).path_length, checked), (asked, Ok(Vec::new()))),
+        }
+        let responder = profile("jpki-ocsp-responder");
+        assert!(responder.template(&issuer, &Choices { links: links(), ..Choices::default() }).is_ok());
+    }
+}
+
+/// They are self-issued, and count for nothing on a path (RFC 5280 4.2.1.9).
+#[test]
+fn s5_7_a_path_length_of_zero_leaves_links_as_they_are() {
+    let text = std::fs::read_to_string(format!("{}/config/profiles/jpki-7.1-3-self-signed.toml", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let limited =
+        text.replace("basic_constraints = { critical = true }", "basic_constraints = { critical = true, path_length = { fixed = 0 } }");
+    let roots = Profile::from_toml("limited", &limited).unwrap();
+    let ca = |from: &str| self_signed(&roots, "CN=A", software_key(KeyAlgorithm::Rsa2048, SignatureAlgorithm::RsaSha256), at(from));
+    let (old, new) = (ca("2010-01-01T00:00:00Z"), ca("2015-01-01T00:00:00Z"));
+    assert_eq!(new.certificate().path_length, Some(0));
+    profile("jpki-7.1-4-new-with-old").link(&old, new.certificate(), &Choices::default(), crate::support::serial()).unwrap();
+}
+
+#[test]
 fn s3_1_a_validity_that_an_order_asks_for_is_within_those_of_profile_and_issuer() {
     let (now, end) = (at("2026-11-21T12:00:00Z"), at("2060-01-01T00:00:00Z"));
     let (server, fixed) = (profile("br-7.1.2.7-tls-server"), profile("mphpt-7.1.2-server"));

@@ -342,22 +342,27 @@ impl Extensions {
     }
 
     fn push_constraints(&self, encoded: &mut Vec<u8>, choices: &Choices<'_>) -> Result<(), IssuanceError> {
-        let rule = self.basic_constraints.as_ref();
-        let length = match rule.map_or(PathLength::Absent, |rule| rule.path_length) {
-            PathLength::Ordered => choices.path_length,
-            fixed => {
-                let fixed = if let PathLength::Fixed(length) = fixed { Some(length) } else { None };
-                if let Some(asked) = choices.path_length.filter(|asked| Some(*asked) != fixed) {
-                    let wanted = fixed.map_or("none".to_owned(), |length| length.to_string());
-                    return Err(Finding::error("extensions.basic_constraints", "path length", asked, wanted).into());
-                }
-                fixed
-            }
-        };
-        if let Some(rule) = rule {
+        let length = self.path_length(choices)?;
+        if let Some(rule) = &self.basic_constraints {
             encoded.extend(extensions::basic_constraints_of_a_ca(rule.critical, length)?);
         }
         Ok(())
+    }
+
+    /// The pathLenConstraint of what is ordered with such choices.
+    pub(super) fn path_length(&self, choices: &Choices<'_>) -> Result<Option<u8>, Finding> {
+        let fixed = match self.basic_constraints.as_ref().map_or(PathLength::Absent, |rule| rule.path_length) {
+            PathLength::Ordered => return Ok(choices.path_length),
+            PathLength::Fixed(length) => Some(length),
+            PathLength::Absent => None,
+        };
+        match choices.path_length.filter(|asked| Some(*asked) != fixed) {
+            Some(asked) => {
+                let wanted = fixed.map_or("none".to_owned(), |length| length.to_string());
+                Err(Finding::error("extensions.basic_constraints", "path length", asked, wanted))
+            }
+            None => Ok(fixed),
+        }
     }
 
     fn push_links(&self, encoded: &mut Vec<u8>, choices: &Choices<'_>) -> Result<(), IssuanceError> {

@@ -3,7 +3,7 @@
 use super::subject::EMPTY;
 use super::{Choices, Finding, Kind, Profile, Programme, Request, public_names};
 use crate::issuance::certificate::{Body, Unsigned};
-use crate::issuance::{AlternativeName, IssuanceError, Issuer, Validity, extensions};
+use crate::issuance::{AlternativeName, IssuanceError, Issuer, Validity, check_path_length, extensions};
 use crate::pki::{CertificateInfo, Serial, SignatureAlgorithm};
 use crate::token::{SigningKey, verify_pair};
 
@@ -65,7 +65,11 @@ pub(super) fn encode_shared(
         return Err(Finding::error("kind", "profile", profile.kind().name(), "sub-ca, cross, ocsp-responder or end-entity").into());
     }
     check_signature(profile, signature)?;
-    profile.document.extensions.encode_shared(&ca.key_identifier, choices)
+    let own = &profile.document.extensions;
+    if profile.kind().is_ca() {
+        check_path_length(ca, own.path_length(choices)?)?;
+    }
+    own.encode_shared(&ca.key_identifier, choices)
 }
 
 /// See [`Profile::self_signed`].
