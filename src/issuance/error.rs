@@ -1,5 +1,6 @@
 //! Why a certificate was not issued.
 
+use super::Validity;
 use super::profile::Finding;
 use crate::token::TokenError;
 
@@ -14,6 +15,14 @@ pub enum IssuanceError {
         /// What it holds.
         found: String,
         /// What it may hold.
+        wanted: String,
+    },
+    /// A validity that is empty, or that the issuer's does not contain: whatever is asked for then, nothing can be issued.
+    #[error("validity: found {found}, wanted {wanted}")]
+    Validity {
+        /// The validity.
+        found: Validity,
+        /// What it may be.
         wanted: String,
     },
     /// The profile does not allow it.

@@ -106,7 +106,7 @@ impl Issuer {
         if own.not_before <= validity.not_before && validity.not_after <= own.not_after {
             return Ok(());
         }
-        Err(IssuanceError::field("validity", validity.to_string(), format!("within the issuer's, {own}")))
+        Err(IssuanceError::Validity { found: *validity, wanted: format!("within the issuer's, {own}") })
     }
 }
 
@@ -128,7 +128,7 @@ impl Validity {
         if self.not_before < self.not_after {
             return Ok(());
         }
-        Err(IssuanceError::field("validity", self.to_string(), "notAfter later than notBefore"))
+        Err(IssuanceError::Validity { found: *self, wanted: "notAfter later than notBefore".to_owned() })
     }
 }
 
@@ -201,7 +201,7 @@ mod tests {
         assert_eq!(error.to_string(), "issuer: found CN=Responder, wanted a certificate with basicConstraints cA");
         let early = Validity { not_before: now.saturating_sub(std::time::Duration::from_secs(1)), ..validity };
         let error = responder_certificate(&issuer, &Order { validity: early, ..order }).unwrap_err();
-        assert!(matches!(error, IssuanceError::Field { field: "validity", .. }), "{error}");
+        assert!(matches!(error, IssuanceError::Validity { .. }), "{error}");
         let empty = Validity { not_before: now, not_after: now };
         assert!(responder_certificate(&issuer, &Order { validity: empty, ..order }).is_err());
     }

@@ -238,7 +238,12 @@ impl Requests<'_> {
 
     /// Vets inputs, up to the first that is rejected where that is the end.
     fn vet_all(&self, items: Vec<Item>, run: &Run<'_>) -> Result<Vec<Candidate>, RequestsError> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
         let validity = (self.validity)((run.clock)())?;
+        // Nothing in a request makes this fail: the run is interrupted, and another has all of them before it.
+        self.templates[0].issuer().check_validity(&validity)?;
         let mut candidates = Vec::with_capacity(items.len());
         for item in items {
             let found = match self.vet(&item) {
@@ -392,4 +397,96 @@ fn subject_repeats() -> Rejection {
 
 fn by_profile(finding: Finding) -> Rejection {
     Rejection::new("profile", finding.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use aws_lc_rs::rand::SystemRandom;
+
+    use super::super::order::{InputsConfig, input_fingerprint};
+    use super::super::profile::{Choices, Profile, SubjectKey};
+    use super::super::vetting::RequestedName;
+    use super::super::{Issuer, Links, RootOrder, names, self_signed_root};
+    use super::*;
+    use crate::pki::{CertificateInfo, HashAlgorithm, KeyAlgorithm};
+    use crate::registry::sqlite::SqliteRegistry;
+    use crate::registry::work::{NewWork, WorkEvent};
+    use crate::registry::{IssuerMode, NewIssuer, Publication, Registry};
+    use crate::token::SigningKey;
+    use crate::token::software::SoftwareKey;
+
+    const HOST: &str = "www.example.com";
+
+    fn read(_: &Item) -> Result<CertificationRequest, Rejection> {
+        let key = SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap();
+        let names = vec![RequestedName::Dns(HOST.to_owned())];
+        CertificationRequest::made_here(names::common_name(HOST).unwrap(), key.public_key().to_vec(), SubjectKey::EcdsaP256, names)
+    }
+
+    fn issuer(from: &str, to: &str) -> Issuer {
+        let key = Arc::new(SoftwareKey::generate(KeyAlgorithm::EcdsaP256).unwrap());
+        let validity = Validity { not_before: from.parse().unwrap(), not_after: to.parse().unwrap() };
+        let root = RootOrder { subject: "CN=Root", serial: "01".parse().unwrap(), validity, signs_ocsp: false };
+        Issuer::new(CertificateInfo::from_der(&self_signed_root(&root, &*key).unwrap()).unwrap(), key).unwrap()
+    }
+
+    fn register(registry: &SqliteRegistry, issuer: &Issuer) -> (IssuerId, WorkId) {
+        let publication = Publication { cert_id_hashes: [HashAlgorithm::Sha256].into(), crl_partitions: 0, crl_extras: Default::default() };
+        let certificate = issuer.certificate().der.clone();
+        let new = NewIssuer { name: "ca".to_owned(), certificate, mode: IssuerMode::Open, publication };
+        let begun = NewWork { order: "one", event: WorkEvent::Begun, at: issuer.certificate().not_before, detail: "{}" };
+        (registry.register_issuer(&new).unwrap(), WorkId(registry.append_work(&begun).unwrap().sequence))
+    }
+
+    #[test]
+    fn s3_1_s4_8_a_clock_outside_the_issuers_validity_interrupts_a_run_and_rejects_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let lines = directory.path().join("in.jsonl");
+        std::fs::write(&lines, "1\n2\n3\n").unwrap();
+        let config = InputsConfig { directory: None, sha256: input_fingerprint(&lines).unwrap(), lines: Some(lines) };
+        let issuer = issuer("2026-10-01T00:00:00Z", "2036-10-01T00:00:00Z");
+        let registry = SqliteRegistry::create(&directory.path().join("registry.db")).unwrap();
+        let (id, work) = register(&registry, &issuer);
+        let profile = Profile::shipped("br-7.1.2.7-tls-server").unwrap();
+        let links = Links { ocsp: Some("http://a.example/"), ca_issuers: Some("http://a.example/ca"), crl: Some("http://a.example/crl") };
+        let templates = [profile.template(&issuer, &Choices { links, ..Choices::default() }).unwrap()];
+        let requests = Requests {
+            registry: &registry,
+            issuer: id,
+            work,
+            templates: &templates,
+            is_partitioned: false,
+            constraints: &Constraints::default(),
+            blocked: &BlockedKeys::default(),
+            validity: &|now| Ok(profile.validity(now).unwrap()),
+            read: &read,
+            signed: None,
+            renewal: false,
+            on_rejection: OnRejection::GoOn,
+            vetters: 1,
+            signers: 1,
+        };
+        let run = |now: &str| {
+            let (now, mut all) = (now.parse().unwrap(), ChunkDone::default());
+            let outcome = requests.issue(&mut Inputs::open(&config).unwrap(), 1, &SystemRandom::new(), &|| now, &mut |done| {
+                all = done;
+                Ok(())
+            });
+            (outcome, all.issued, all.there_before, all.rejected)
+        };
+        for wrong in ["2026-09-30T23:59:59Z", "2036-09-30T00:00:00Z"] {
+            let (outcome, issued, _, rejected) = run(wrong);
+            assert!(matches!(outcome, Err(RequestsError::Issuance(IssuanceError::Validity { .. }))), "{wrong}: {outcome:?}");
+            assert_eq!((issued, rejected), (0, Vec::new()));
+        }
+        let (outcome, issued, _, rejected) = run("2026-10-01T00:00:00Z");
+        assert!(matches!(outcome, Ok(false)), "{outcome:?}");
+        assert_eq!((issued, rejected), (3, Vec::new()));
+        // What was issued before the clock was wrong is handed out whatever it says.
+        let (outcome, _, there_before, rejected) = run("2026-09-30T23:59:59Z");
+        assert!(matches!(outcome, Ok(false)), "{outcome:?}");
+        assert_eq!((there_before, rejected), (3, Vec::new()));
+    }
 }
