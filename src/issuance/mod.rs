@@ -12,12 +12,14 @@ mod extensions;
 mod hierarchy;
 pub mod holders;
 pub(crate) mod names;
+mod oid;
 pub mod order;
 mod pipeline;
 pub mod pkcs12;
 pub mod profile;
 pub mod renewal;
 pub mod requests;
+mod rfc4514;
 mod turns;
 pub mod vetting;
 

@@ -1,7 +1,6 @@
 //! Names that go into certificates, checked on the way in: subjects, DNS names and URLs. Never corrects one.
 
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc3280, rfc4519};
@@ -9,9 +8,9 @@ use der::asn1::{Any, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, S
 use der::{Decode, Encode, Tag, Tagged};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::GeneralName;
-use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 
-use super::{AlternativeName, IssuanceError};
+use super::{AlternativeName, IssuanceError, rfc4514};
 use crate::pki::Fingerprint;
 
 /// The most characters of a commonName (RFC 5280 A.1, ub-common-name).
@@ -36,11 +35,7 @@ const BOUNDS: [(ObjectIdentifier, &str, usize); 9] = [
 
 /// DER of the Name that `text` (RFC 4514) describes.
 pub(super) fn subject(text: &str) -> Result<Vec<u8>, IssuanceError> {
-    let wanted = || format!("RFC 4514 text of 1 to {MAX_RDNS} parts such as CN=Example CA,O=Example,C=JP");
-    let name = Name::from_str(text).map_err(|_| IssuanceError::field("subject", format!("'{text}'"), wanted()))?;
-    if name.0.is_empty() || name.0.len() > MAX_RDNS {
-        return Err(IssuanceError::field("subject", format!("'{text}'"), wanted()));
-    }
+    let name = rfc4514::parse(text)?;
     check(&name)?;
     Ok(name.to_der()?)
 }

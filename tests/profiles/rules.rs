@@ -196,6 +196,12 @@ fn a_file_that_contradicts_itself_is_refused_with_the_field_and_what_is_wanted()
     refused(SERVER, r#"["serverAuth"]"#, r#"["webServer"]"#, "found 'webServer', wanted one of serverAuth");
     refused(SERVER, r#"["serverAuth"]"#, "[]", "extensions.extended_key_usage: found no values");
     refused(SERVER, "2.23.140.1.2.1", "2.23.x", "found '2.23.x', wanted an object identifier");
+    // Modulo 2^32, domain-validated and OCSPSigning.
+    refused(SERVER, "2.23.140.1.2.1", "2.23.140.1.2.4294967297", "found '2.23.140.1.2.4294967297', wanted an object identifier");
+    refused(SERVER, "serverAuth", "1.3.6.1.5.5.7.3.4294967305", "found '1.3.6.1.5.5.7.3.4294967305', wanted one of serverAuth");
+    let mapping =
+        "[extensions]\npolicy_mappings = { critical = true, mappings = [{ issuer = \"1.2.3.4\", subject = \"1.2.4294967298.1\" }] }";
+    refused(SUB_CA, "[extensions]", mapping, "found '1.2.4294967298.1', wanted an object identifier");
     refused(SERVER, "kind =", "serial_octets = 8\nkind =", "serial_octets: found 8, wanted 9 to 20");
     refused(SERVER, "kind =", "issued_from = \"soon\"\nkind =", "wanted a UTC time");
     refused("secom-7.1.2-1-root1-tsa", r#""A-Z""#, r#""Z-A""#, "characters: found 'Z-A', wanted one character or a range");

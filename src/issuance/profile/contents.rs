@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 use x509_cert::ext::pkix::KeyUsages;
 
 use super::{Choices, Finding, Usage};
-use crate::issuance::{AlternativeName, IssuanceError, Links, extensions};
+use crate::issuance::{AlternativeName, IssuanceError, Links, extensions, oid};
 
 /// The extensions of a certificate. What is not there is not in the certificate.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Deserialize)]
@@ -201,8 +201,7 @@ pub(super) struct Oid(pub(super) ObjectIdentifier);
 impl<'de> Deserialize<'de> for Oid {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Oid, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let wanted = || de::Error::custom(format!("found '{text}', wanted an object identifier such as 2.23.140.1.2.1"));
-        ObjectIdentifier::new(&text).map(Oid).map_err(|_| wanted())
+        oid::parse(&text).map(Oid).ok_or_else(|| de::Error::custom(format!("found '{text}', wanted {}", oid::WANTED)))
     }
 }
 
@@ -231,8 +230,8 @@ impl<'de> Deserialize<'de> for Purpose {
         let text = String::deserialize(deserializer)?;
         let known = PURPOSES.iter().find(|(name, _)| *name == text).map(|(_, oid)| *oid);
         let names = || PURPOSES.map(|(name, _)| name).join(", ");
-        let wanted = || de::Error::custom(format!("found '{text}', wanted one of {}, or an object identifier", names()));
-        known.or_else(|| ObjectIdentifier::new(&text).ok()).map(Purpose).ok_or_else(wanted)
+        let wanted = || de::Error::custom(format!("found '{text}', wanted one of {}, or {}", names(), oid::WANTED));
+        known.or_else(|| oid::parse(&text)).map(Purpose).ok_or_else(wanted)
     }
 }
 
