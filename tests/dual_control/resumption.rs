@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use kakunin::pki::Timestamp;
+use kakunin::pki::{Fingerprint, Timestamp};
 
 use crate::common::{PATIENCE, fail, kakunin, succeed, until};
 use crate::orders::{Office, operators_text, request_made_here};
@@ -140,4 +140,40 @@ fn s4_9_what_was_handed_out_is_not_written_over_after_an_older_registry_was_rest
     }
     assert!(outputs() == handed_out);
     assert_eq!(fs::read_dir(office.path("phrases")).unwrap().count(), 2, "whose they are, and the passphrase of what was handed out");
+}
+
+#[test]
+fn s4_9_an_order_writes_through_no_link_that_somebody_has_put_in_its_way() {
+    let (_directory, office) = office();
+    fs::create_dir(office.path("files")).unwrap();
+    fs::write(office.path("files/www"), request_made_here("www.example.org")).unwrap();
+    let plant = |name: &str, target: &str| std::os::unix::fs::symlink(office.path(target), office.path(name)).unwrap();
+    let key = fs::read(office.path("abe.key.pem")).unwrap();
+    // Before an order is begun, whatever is in its directory speaks against it; its approvals are written beside it.
+    let early = office.write_issue("early", "one.jsonl", "");
+    plant("early.toml.abe.approval.pending", "abe.key.pem");
+    office.approve(&early, &["baba"]);
+    assert_eq!(fs::read(office.path("abe.key.pem")).unwrap(), key);
+    fs::create_dir(office.path("out-early")).unwrap();
+    plant("out-early/order.pending", "registry.sqlite");
+    assert!(office.refused(&early).contains("out-early: found 'order.pending', wanted a directory that is empty"));
+    // Afterwards in its directory.
+    for (id, inputs, file) in [("lines", "one.jsonl", "certificates-000000001.jsonl"), ("files", "files", "www.pem")] {
+        let order = office.write_issue(id, inputs, "");
+        office.approve(&order, &["baba"]);
+        fs::rename(office.path(inputs), office.path("away")).unwrap();
+        interrupt(&office, &order);
+        fs::rename(office.path("away"), office.path(inputs)).unwrap();
+        let output = format!("out-{id}");
+        fs::create_dir(office.path(&output)).unwrap();
+        let fingerprint = Fingerprint::of(&fs::read(office.path(&order)).unwrap());
+        fs::write(office.path(&output).join("order"), format!("{id} {fingerprint}\n")).unwrap();
+        for name in ["rejected.jsonl", file] {
+            plant(&format!("{output}/{name}.pending"), "registry.sqlite");
+        }
+        assert!(succeed(&mut office.run_order(&order)).contains("issued 1 certificates, 1 are written"));
+        assert!(fs::symlink_metadata(office.path(&output).join(file)).unwrap().is_file());
+        assert_eq!(fs::read_dir(office.path(&output)).unwrap().count(), 3, "what was issued, what was rejected, and whose it is");
+    }
+    assert!(office.log().len() > 4);
 }

@@ -1,13 +1,14 @@
 //! Whose a directory of output is: a file in it names the order that writes there. What a batch hands out is named after its inputs, so that another order with
 //! the same directory would write over it; of keys that are made for applicants there is no other copy.
 
-use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
 use super::files;
+use crate::commands::durable_file;
 use crate::issuance::order::WorkOrder;
 
 /// No certificate, key or report is called so.
@@ -25,8 +26,10 @@ pub(super) fn objection(directory: &Path, order: &WorkOrder) -> Option<String> {
             Err(failure) => Some(format!("{failure:#}")),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let own = pending(directory, order);
-            let other = fs::read_dir(directory).ok()?.filter_map(Result::ok).find(|entry| entry.path() != own)?;
+            // What is left of a claim that was interrupted, whoever's, claims nothing.
+            let unfinished = durable_file::pending(&claim);
+            let is_own = |entry: &fs::DirEntry| entry.path() == unfinished && entry.file_type().is_ok_and(|kind| kind.is_file());
+            let other = fs::read_dir(directory).ok()?.filter_map(Result::ok).find(|entry| !is_own(entry))?;
             let found = other.file_name().to_string_lossy().into_owned();
             Some(format!("{shown}: found '{found}', wanted a directory that is empty, or not there: an order writes where nothing is"))
         }
@@ -51,19 +54,7 @@ pub(super) fn take(directory: &Path, order: &WorkOrder) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("output {}", directory.display()))?;
     let claim = directory.join(CLAIM);
     if !claim.exists() && objection(directory, order).is_none() {
-        // Whole or not at all, and never in the place of another's.
-        let pending = pending(directory, order);
-        let write = || {
-            let mut file = File::create(&pending)?;
-            file.write_all(text(order).as_bytes())?;
-            file.sync_all()?;
-            match fs::hard_link(&pending, &claim) {
-                Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-                _ => fs::remove_file(&pending)?,
-            }
-            File::open(directory)?.sync_all()
-        };
-        write().with_context(|| claim.display().to_string())?;
+        durable_file::write_new(&claim, text(order).as_bytes())?;
     }
     match objection(directory, order) {
         Some(objection) => bail!("output {objection}"),
@@ -73,10 +64,6 @@ pub(super) fn take(directory: &Path, order: &WorkOrder) -> Result<()> {
 
 fn text(order: &WorkOrder) -> String {
     format!("{} {}\n", order.id, order.fingerprint)
-}
-
-fn pending(directory: &Path, order: &WorkOrder) -> PathBuf {
-    directory.join(format!("{CLAIM}.{}.pending", order.fingerprint))
 }
 
 #[cfg(test)]
@@ -111,8 +98,12 @@ mod tests {
     fn s4_9_what_nobody_has_claimed_is_not_written_over() {
         let directory = tempfile::tempdir().unwrap();
         let first = order("first");
-        // An interrupted try of the order itself is none of another's.
-        fs::write(pending(directory.path(), &first), "fir").unwrap();
+        // An interrupted try is nobody's; a link of that name is somebody's doing.
+        let unfinished = durable_file::pending(&directory.path().join(CLAIM));
+        std::os::unix::fs::symlink("registry.sqlite", &unfinished).unwrap();
+        assert!(objection(directory.path(), &first).unwrap().contains("found 'order.pending', wanted a directory that is empty"));
+        fs::remove_file(&unfinished).unwrap();
+        fs::write(&unfinished, "fir").unwrap();
         assert_eq!(objection(directory.path(), &first), None);
         fs::write(directory.path().join("line-000000001.p12"), "").unwrap();
         let said = take(directory.path(), &first).unwrap_err().to_string();

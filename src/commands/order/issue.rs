@@ -1,7 +1,7 @@
 //! Orders of kind `issue`, and what all batches have in common: certificates for inputs, in rounds. In each, certificates are issued and registered, their status
 //! is signed and published, and only then they are written.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path;
@@ -13,6 +13,7 @@ use super::claim;
 use super::files;
 use super::release;
 use super::run::{Done, Job};
+use crate::commands::durable_file;
 use crate::commands::output::progress;
 use crate::commands::setup::{self, KeyRing};
 use crate::config::{Config, IssuerConfig};
@@ -140,12 +141,11 @@ struct Report {
 }
 
 const REJECTED: &str = "rejected.jsonl";
-const REJECTED_PENDING: &str = "rejected.pending";
 
 impl Report {
     fn create(output: &Path) -> Result<Report> {
-        let path = output.join(REJECTED_PENDING);
-        let file = BufWriter::new(File::create(&path).with_context(|| path.display().to_string())?);
+        let path = output.join(REJECTED);
+        let file = BufWriter::new(durable_file::create(&path).with_context(|| path.display().to_string())?);
         Ok(Report { issued: 0, there_before: 0, rejected: 0, written: 0, file })
     }
 
@@ -157,8 +157,9 @@ impl Report {
     }
 
     fn finish(&mut self, output: &Path) -> Result<()> {
-        let finish = self.file.flush().and_then(|()| self.file.get_ref().sync_all());
-        finish.and_then(|()| fs::rename(output.join(REJECTED_PENDING), output.join(REJECTED))).context(REJECTED)
+        let path = output.join(REJECTED);
+        let finish = self.file.flush().and_then(|()| durable_file::finish(self.file.get_ref(), &path));
+        finish.with_context(|| path.display().to_string())
     }
 
     fn text(&self, stopped: bool) -> String {

@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +17,7 @@ use super::claim;
 use super::issue::{Batch, batch_profile, run_batch};
 use super::release;
 use super::run::{Done, Job};
-use crate::commands::setup;
+use crate::commands::{durable_file, setup};
 use crate::issuance::order::{self, Item};
 use crate::issuance::pkcs12;
 use crate::issuance::profile::Profile;
@@ -112,8 +112,8 @@ impl Maker<'_> {
         let random = SystemRandom::new();
         let passphrase = pkcs12::random_passphrase(&random)?;
         let file = pkcs12::encode(&key.to_pkcs8()?, &[der, &self.ca.der], &passphrase, &random)?;
-        write_secret(&self.passphrase_path(item.number), format!("{}\n", *passphrase).as_bytes())?;
-        write_secret(&self.pending_path(item.number), &file)
+        durable_file::write_secret(&self.passphrase_path(item.number), format!("{}\n", *passphrase).as_bytes())?;
+        durable_file::write_secret(&self.pending_path(item.number), &file)
     }
 
     fn hand_out(&self, item: u64) -> Result<()> {
@@ -135,19 +135,4 @@ impl Maker<'_> {
     fn passphrase_path(&self, item: u64) -> PathBuf {
         self.task.passphrases.join(format!("line-{:09}.passphrase", item + 1))
     }
-}
-
-/// A file of mode 0600, durable, in the place of one that an interrupted run has left.
-fn write_secret(path: &Path, content: &[u8]) -> Result<()> {
-    use std::io::Write;
-    let write = || {
-        let pending = path.with_extension("pending");
-        let _ = fs::remove_file(&pending);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&pending)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&pending, path)?;
-        fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().with_context(|| path.display().to_string())
 }

@@ -4,8 +4,7 @@
 //! what is published is looked at before a certificate is written.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -77,9 +76,8 @@ pub(super) fn write(job: &Job<'_>, inputs: &Inputs, output: &Path, items: Range<
 /// Fails where something else is in the place of what is to be handed out. A certificate that was registered once is the same ever after: whatever differs was
 /// issued, and the registry does not know of it any more.
 pub(super) fn refuse_stranger(path: &Path, own: Option<&[u8]>) -> Result<()> {
-    match fs::read(path) {
-        Ok(found) if own != Some(&found[..]) => bail!(stranger(path)),
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).with_context(|| path.display().to_string()),
+    match durable_file::read(path)? {
+        Some(found) if own != Some(&found[..]) => bail!(stranger(path)),
         _ => Ok(()),
     }
 }
@@ -94,10 +92,7 @@ fn stranger(path: &Path) -> String {
 
 /// The serials in a file of lines that is there from before.
 fn serials_of_lines(path: &Path) -> Result<HashSet<String>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(HashSet::new()),
-        opened => opened.with_context(|| path.display().to_string())?,
-    };
+    let Some(file) = durable_file::open(path)? else { return Ok(HashSet::new()) };
     let serial = |line: std::io::Result<String>| -> Result<String> {
         let line: Released = serde_json::from_str(&line?)?;
         Ok(line.serial)
@@ -113,9 +108,9 @@ struct Released {
 
 fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
     let path = output.join(format!("certificates-{:09}.jsonl", items.start + 1));
-    let pending = path.with_extension("pending");
+    let place = || path.display().to_string();
     let mut there_before = serials_of_lines(&path)?;
-    let mut file = BufWriter::with_capacity(256 << 10, File::create(&pending).with_context(|| pending.display().to_string())?);
+    let mut file = BufWriter::with_capacity(256 << 10, durable_file::create(&path).with_context(place)?);
     let (mut written, mut failed) = (0, Ok(()));
     job.registry.visit_issued(job.work, items, &mut |item, serial, der| {
         if failed.is_ok() {
@@ -128,11 +123,8 @@ fn write_lines(job: &Job<'_>, output: &Path, items: Range<u64>) -> Result<u64> {
     if !there_before.is_empty() {
         bail!(stranger(&path));
     }
-    let finish = failed.and_then(|()| file.into_inner().map_err(|e| e.into_error())).and_then(|file| file.sync_all());
-    finish
-        .and_then(|()| fs::rename(&pending, &path))
-        .and_then(|()| File::open(output)?.sync_all())
-        .with_context(|| path.display().to_string())?;
+    let whole = failed.and_then(|()| file.into_inner().map_err(|e| e.into_error()));
+    whole.and_then(|file| durable_file::finish(&file, &path)).with_context(place)?;
     Ok(written)
 }
 
