@@ -17,7 +17,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Fails where another process runs the order. `order` is the order's id, which is fit for a name of a file.
     pub(super) fn take(registry: &Path, order: &str) -> Result<Turn> {
-        let path = beside(registry, &format!(".{order}.lock"));
+        let path = beside(registry, &format!(".{order}.lock"))?;
         match Turn::lock(&path, order)? {
             Some(turn) => Ok(turn),
             None => bail!("order {order}: another process runs it at this moment ({})", path.display()),
@@ -27,7 +27,7 @@ impl Turn {
     /// Fails where another process runs a batch of any id: two batches would not see each other's keys and subjects before both have certified them (S3.1).
     pub(super) fn take_for_batch(registry: &Path, order: &str) -> Result<Turn> {
         // No order's own lock is called so: none has an empty id.
-        let path = beside(registry, ".lock");
+        let path = beside(registry, ".lock")?;
         if let Some(turn) = Turn::lock(&path, order)? {
             return Ok(turn);
         }
@@ -58,10 +58,11 @@ impl Turn {
     }
 }
 
-fn beside(registry: &Path, suffix: &str) -> PathBuf {
-    let mut name = registry.as_os_str().to_owned();
+/// Of the registry itself, by whichever name it is called.
+fn beside(registry: &Path, suffix: &str) -> Result<PathBuf> {
+    let mut name = fs::canonicalize(registry).with_context(|| format!("registry {}", registry.display()))?.into_os_string();
     name.push(suffix);
-    name.into()
+    Ok(name.into())
 }
 
 impl Drop for Turn {
@@ -75,29 +76,46 @@ impl Drop for Turn {
 mod tests {
     use super::*;
 
+    fn registry(directory: &Path) -> PathBuf {
+        let path = directory.join("registry.sqlite");
+        File::create(&path).unwrap();
+        path
+    }
+
     #[test]
     fn an_order_has_one_runner_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
-        let registry = directory.path().join("registry.sqlite");
+        let registry = registry(directory.path());
         let first = Turn::take(&registry, "batch").unwrap();
         let said = Turn::take(&registry, "batch").err().unwrap().to_string();
         assert!(said.contains("order batch: another process runs it"), "{said}");
         drop(Turn::take(&registry, "another").unwrap());
         drop(first);
         drop(Turn::take(&registry, "batch").unwrap());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left");
     }
 
     #[test]
     fn s3_1_one_batch_at_a_time_runs_whatever_its_id() {
         let directory = tempfile::tempdir().unwrap();
-        let registry = directory.path().join("registry.sqlite");
+        let registry = registry(directory.path());
         let first = Turn::take_for_batch(&registry, "first").unwrap();
         let said = Turn::take_for_batch(&registry, "second").err().unwrap().to_string();
         assert!(said.contains("order second: another process runs the batch 'first'") && said.contains("one batch at a time"), "{said}");
         drop(Turn::take(&registry, "a-ceremony").unwrap());
         drop(first);
         drop(Turn::take_for_batch(&registry, "second").unwrap());
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is left");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1, "nothing is left");
+    }
+
+    #[test]
+    fn s3_1_a_registry_of_two_names_has_one_batch_at_a_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let (registry, other) = (registry(directory.path()), directory.path().join("other.sqlite"));
+        std::os::unix::fs::symlink("registry.sqlite", &other).unwrap();
+        let first = (Turn::take(&registry, "first").unwrap(), Turn::take_for_batch(&registry, "first").unwrap());
+        assert!(Turn::take(&other, "first").is_err() && Turn::take_for_batch(&other, "second").is_err());
+        drop(first);
+        drop(Turn::take_for_batch(&other, "second").unwrap());
     }
 }
