@@ -99,6 +99,26 @@ fn s1_5_approvals_that_are_none() {
 }
 
 #[test]
+fn s1_5_s4_5_a_file_that_cannot_be_read_is_no_approval_and_keeps_none_from_counting() {
+    let (_directory, office) = office();
+    let order = office.write_issue("odd", "one.jsonl", "");
+    fs::write(office.path("odd.toml.chiba.approval"), b"operator = \"\xff\"").unwrap();
+    std::os::unix::fs::symlink("nothing", office.path("odd.toml.doi.approval")).unwrap();
+    fs::create_dir(office.path("odd.toml.endo.approval")).unwrap();
+    let said = office.refused(&order);
+    for (name, found) in [("chiba", "octets that are not UTF-8"), ("doi", "No such file"), ("endo", "found something else, wanted a file")]
+    {
+        let line = said.lines().find(|line| line.contains(&format!("odd.toml.{name}.approval: refused: not an approval: ")));
+        assert!(line.is_some_and(|line| line.contains(found)), "{name}: {said}");
+    }
+    assert_eq!(office.log().last().unwrap()["event"], "refused");
+    office.approve(&order, &["baba"]);
+    let said = succeed(&mut office.order("check", &[&order]));
+    assert!(said.contains("approved by baba") && said.contains("odd.toml.endo.approval: refused: not an approval"), "{said}");
+    assert!(succeed(&mut office.run_order(&order)).contains("issued 1 certificates"));
+}
+
+#[test]
 fn s4_8_nobody_orders_in_anothers_name() {
     let (_directory, office) = office();
     // One person, who may approve, writes the order in the name of another.

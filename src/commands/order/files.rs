@@ -82,21 +82,24 @@ pub(super) struct ApprovalFile {
     pub(super) text: String,
 }
 
-/// Every approval beside an order.
+/// Every approval beside an order. One that cannot be read is none, and keeps no other from counting.
 pub(super) fn approvals(order: &Path) -> Result<Vec<ApprovalFile>> {
     let directory = directory_of(order)?;
     let prefix = format!("{}.", order.file_name().unwrap_or_default().to_string_lossy());
     let mut files = Vec::new();
     for entry in fs::read_dir(&directory).with_context(|| directory.display().to_string())? {
-        let name = entry.with_context(|| directory.display().to_string())?.file_name().to_string_lossy().into_owned();
+        let entry = entry.with_context(|| directory.display().to_string())?;
+        let name = entry.file_name().to_string_lossy().into_owned();
         if !name.starts_with(&prefix) || !name.ends_with(SUFFIX) {
             continue;
         }
         if files.len() == MAX_APPROVALS {
             bail!("{}: found more than {MAX_APPROVALS} approvals of the order", directory.display());
         }
-        let text = read_text(&directory.join(&name), MAX_APPROVAL_BYTES)?;
-        files.push(ApprovalFile { name, content: Approval::parse(&text), text });
+        files.push(match read_text(&entry.path(), MAX_APPROVAL_BYTES) {
+            Ok(text) => ApprovalFile { name, content: Approval::parse(&text), text },
+            Err(failure) => ApprovalFile { name, content: Err(ApprovalError(format!("{failure:#}"))), text: String::new() },
+        });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)

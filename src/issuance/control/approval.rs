@@ -43,10 +43,10 @@ pub struct Approval {
     pub signature: Vec<u8>,
 }
 
-/// A file that is no approval.
+/// A file that is no approval, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not an approval: {0}")]
-pub struct ApprovalError(String);
+pub struct ApprovalError(pub String);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
