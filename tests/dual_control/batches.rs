@@ -233,13 +233,13 @@ fn what_is_no_order_is_said_to_be_none() {
             "apart",
             "kind = \"issue\"",
             "passphrases = \"other/../out-apart/x\"\nkey_algorithm = \"ecdsa-p256\"\nkind = \"issue-with-keys\"",
-            "handed over apart",
+            "wanted a directory apart from output (",
         ),
         (
             "around",
             "output = \"out-around\"\n",
             "output = \"hand/keys\"\npassphrases = \"hand\"\nkey_algorithm = \"ecdsa-p256\"\n",
-            "handed over apart",
+            "wanted a directory apart from output (",
         ),
     ] {
         let order = office.write_issue(id, "one.jsonl", "");
@@ -249,7 +249,7 @@ fn what_is_no_order_is_said_to_be_none() {
         }
         office.approve(&order, &["baba", "doi"]);
         let said = fail(&mut office.run_order(&order));
-        let end = if id == "output" { "wanted a directory" } else { "run it again" };
+        let end = if id == "gone" { "run it again" } else { "refused:" };
         assert!(said.contains(wanted) && said.contains(end), "{said}");
     }
     let endless = fs::File::create(office.path("endless.jsonl")).unwrap();
@@ -274,6 +274,40 @@ fn what_is_no_order_is_said_to_be_none() {
     fs::rename(odd.join("loop"), office.path("loop")).unwrap();
     fs::write(odd.join("x".repeat(244)), "").unwrap();
     assert!(digest("odd").contains("a name of 244 octets, wanted at most 243"));
+}
+
+#[test]
+fn s4_9_what_an_order_reads_and_what_it_writes_are_in_places_of_their_own() {
+    let (_directory, office) = office();
+    fs::create_dir(office.path("in")).unwrap();
+    fs::write(office.path("in/www"), request_made_here("www.example.org")).unwrap();
+    std::os::unix::fs::symlink("in", office.path("link")).unwrap();
+    std::os::unix::fs::symlink("hand/deep", office.path("phrases")).unwrap();
+    fs::create_dir_all(office.path("hand/deep")).unwrap();
+    let keys = |output: &str, phrases: &str| {
+        format!("output = \"{output}\"\npassphrases = \"{phrases}\"\nkey_algorithm = \"ecdsa-p256\"\nkind = \"issue-with-keys\"\n")
+    };
+    let directory = |output: &str| format!("output = \"{output}\"\nkind = \"issue\"\n");
+    let orders = [
+        ("in", directory("in/out"), "output: found ", "apart from inputs ("),
+        ("in", directory("hand/../in"), "output: found ", "apart from inputs ("),
+        ("in", directory("link/new/../out"), "output: found ", "apart from inputs ("),
+        ("one.jsonl", keys("hand", "hand/new/phrases"), "passphrases: found ", "apart from output ("),
+        ("one.jsonl", keys("hand/keys", "new/../hand"), "passphrases: found ", "apart from output ("),
+        ("one.jsonl", keys("hand/deep/keys", "phrases"), "passphrases: found ", "apart from output ("),
+    ];
+    for (number, (inputs, places, found, wanted)) in orders.into_iter().enumerate() {
+        let id = format!("order-{number}");
+        let order = office.write_issue(&id, inputs, "");
+        crate::edit(&office, &order, &format!("output = \"out-{id}\"\n"), "");
+        crate::edit(&office, &order, "kind = \"issue\"\n", &places);
+        office.approve(&order, &["baba", "doi"]);
+        for said in [fail(&mut office.order("check", &[&order])), office.refused(&order)] {
+            assert!(said.lines().any(|line| line.contains(found) && line.contains(wanted)), "{number}: {said}");
+        }
+    }
+    assert_eq!(fs::read_dir(office.path("in")).unwrap().count(), 1, "nothing was made");
+    assert_eq!(fs::read_dir(office.path("hand")).unwrap().count(), 1, "nothing was made");
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What the configuration allows an order, and what is there already. Looked at before an order is begun, and again when it is taken up. Changes nothing.
 
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
 use anyhow::{Context, Result};
 
 use super::issue::IssuerLinks;
@@ -22,6 +25,7 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
     if let Some(profile) = order.task.batch_profile() {
         objections.extend(super::issue::batch_profile(profile).err().map(|failure| format!("{failure:#}")));
     }
+    objections.extend(overlaps(&order.task));
     objections.extend(order.task.outputs().into_iter().filter_map(|directory| claim::objection(directory, order)));
     if let Task::Operators(new) = &order.task {
         // What cannot be read is objected to elsewhere.
@@ -32,6 +36,38 @@ pub(super) fn objections(config: &Config, order: &WorkOrder) -> Result<Vec<Strin
         objections.extend(reason_objection(config, issuer, reason));
     }
     Ok(objections)
+}
+
+/// Places of a batch that are in one another, by whichever name: what an order writes is no input of it, and passphrases are handed over apart from keys (S4.9).
+pub(super) fn overlaps(task: &Task) -> Vec<String> {
+    let outputs = ["output", "passphrases"].into_iter().zip(task.outputs());
+    let places: Vec<_> = task.inputs().into_iter().map(|inputs| ("inputs", inputs)).chain(outputs).collect();
+    let mut overlaps = Vec::new();
+    for (index, (other, place)) in places.iter().enumerate() {
+        for (name, found) in &places[index + 1..] {
+            let (one, two) = (real(place), real(found));
+            if one.starts_with(&two) || two.starts_with(&one) {
+                let (found, place) = (found.display(), place.display());
+                overlaps
+                    .push(format!("{name}: found {found}, wanted a directory apart from {other} ({place}), neither in it nor around it"));
+            }
+        }
+    }
+    overlaps
+}
+
+/// An absolute path as it is without links, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            real.pop();
+        } else {
+            real.push(part);
+            real = fs::canonicalize(&real).unwrap_or(real);
+        }
+    }
+    real
 }
 
 /// A profile that is not among those of `[issuer.issuance]`, where these are set: held against them by content, whatever its file is called.

@@ -13,10 +13,10 @@ use anyhow::{Context, Result, bail};
 use aws_lc_rs::rand::SystemRandom;
 use serde::Deserialize;
 
-use super::claim;
 use super::issue::{Batch, batch_profile, run_batch};
 use super::release;
 use super::run::{Done, Job};
+use super::{allowed, claim};
 use crate::commands::{durable_file, setup};
 use crate::issuance::order::{self, Item};
 use crate::issuance::pkcs12;
@@ -42,14 +42,9 @@ pub(super) fn run(job: &Job<'_>, task: &order::IssueWithKeys) -> Result<Done> {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         fs::set_permissions(directory, fs::Permissions::from_mode(0o700)).with_context(|| directory.display().to_string())?;
     }
-    let [output, passphrases] = [&task.output, &task.passphrases].map(fs::canonicalize);
-    let (output, passphrases) = (output?, passphrases?);
-    if passphrases.starts_with(&output) || output.starts_with(&passphrases) {
-        bail!(
-            "passphrases: found {}, wanted a directory outside of that of the keys ({}), and not around it: they are handed over apart (S4.9)",
-            task.passphrases.display(),
-            task.output.display()
-        );
+    // Once more: now they are there, and so is what their names lead to.
+    if let Some(overlap) = allowed::overlaps(&job.order.task).first() {
+        bail!("{overlap}");
     }
     claim::take(&task.passphrases, job.order)?;
     let issuer = job.config.issuer(&task.issuer).with_context(|| format!("no [[issuer]] named '{}'", task.issuer))?;

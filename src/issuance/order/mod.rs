@@ -271,7 +271,17 @@ impl Task {
         }
     }
 
-    /// Directories that a batch writes into.
+    /// The directory, or the file, of a batch's inputs.
+    pub fn inputs(&self) -> Option<&Path> {
+        let inputs = match self {
+            Task::Issue(issue) => &issue.inputs,
+            Task::IssueWithKeys(issue) => &issue.inputs,
+            Task::Ceremony(_) | Task::Operators(_) => return None,
+        };
+        inputs.directory.as_deref().or(inputs.lines.as_deref())
+    }
+
+    /// Directories that a batch writes into: for certificates, and for passphrases.
     pub fn outputs(&self) -> Vec<&Path> {
         match self {
             Task::Issue(issue) => vec![&issue.output],
