@@ -9,6 +9,7 @@ mod endings;
 mod full_disk;
 mod keys;
 mod kills;
+mod planted;
 mod seeds;
 #[path = "../common/small_disk.rs"]
 mod small_disk;

@@ -4,6 +4,7 @@
 mod closing;
 mod keys;
 
+use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ use crate::issuance::order::{Bound, CaSource, CrossCertificate, Linked, NewCerti
 use crate::issuance::profile::{Choices, Kind, Profile, Request, SubjectKey};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
 use crate::issuance::{Issuer, Links, holders, names};
-use crate::pki::certificate::{certificate_pem, key_identity};
+use crate::pki::certificate::key_identity;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
 use crate::registry::{CertificateRecord, IssuerId, IssuerMode, Registry};
@@ -93,7 +94,7 @@ impl OneStep<'_, '_> {
     /// What must hold before a step is begun for the first time; what is to be noted beside. Whatever is found here has left no trace.
     fn check(&mut self, step: &Step) -> Result<Value> {
         for path in step.certificates() {
-            if path.exists() {
+            if fs::symlink_metadata(path).is_ok() {
                 bail!("{}: exists already", path.display());
             }
         }
@@ -153,8 +154,9 @@ impl OneStep<'_, '_> {
     fn self_signed(&mut self, new: &NewCertificate) -> Result<Value> {
         let profile = profile(&new.profile)?;
         let key = self.key(&new.key, &profile)?;
-        if let Some(there) = self.made_before(&new.certificate, key.public_key())? {
-            return Ok(there);
+        let made = |der| Made { der, issuer: None, item: self.item, is_responder: false };
+        if let Some(der) = self.signed_before(self.item)? {
+            return self.keep(&made(der), &new.certificate);
         }
         self.refuse_ended(key.public_key())?;
         let now = Timestamp::now();
@@ -171,7 +173,7 @@ impl OneStep<'_, '_> {
             key_identifier: None,
         };
         let der = profile.self_signed(&key, &new.choices(), &request)?;
-        self.keep(&Made { der, issuer: None, item: self.item, is_responder: false }, &new.certificate)
+        self.keep(&made(der), &new.certificate)
     }
 
     fn certify(&mut self, name: &str, new: &NewCertificate, renewal: bool) -> Result<Value> {
@@ -198,7 +200,7 @@ impl OneStep<'_, '_> {
         let is_responder = profile.kind() == Kind::OcspResponder;
         let item = self.item;
         let made = |der| Made { der, issuer: Some(&registered), item, is_responder };
-        if let Some(der) = self.issued_before(self.item)? {
+        if let Some(der) = self.signed_before(self.item)? {
             return self.keep(&made(der), certificate);
         }
         if !is_responder {
@@ -235,11 +237,8 @@ impl OneStep<'_, '_> {
     }
 
     fn link(&mut self, signer: &Issuer, certified: &CertificateInfo, linked: &Linked, item: u64) -> Result<Value> {
-        if let Some(there) = self.made_before(&linked.certificate, &certified.spki)? {
-            return Ok(there);
-        }
         let known = self.known(signer.certificate())?;
-        if let Some(der) = self.issued_before(item)? {
+        if let Some(der) = self.signed_before(item)? {
             return self.keep(&Made { der, issuer: known.as_ref(), item, is_responder: false }, &linked.certificate);
         }
         if let Some(issuer) = &known
@@ -315,35 +314,37 @@ impl OneStep<'_, '_> {
         Ok(self.job.registry.issuers()?.into_iter().find(|issuer| issuer.certificate == certificate.der))
     }
 
+    /// A certificate that this step has signed before it was interrupted: registered, or in the log where there is no issuer to register it with.
+    fn signed_before(&self, item: u64) -> Result<Option<Vec<u8>>> {
+        if let Some(der) = self.issued_before(item)? {
+            return Ok(Some(der));
+        }
+        let noted = self.log.iter().filter(|entry| entry["item"] == item).find_map(|entry| entry["signed"].as_str());
+        Ok(noted.map(|pem| CertificateInfo::from_pem(pem.as_bytes())).transpose()?.map(|certificate| certificate.der))
+    }
+
     fn issued_before(&self, item: u64) -> Result<Option<Vec<u8>>> {
         let mut found = None;
         self.job.registry.visit_issued(self.job.work, item..item + 1, &mut |_, _, der| found = Some(der))?;
         Ok(found)
     }
 
-    /// A file that this step has written before it was interrupted.
-    fn made_before(&self, path: &Path, spki: &[u8]) -> Result<Option<Value>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let there = setup::read_certificate(path)?;
-        if there.spki != spki {
-            bail!("{}: found a certificate of another key", path.display());
-        }
-        Ok(Some(described(&there)))
-    }
-
-    /// Registers a certificate, where it is not registered already, has its status published, and then writes it (rule O16).
+    /// Registers a certificate, or notes it, where that is not done already, has its status published (rule O16), and then writes it, over nothing: what is under
+    /// its name and is not the very same is somebody else's.
     fn keep(&self, made: &Made<'_>, path: &Path) -> Result<Value> {
         let certificate = CertificateInfo::from_der(&made.der)?;
-        let mut described = described(&certificate);
-        if let Some(issuer) = made.issuer {
-            if self.issued_before(made.item)?.is_none() {
-                self.register(issuer.id, made, &certificate)?;
+        let (mut described, pem) = (described(&certificate), certificate.to_pem());
+        match made.issuer {
+            Some(issuer) => {
+                if self.issued_before(made.item)?.is_none() {
+                    self.register(issuer.id, made, &certificate)?;
+                }
+                described["status"] = json!(self.publish(issuer, made)?);
             }
-            described["status"] = json!(self.publish(issuer, made)?);
+            None if self.signed_before(made.item)?.is_some() => {}
+            None => self.job.note(WorkEvent::Step, &json!({ "step": self.begun["step"], "item": made.item, "signed": pem }))?,
         }
-        durable_file::write(path, certificate_pem(&made.der).as_bytes())?;
+        durable_file::write_new(path, pem.as_bytes())?;
         Ok(described)
     }
 
