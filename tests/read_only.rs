@@ -95,7 +95,10 @@ fn p3_certificates_that_could_not_be_written_are_written_when_they_can_be() {
         let order = office.write_issue("files", "in", "");
         office.approve(&order, &["baba"]);
         let before = counts(&office.config(), "issuing");
-        // One of the two can be written, the other cannot.
+        // It is begun, and then one of the two can be written, the other cannot.
+        fs::rename(office.path("in"), office.path("away")).unwrap();
+        assert!(fail(&mut office.run_order(&order)).contains("run it again"));
+        fs::rename(office.path("away"), office.path("in")).unwrap();
         fs::create_dir_all(office.path("out-files/b.csr.pem")).unwrap();
         let fingerprint = Fingerprint::of(&fs::read(office.path(&order)).unwrap());
         fs::write(office.path("out-files/order"), format!("files {fingerprint}\n")).unwrap();
