@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Chunks that [`run_staged`] hands over at once at most, and that may wait meanwhile.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 32;
 /// How long a chunk that is done waits for others.
-const GATHERING: Duration = Duration::from_millis(250);
+const GATHERING: Duration = Duration::from_secs(1);
 
 /// Where chunks come from: each thread takes one when it has nothing to do. `None`: there are no more.
 pub(super) type Source<'a, I, E> = &'a mut (dyn FnMut() -> Result<Option<I>, E> + Send);
