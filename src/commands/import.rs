@@ -29,7 +29,7 @@ pub(super) struct Import {
     /// The database of `openssl ca`: its index.txt
     #[arg(long, value_name = "FILE")]
     openssl_index: PathBuf,
-    /// The directory of issued certificates (new_certs_dir): tells notBefore and CRL partition of each
+    /// The directory of issued certificates (new_certs_dir): tells notBefore, CRL partition and key of each; nobody else gets a certificate for its key
     #[arg(long, value_name = "DIR")]
     certificates: Option<PathBuf>,
     /// The crlnumber file of `openssl ca`: CRL numbers go on from there

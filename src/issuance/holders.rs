@@ -2,19 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::names::subject_identity;
 use super::vetting::Rejection;
 use crate::pki::certificate::key_identity;
+use crate::pki::name::subject_identity;
 use crate::pki::{CertificateInfo, Fingerprint, Timestamp};
 use crate::registry::work::{Holder, WorkRegistry};
 use crate::registry::{IssuerId, RegistryError};
 
 /// The keys of the registry's CAs, by their identity: whose they are, and the subject's. One of them is nobody else's, though no order has had it certified.
-pub fn authorities(registry: &dyn WorkRegistry) -> Result<HashMap<Fingerprint, (String, Fingerprint)>, RegistryError> {
-    let mut keys = HashMap::new();
+pub fn authorities(registry: &dyn WorkRegistry) -> Result<HashMap<Fingerprint, Vec<(String, Fingerprint)>>, RegistryError> {
+    let mut keys: HashMap<_, Vec<_>> = HashMap::new();
     for issuer in registry.issuers()? {
         if let Ok(certificate) = CertificateInfo::from_der(&issuer.certificate) {
-            keys.insert(key_identity(&certificate.spki), (issuer.name, subject_identity(&certificate.subject)));
+            keys.entry(key_identity(&certificate.spki)).or_default().push((issuer.name, subject_identity(&certificate.subject)));
         }
     }
     Ok(keys)
@@ -29,10 +29,9 @@ pub fn check_holders(registry: &dyn WorkRegistry, spki: &[u8], subject: &[u8]) -
     }
     // Older registries name subjects by their encoding.
     let subjects = [subject_identity(subject), Fingerprint::of(subject)];
-    if let Some((name, own)) = authorities(registry)?.get(&key[0])
-        && !subjects.contains(own)
-    {
-        return Ok(Err(authority(name)));
+    let authorities = authorities(registry)?.remove(&key[0]).unwrap_or_default();
+    if !authorities.is_empty() && !authorities.iter().any(|(_, own)| subjects.contains(own)) {
+        return Ok(Err(authority(&authorities[0].0)));
     }
     let others = registry.key_holders(&key)?.first().copied().flatten().filter(|holder| !subjects.contains(&holder.subject));
     Ok(others.map_or(Ok(()), |holder| Err(other_subject(&holder))))

@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use const_oid::ObjectIdentifier;
 use const_oid::db::{rfc3280, rfc4519};
-use der::asn1::{Any, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, SetOfVec, Utf8StringRef};
-use der::{Decode, Encode, Tag, Tagged};
+use der::asn1::{Any, Ia5String, OctetString, SetOfVec};
+use der::{Encode, Tag};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 
 use super::{AlternativeName, IssuanceError, rfc4514};
-use crate::pki::Fingerprint;
+use crate::pki::name::text;
 
 /// The most characters of a commonName (RFC 5280 A.1, ub-common-name).
 const MAX_COMMON_NAME: usize = 64;
@@ -46,44 +46,6 @@ pub(super) fn check(name: &RdnSequence) -> Result<(), IssuanceError> {
         return Err(IssuanceError::field("subject", format!("{} parts", name.0.len()), format!("1 to {MAX_RDNS}")));
     }
     name.0.iter().flat_map(|rdn| rdn.0.iter()).try_for_each(check_attribute)
-}
-
-/// Names a subject (DER) for comparisons: subjects that differ in case, in white space or in the string type only are the same (RFC 5280 7.1, S3.1).
-pub(crate) fn subject_identity(subject: &[u8]) -> Fingerprint {
-    let Ok(name) = RdnSequence::from_der(subject) else { return Fingerprint::of(subject) };
-    let mut octets = b"kakunin: identity of a subject".to_vec();
-    name.0.iter().for_each(|rdn| octets.extend(rdn_identity(rdn)));
-    Fingerprint::of(&octets)
-}
-
-/// The same of a part of a name: parts that RFC 5280 7.1 takes for the same have the same octets.
-pub(crate) fn rdn_identity(rdn: &RelativeDistinguishedName) -> Vec<u8> {
-    // Apart from those of other RDNs.
-    let mut octets = (rdn.0.len() as u64).to_be_bytes().to_vec();
-    for attribute in rdn.0.iter() {
-        let text = text(attribute).map(folded).map(String::into_bytes);
-        let value = text.unwrap_or_else(|_| attribute.value.value().to_vec());
-        for part in [attribute.oid.as_bytes(), &value] {
-            octets.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            octets.extend_from_slice(part);
-        }
-    }
-    octets
-}
-
-/// In lower case, with one space where there is white space between words.
-fn folded(text: &str) -> String {
-    let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-    words.join(" ")
-}
-
-/// The text of an attribute in one of the string types that RFC 5280 4.1.2.4 lets a CA write.
-pub(super) fn text(attribute: &AttributeTypeAndValue) -> der::Result<&str> {
-    match attribute.value.tag() {
-        Tag::PrintableString => PrintableStringRef::try_from(&attribute.value).map(|s| s.as_str()),
-        Tag::Ia5String => Ia5StringRef::try_from(&attribute.value).map(|s| s.as_str()),
-        _ => Utf8StringRef::try_from(&attribute.value).map(|s| s.as_str()),
-    }
 }
 
 fn check_attribute(attribute: &AttributeTypeAndValue) -> Result<(), IssuanceError> {
@@ -169,6 +131,7 @@ pub(super) fn url(field: &'static str, url: &str) -> Result<GeneralName, Issuanc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pki::name::subject_identity;
 
     #[test]
     fn subjects_are_bounded_and_the_message_names_field_found_and_wanted() {

@@ -13,13 +13,13 @@ use aws_lc_rs::rand::SecureRandom;
 use serde::Serialize;
 
 use super::holders::{authorities, authority, key_compromised, other_subject};
-use super::names::subject_identity;
 use super::order::{InputError, Inputs, Item, OnRejection};
 use super::pipeline::{self, Threads};
 use super::profile::{Finding, Prepared, Request, Template};
 use super::turns::Turns;
 use super::vetting::{BlockedKeys, CertificationRequest, Constraints, Rejection, check_key};
 use super::{IssuanceError, Validity};
+use crate::pki::name::subject_identity;
 use crate::pki::{CertificateStatus, Fingerprint, Timestamp};
 use crate::registry::work::{Holder, IssuedRecord, WorkId, WorkRegistry};
 use crate::registry::{CertificateRecord, IssuerId, RegistryError};
@@ -139,7 +139,7 @@ struct Run<'a> {
     turns: Turns,
     reserved: Mutex<HashSet<Fingerprint>>,
     /// The keys of CAs, see [`authorities`].
-    authorities: HashMap<Fingerprint, (String, Fingerprint)>,
+    authorities: HashMap<Fingerprint, Vec<(String, Fingerprint)>>,
 }
 
 impl Requests<'_> {
@@ -288,7 +288,7 @@ impl Requests<'_> {
             let admission = found.and_then(|vetted| {
                 let of_subject = [subject_holders.next(), subject_holders.next()].into_iter().flatten().flatten().next();
                 let of_key = key_holders.next().flatten();
-                if let Some((name, _)) = run.authorities.get(&vetted.public_key) {
+                if let Some([(name, _), ..]) = run.authorities.get(&vetted.public_key).map(Vec::as_slice) {
                     return Err(authority(name));
                 }
                 self.check_holders(&vetted, of_key, of_subject)?;

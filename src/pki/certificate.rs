@@ -199,7 +199,7 @@ pub fn rsa_bits_of_spki(spki: &[u8]) -> Option<usize> {
 }
 
 /// Names a key by what all its holders have in common, in whatever form a DER SubjectPublicKeyInfo has it: of RSA the modulus, be the exponent another one; of a
-/// point its x-coordinate, be it compressed, or negated. What cannot be read is named by its octets.
+/// point of either kind what it has in common with the negated one, be it compressed. What cannot be read is named by its octets.
 pub fn key_identity(spki: &[u8]) -> Fingerprint {
     fn shared(spki: &[u8]) -> Option<(ObjectIdentifier, &[u8])> {
         let info = spki::SubjectPublicKeyInfoRef::from_der(spki).ok()?;
@@ -213,7 +213,12 @@ pub fn key_identity(spki: &[u8]) -> Fingerprint {
         Some((info.algorithm.oid, shared))
     }
     let (kind, key) = shared(spki).map_or((None, spki), |(kind, key)| (Some(kind), key));
-    Fingerprint::of_parts(&[b"kakunin: identity of a key", kind.as_ref().map_or(b"", |kind| kind.as_bytes()), key])
+    // The sign of Ed25519's x-coordinate is the highest bit of the last octet (RFC 8032 5.1.2).
+    let (start, last) = match key {
+        [start @ .., last] if kind == Some(ID_ED_25519) => (start, &[last & 0x7f][..]),
+        _ => (key, &[][..]),
+    };
+    Fingerprint::of_parts(&[b"kakunin: identity of a key", kind.as_ref().map_or(b"", |kind| kind.as_bytes()), start, last])
 }
 
 /// Bits of the modulus in a DER RSAPublicKey (RFC 8017 A.1.1).
@@ -288,6 +293,9 @@ mod tests {
         };
         assert_eq!(rsa(&[0x70; 128], &[3]), rsa(&[0x70; 128], &[1, 0, 1]));
         assert_ne!(rsa(&[0x70; 128], &[3]), rsa(&[0x71; 128], &[3]));
+        let edwards = |last: u8| key_identity(&spki(&[0x30, 5, 6, 3, 0x2b, 0x65, 0x70], &[&[7; 31][..], &[last]].concat()));
+        assert_eq!(edwards(0x12), edwards(0x92));
+        assert_ne!(edwards(0x12), edwards(0x13));
         assert_ne!(key_identity(b"no key"), key_identity(b"another"));
     }
 

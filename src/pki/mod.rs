@@ -15,6 +15,7 @@ pub mod der_reading;
 pub mod ecdsa;
 pub mod extension;
 pub mod fingerprint;
+pub mod name;
 pub mod ocsp_answer;
 pub mod ocsp_live;
 pub mod ocsp_request;

@@ -284,7 +284,7 @@ pub struct TakenOver {
 pub struct HeldKey {
     /// Names it, see [`crate::pki::certificate::key_identity`].
     pub public_key: Fingerprint,
-    /// SHA-256 of the subject's Name.
+    /// Names the subject, see [`crate::pki::name::subject_identity`].
     pub subject: Fingerprint,
 }
 

@@ -13,7 +13,8 @@ use std::io::{self, BufRead, Read};
 use std::path::{Path, PathBuf};
 
 use crate::pki::certificate::key_identity;
-use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, RevocationReason, Serial, Timestamp};
+use crate::pki::name::subject_identity;
+use crate::pki::{CertificateInfo, CertificateStatus, Revocation, RevocationReason, Serial, Timestamp};
 use crate::registry::{CertificateRecord, HeldKey, TakenOver};
 
 /// The longest line that is read.
@@ -237,7 +238,7 @@ impl Certificates<'_> {
         if certificate.crl_urls.iter().any(|url| url.strip_prefix(self.base_url).is_some_and(is_own)) {
             add_to(&self.found.here);
         }
-        Ok(Some(HeldKey { public_key: key_identity(&certificate.spki), subject: Fingerprint::of(&certificate.subject) }))
+        Ok(Some(HeldKey { public_key: key_identity(&certificate.spki), subject: subject_identity(&certificate.subject) }))
     }
 
     /// The partition that a certificate names, for life (rule C4): be it there, or still to come.

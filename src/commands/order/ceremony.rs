@@ -21,8 +21,9 @@ use crate::commands::{durable_file, output};
 use crate::issuance::order::{Bound, CaSource, CrossCertificate, Linked, NewCertificate, Step, TokenKey};
 use crate::issuance::profile::{Choices, Kind, Profile, Request, SubjectKey};
 use crate::issuance::vetting::{CertificationRequest, Constraints, check_key};
-use crate::issuance::{Issuer, Links, holders, names};
+use crate::issuance::{Issuer, Links, holders};
 use crate::pki::certificate::key_identity;
+use crate::pki::name::subject_identity;
 use crate::pki::{CertificateInfo, CertificateStatus, Fingerprint, Revocation, SignatureAlgorithm, Timestamp};
 use crate::registry::work::{IssuedRecord, WorkEvent, WorkRegistry};
 use crate::registry::{CertificateRecord, IssuerId, IssuerMode, Registry};
@@ -158,6 +159,7 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.signed_before(self.item)? {
             return self.keep(&made(der), &new.certificate);
         }
+        refuse_unknown(&new.certificate)?;
         self.refuse_ended(key.public_key())?;
         let now = Timestamp::now();
         let validity = profile.validity(now).with_context(|| format!("profile {}: has no validity of its own", profile.name()))?;
@@ -203,6 +205,7 @@ impl OneStep<'_, '_> {
         if let Some(der) = self.signed_before(self.item)? {
             return self.keep(&made(der), certificate);
         }
+        refuse_unknown(certificate)?;
         if !is_responder {
             self.refuse_without_responder(name)?;
         }
@@ -246,6 +249,7 @@ impl OneStep<'_, '_> {
         {
             bail!("{objection}");
         }
+        refuse_unknown(&linked.certificate)?;
         self.refuse_ended(&signer.certificate().spki)?;
         known.as_ref().map_or(Ok(()), |issuer| self.refuse_without_responder(&issuer.name))?;
         let profile = profile(&linked.profile)?;
@@ -358,7 +362,7 @@ impl OneStep<'_, '_> {
             status: CertificateStatus::Good,
             invalidity_date: None,
         };
-        let (public_key, subject) = (key_identity(&certificate.spki), names::subject_identity(&certificate.subject));
+        let (public_key, subject) = (key_identity(&certificate.spki), subject_identity(&certificate.subject));
         let issued =
             IssuedRecord { item: made.item, record, public_key, subject, certificate: made.der.clone(), is_responder: made.is_responder };
         Ok(self.job.registry.add_issued(issuer, self.job.work, &[issued], Timestamp::now())?)
@@ -409,6 +413,14 @@ impl OneStep<'_, '_> {
         self.job.registry.run_off(issuer.id)?;
         Ok(json!({ "mode": IssuerMode::RunOff }))
     }
+}
+
+/// What a step that has noted no certificate finds under the name of its own is no certificate of the step's, and nothing is signed beside it.
+fn refuse_unknown(path: &Path) -> Result<()> {
+    if path.exists() {
+        bail!("{}: found a file that the step has not noted, wanted none: move it away, or keep it and leave the step", path.display());
+    }
+    Ok(())
 }
 
 fn described(certificate: &CertificateInfo) -> Value {

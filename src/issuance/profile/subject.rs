@@ -12,6 +12,7 @@ use x509_cert::name::{RdnSequence, RelativeDistinguishedName};
 
 use super::Finding;
 use crate::issuance::{IssuanceError, names};
+use crate::pki::name;
 
 /// organizationIdentifier (X.520).
 const ORGANIZATION_IDENTIFIER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.97");
@@ -192,7 +193,7 @@ impl SubjectRules {
         for rdn in &mut parsed.0 {
             let mut again = SetOfVec::new();
             for attribute in rdn.0.iter() {
-                let text = names::text(attribute).map_err(|e| unreadable(&e))?;
+                let text = name::text(attribute).map_err(|e| unreadable(&e))?;
                 let value = Any::new(self.tag(attribute.oid), text.as_bytes()).map_err(|e| unreadable(&e))?;
                 again.insert(AttributeTypeAndValue { oid: attribute.oid, value }).map_err(|e| unreadable(&e))?;
             }
@@ -217,7 +218,7 @@ impl SubjectRules {
             let [attribute] = rdn.0.as_slice() else {
                 return Err(Finding::error("subject", "subject", format!("{} attributes in one RDN", rdn.0.len()), "one in each"));
             };
-            let text = names::text(attribute).map_err(|e| unreadable(&e))?;
+            let text = name::text(attribute).map_err(|e| unreadable(&e))?;
             self.check_value(attribute, text)?;
             if !self.attributes.is_empty() {
                 follow(&mut rules, attribute.oid, text)?;
@@ -247,7 +248,7 @@ impl SubjectRules {
         let rule = self.attributes.iter().find(|rule| rule.form == Some(Form::AlternativeName))?;
         let name = read(name).ok()?;
         let attribute = name.0.iter().flat_map(|rdn| rdn.0.iter()).find(|a| a.oid == rule.kind.oid())?;
-        names::text(attribute).ok().map(str::to_owned)
+        name::text(attribute).ok().map(str::to_owned)
     }
 
     fn check_value(&self, attribute: &AttributeTypeAndValue, text: &str) -> Result<(), Finding> {

@@ -76,7 +76,7 @@ impl BlockedKeys {
         let sibling = match SubjectKey::of_spki(spki)? {
             SubjectKey::EcdsaP256 => negated(key, P256_PRIME)?,
             SubjectKey::EcdsaP384 => negated(key, P384_PRIME)?,
-            SubjectKey::Ed25519 => return None,
+            SubjectKey::Ed25519 => key.split_last().map(|(sign, y)| [y, &[sign ^ 0x80]].concat())?,
             _ => RsaPublicKey { exponent: UintRef::new(&[1, 0, 1]).ok()?, ..RsaPublicKey::from_der(key).ok()? }.to_der().ok()?,
         };
         let subject_public_key = BitStringRef::from_bytes(&sibling).ok()?;

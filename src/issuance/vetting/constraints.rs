@@ -10,7 +10,7 @@ use x509_cert::ext::pkix::{NameConstraints, SubjectAltName};
 use x509_cert::name::Name;
 
 use super::Rejection;
-use crate::issuance::names::{self, rdn_identity};
+use crate::pki::name::{self, rdn_identity};
 
 const RULE: &str = "name-constraints";
 
@@ -76,7 +76,7 @@ impl Constraints {
 /// Addresses in a subject, as old certificates have them: constraints of mail addresses are theirs, too (RFC 5280 4.2.1.10).
 fn mail_addresses(subject: &Name) -> der::Result<Vec<GeneralName>> {
     let attributes = subject.0.iter().flat_map(|rdn| rdn.0.iter()).filter(|attribute| attribute.oid == EMAIL_ADDRESS);
-    attributes.map(|attribute| names::text(attribute).and_then(Ia5String::new).map(GeneralName::Rfc822Name)).collect()
+    attributes.map(|attribute| name::text(attribute).and_then(Ia5String::new).map(GeneralName::Rfc822Name)).collect()
 }
 
 fn is_understood(name: &GeneralName) -> bool {

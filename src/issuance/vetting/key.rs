@@ -22,6 +22,18 @@ const P384_GENERATOR: [u8; 48] = [
     0x72, 0x76, 0x0a, 0xb7,
 ];
 
+/// The y-coordinates of the points of order 8 on edwards25519.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05, 0xd3, 0xc6,
+        0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa, 0x2c, 0x39,
+        0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
+
 /// RSAPublicKey (RFC 8017 A.1.1).
 #[derive(Sequence)]
 pub(super) struct RsaPublicKey<'a> {
@@ -34,16 +46,30 @@ pub fn check_key(spki: &[u8], key: SubjectKey, blocked: &BlockedKeys) -> Result<
     if blocked.has_key(spki) {
         return Err(Rejection::new("known-weak-key", "the key is on the list of blocked keys"));
     }
-    let is_generator = match key {
+    let is_weak = match key {
         SubjectKey::Rsa1024 | SubjectKey::Rsa2048 | SubjectKey::Rsa3072 | SubjectKey::Rsa4096 => return check_rsa(spki, blocked),
         SubjectKey::EcdsaP256 => has_x(spki, &P256_GENERATOR),
         SubjectKey::EcdsaP384 => has_x(spki, &P384_GENERATOR),
-        SubjectKey::Ed25519 => false,
+        SubjectKey::Ed25519 => has_small_order(spki),
     };
-    if is_generator {
-        return Err(Rejection::new("known-weak-key", "the curve's generator as the point: the private key is 1 or -1"));
+    if is_weak {
+        return Err(Rejection::new(
+            "known-weak-key",
+            "a point that anybody signs for: the curve's generator or its negation, or one of small order",
+        ));
     }
     Ok(())
+}
+
+/// Whether the point with which the SubjectPublicKeyInfo of an Ed25519 key ends is of order 1, 2, 4 or 8, in whatever encoding: signatures for it need no key.
+fn has_small_order(spki: &[u8]) -> bool {
+    let Some((sign, y)) = spki.last_chunk::<32>().and_then(|point| point.split_last()) else { return false };
+    let y = [y, &[sign & 0x7f]].concat();
+    // The y-coordinates 0, 1 and -1, the first two also with the field's prime added.
+    let (low, high) = y.split_at(1);
+    let is_trivial = matches!(low, [0 | 1]) && high.iter().all(|octet| *octet == 0);
+    let is_prime = matches!(low, [0xec..=0xee]) && high[30] == 0x7f && high[..30].iter().all(|octet| *octet == 0xff);
+    is_trivial || is_prime || ORDER_8.iter().any(|known| y == known)
 }
 
 /// Whether the point, with whose two coordinates a SubjectPublicKeyInfo ends, has such a first one. It is uncompressed, as was found when the request was read.
@@ -288,6 +314,37 @@ mod tests {
             }
             assert_eq!(check(&one_less(order)), Err("known-weak-key"), "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn s3_1_points_of_small_order_are_known_to_be_weak() {
+        let prime = (BigUint::from(1u32) << 255) - 19u32;
+        let field = |number: BigUint| number % &prime;
+        let d = field((&prime - 121_665u32) * BigUint::from(121_666u32).modpow(&(&prime - 2u32), &prime));
+        // A point of order 8 doubled is one of order 4, whose y is 0: then x² = -y², and on the curve -x² + y² = 1 + d·x²·y² is 2·y² = 1 - d·y⁴.
+        for y in ORDER_8.map(|y| BigUint::from_bytes_le(&y)) {
+            let square = field(&y * &y);
+            assert_eq!(field(BigUint::from(2u32) * &square), field(1u32 + &prime * &prime - field(&d * field(&square * &square))));
+        }
+        let spki = |y: &BigUint, sign: u8| {
+            let mut point = y.to_bytes_le();
+            point.resize(32, 0);
+            point[31] |= sign;
+            let algorithm = [0x30, 5, 6, 3, 0x2b, 0x65, 0x70];
+            constructed(tag::SEQUENCE, &[&algorithm, &constructed(tag::BIT_STRING, &[&[0], &point])])
+        };
+        let check =
+            |y: &BigUint, sign| check_key(&spki(y, sign), SubjectKey::Ed25519, &BlockedKeys::default()).map_err(|rejection| rejection.rule);
+        let one = BigUint::from(1u32);
+        let weak = [BigUint::ZERO, one.clone(), &prime - &one, prime.clone(), &prime + &one]
+            .into_iter()
+            .chain(ORDER_8.map(|y| BigUint::from_bytes_le(&y)));
+        for y in weak {
+            assert_eq!([check(&y, 0), check(&y, 0x80)], [Err("known-weak-key"); 2], "{y}");
+        }
+        assert_eq!([check(&BigUint::from(4u32), 0), check(&(&prime - 2u32), 0x80)], [Ok(()); 2]);
+        let good = SoftwareKey::generate(KeyAlgorithm::Ed25519).unwrap();
+        assert_eq!(check_key(good.public_key(), SubjectKey::Ed25519, &BlockedKeys::default()), Ok(()));
     }
 
     #[test]

@@ -203,6 +203,12 @@ pub(in crate::registry) fn c3_whatever_a_revocation_was_for_its_key_may_turn_out
         add(&*registry, issuer, &[with(8, reason)], OnConflict::Merge).unwrap();
         assert_eq!(state(&*registry, issuer), settled, "{reason:?}");
     }
+    // Of a CA it is said already, in its own word.
+    let known = Revocation { at: time(5), reason: Some(RevocationReason::CaCompromise) };
+    let ca = CertificateRecord { is_ca: true, status: CertificateStatus::Revoked(known), ..good(2) };
+    add(&*registry, issuer, &[ca], OnConflict::Merge).unwrap();
+    let again = registry.revoke(issuer, &serial(2), Revocation { at: time(6), reason: compromised }, None, time(11 * DAY)).unwrap();
+    assert_eq!(again, RevokeOutcome::AlreadyRevoked(known));
 }
 
 pub(in crate::registry) fn s4_4_a_revocation_is_for_ever_and_survives_reopening(store: &dyn Store) {

@@ -127,7 +127,9 @@ impl Model {
 /// Whether the reason of a revocation is another one from now on.
 fn learn(known: &mut Revocation, told: Option<RevocationReason>) -> bool {
     let becomes = match (known.reason, told) {
-        (_, Some(RevocationReason::KeyCompromise)) | (None, _) => told,
+        (None, _) => told,
+        (Some(RevocationReason::CaCompromise), _) => known.reason,
+        (_, Some(RevocationReason::KeyCompromise)) => told,
         (reason, _) => reason,
     };
     std::mem::replace(&mut known.reason, becomes) != becomes

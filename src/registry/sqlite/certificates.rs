@@ -190,9 +190,13 @@ impl Addition<'_> {
 
 /// The reason that is new of a revocation that was known: it had none, or its key turns out to be compromised (BR 7.2.2, C3).
 fn learnt_reason(known: CertificateStatus, told: CertificateStatus) -> Option<RevocationReason> {
+    use RevocationReason::{CaCompromise, KeyCompromise};
     let (CertificateStatus::Revoked(known), CertificateStatus::Revoked(told)) = (known, told) else { return None };
-    let is_learnt = known.reason.is_none() || told.reason == Some(RevocationReason::KeyCompromise);
-    told.reason.filter(|_| is_learnt && told.reason != known.reason)
+    match (known.reason, told.reason) {
+        (None, reason) => reason,
+        (Some(KeyCompromise | CaCompromise), _) => None,
+        (Some(_), reason) => reason.filter(|reason| *reason == KeyCompromise),
+    }
 }
 
 /// When something is recorded.

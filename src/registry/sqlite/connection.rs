@@ -310,6 +310,7 @@ fn open_writer(path: &Path) -> Outcome<Connection> {
         return Err(RegistryError::ReadOnly(path.into()).into());
     }
     if version(&connection, path)? < known_version() {
+        set_cache(&connection, BULK_CACHE_KIB)?;
         migrate(&mut connection, path)?;
     }
     configure_writer(&mut connection)?;

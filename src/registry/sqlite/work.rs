@@ -98,7 +98,7 @@ impl WorkRegistry for SqliteRegistry {
                 "SELECT issuer, serial, public_key, subject, work FROM issued WHERE issuer = ?1 AND subject = ?2 AND not_after >= ?3
                  ORDER BY id DESC",
             )?;
-            let is_good = |status| status == CertificateStatus::Good;
+            let is_good = |known: &CertificateRecord| known.status == CertificateStatus::Good;
             let live = |subject: &Fingerprint| newest_of(c, &mut statement, params![issuer, &subject.0[..], from], &is_good);
             subjects.iter().map(live).collect()
         })
@@ -276,21 +276,23 @@ fn holder(row: &Row<'_>) -> rusqlite::Result<Holder> {
     Ok(Holder { issuer: row.get(0)?, serial: row.get(1)?, public_key, subject, work: WorkId(number(row, 4)?) })
 }
 
-fn is_compromised(status: CertificateStatus) -> bool {
-    matches!(status, CertificateStatus::Revoked(Revocation { reason: Some(RevocationReason::KeyCompromise), .. }))
+/// Whether its own key is: an end entity's whose CA is compromised says nothing of the end entity's.
+fn is_compromised(known: &CertificateRecord) -> bool {
+    let CertificateStatus::Revoked(Revocation { reason, .. }) = known.status else { return false };
+    reason == Some(RevocationReason::KeyCompromise) || known.is_ca && reason == Some(RevocationReason::CaCompromise)
 }
 
-/// The first of the rows whose certificate has such a status.
+/// The first of the rows whose certificate is such a one.
 fn newest_of(
     connection: &Connection,
     statement: &mut CachedStatement<'_>,
     parameters: &[&dyn rusqlite::ToSql],
-    wanted: &dyn Fn(CertificateStatus) -> bool,
+    wanted: &dyn Fn(&CertificateRecord) -> bool,
 ) -> Outcome<Option<Holder>> {
     let mut rows = statement.query(parameters)?;
     while let Some(row) = rows.next()? {
         let holder = holder(row)?;
-        if certificates::one(connection, holder.issuer, &holder.serial)?.is_some_and(|known| wanted(known.status)) {
+        if certificates::one(connection, holder.issuer, &holder.serial)?.is_some_and(|known| wanted(&known)) {
             return Ok(Some(holder));
         }
     }

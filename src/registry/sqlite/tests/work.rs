@@ -139,6 +139,17 @@ fn a_compromised_key_is_known_whatever_was_issued_for_it_later() {
     assert_eq!(revoke(11, RevocationReason::Superseded), [None, None]);
     assert_eq!(revoke(10, RevocationReason::KeyCompromise), [Some(serial(10)), None]);
     assert_eq!(registry.key_holders(&[key]).unwrap()[0].map(|holder| holder.serial), Some(serial(11)), "the newest is another");
+    // Of a CA it is called otherwise; of an end entity that says that its CA is compromised, not its key.
+    let of_ca = issued(3, 13);
+    let of_ca = IssuedRecord { record: CertificateRecord { is_ca: true, ..of_ca.record }, ..of_ca };
+    let keys = [of_ca.public_key, issued(4, 14).public_key];
+    registry.add_issued(issuer, WorkId(1), &[of_ca, issued(4, 14)], at(9)).unwrap();
+    let revocation = Revocation { at: at(20), reason: Some(RevocationReason::CaCompromise) };
+    for number in [13, 14] {
+        registry.revoke(issuer, &serial(number), revocation, None, at(20)).unwrap();
+    }
+    let compromised: Vec<_> = registry.compromised_holders(&keys).unwrap().iter().map(|h| h.map(|h| h.serial)).collect();
+    assert_eq!(compromised, [Some(serial(13)), None]);
 }
 
 #[test]
