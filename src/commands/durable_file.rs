@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 /// What the name of a file that is being written ends with.
 const PENDING: &str = ".pending";
@@ -39,9 +41,10 @@ pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
         let mut file = create(path)?;
         file.write_all(content)?;
         file.sync_all()?;
-        match fs::hard_link(pending(path), path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
-            _ => fs::remove_file(pending(path))?,
+        // A hard link would do as well, but not on every medium that certificates are carried on.
+        match renameat_with(CWD, pending(path), CWD, path, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => fs::remove_file(pending(path))?,
+            renamed => renamed?,
         }
         sync_directory(path)
     };

@@ -61,14 +61,12 @@ impl Standing {
             Some(known) => objections.push(format!("the file of operators: found {found}, but {known} is in force")),
             None => objections.push("no file of operators is in force: begin with kakunin order operators".to_owned()),
         }
-        if let Some(state) = known {
-            objections.push(match state.end {
-                Some((end, at)) => format!("the order '{}' was run before: it ended at {at} ({end:?})", self.order.id),
-                None => format!("another order with the id '{}' was begun before", self.order.id),
-            });
+        match known.map(|state| state.end) {
+            Some(Some((end, at))) => objections.push(format!("the order '{}' was run before: it ended at {at} ({end:?})", self.order.id)),
+            Some(None) => objections.push(format!("another order with the id '{}' was begun before", self.order.id)),
+            None => objections.extend(self.order.task.outputs().into_iter().filter_map(|output| claim::forgotten(output, &self.order))),
         }
         objections.extend(allowed::objections(config, &self.order)?);
-        objections.extend(self.order.task.outputs().into_iter().filter_map(|directory| claim::forgotten(directory, &self.order)));
         Ok(objections)
     }
 

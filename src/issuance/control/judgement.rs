@@ -6,6 +6,7 @@ use std::fmt;
 use super::approval::{Approval, ApprovalError, MAX_VALIDITY};
 use super::operators::{Operators, Role};
 use super::policy::{OrderClass, Requirement};
+use crate::issuance::order::shown;
 use crate::pki::{Fingerprint, Timestamp};
 
 /// What is to be judged.
@@ -123,13 +124,9 @@ impl Judgement {
             format!("the request is not signed: wanted the signature of '{requester}', who is to have asked for it, as kakunin order approve makes it")
         });
         let all = refused.chain(against).chain(unsigned).chain((missing > 0).then_some(wanted));
-        all.map(|line| on_one_line(&line)).collect()
+        // Names of files, and what is in them, are anybody's: none of it may look like another line, or be read by a terminal.
+        all.map(|line| shown::visible(&line)).collect()
     }
-}
-
-/// Names of files, and what is in them, are anybody's: none of it may look like another line, or be read by a terminal.
-fn on_one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 fn names(roles: &BTreeSet<Role>) -> impl fmt::Display {

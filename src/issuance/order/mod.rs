@@ -3,7 +3,7 @@
 //! Reads and bounds what an order says. Whether it is approved is for [`super::control`] to judge, and carrying it out is the command's.
 
 mod inputs;
-mod shown;
+pub(in crate::issuance) mod shown;
 mod step;
 
 use std::path::{Path, PathBuf};

@@ -48,8 +48,12 @@ pub(super) fn check(name: &str, value: &toml::Value) -> Result<(), OrderError> {
 
 fn check_text(text: &str) -> Result<(), OrderError> {
     let Some(hidden) = text.chars().find(|c| is_hidden(*c)) else { return Ok(()) };
-    let seen: String = text.chars().map(|c| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect();
-    Err(field("order", format!("the character U+{:04X} in '{seen}'", u32::from(hidden)), "text that can be seen"))
+    Err(field("order", format!("the character U+{:04X} in '{}'", u32::from(hidden), visible(text)), "text that can be seen"))
+}
+
+/// The text with every character to be seen.
+pub(in crate::issuance) fn visible(text: &str) -> String {
+    text.chars().map(|c| if is_hidden(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
 fn is_hidden(c: char) -> bool {
