@@ -57,15 +57,27 @@ fn a_small_service_is_as_planned() {
     let planned = growth("registry-packs") + growth("registry-rows") + growth("registry-crls-newest");
     assert_near("growth of the registry", grown, planned, 0.05);
 
-    let (first, second) = (small.serve(), great.serve());
     // What is resident is counted in pages of 4 KiB in arenas of each thread, and freed memory of the loading stays: some hundred kilobytes here and there.
-    let resident = (second.resident() - first.resident()) / (2 * (many - few)) as f64;
+    let (first, second) = (resident(&small), resident(&great));
+    let resident = (second - first) / (2 * (many - few)) as f64;
     let planned = (growth("memory-responses") + growth("crl-octets-all")) / (2 * (many - few)) as f64;
     assert_near("memory for a response", resident, planned, 0.2);
-    assert_near("a small process", first.resident(), PROCESS + figure(&before, "memory-responses"), 0.35);
+    assert_near("a small process", first, PROCESS + figure(&before, "memory-responses"), 0.35);
 
-    assert_answers(&great, &second);
-    assert_crls(&second, many);
+    let service = great.serve();
+    assert_answers(&great, &service);
+    assert_crls(&service, many);
+}
+
+/// Octets that are resident when all is loaded: the least of three starts. A turn of refresh that falls into one of them leaves what it has read.
+fn resident(made: &Made) -> f64 {
+    let start = |_| {
+        let service = made.serve();
+        let resident = service.resident();
+        service.stop();
+        resident
+    };
+    (0..3).map(start).fold(f64::INFINITY, f64::min)
 }
 
 fn assert_answers(made: &Made, service: &Service) {
