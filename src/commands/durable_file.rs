@@ -49,18 +49,18 @@ pub(super) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
         sync_directory(path)
     };
     write().with_context(|| path.display().to_string())?;
-    if read(path)?.as_deref() != Some(content) {
+    if holds(path, content)? != Some(true) {
         bail!("{}: found another file, wanted none: it is not written over", path.display());
     }
     Ok(())
 }
 
-/// What is in a file; `None` where there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    let Some(mut file) = open(path)? else { return Ok(None) };
-    let mut content = Vec::new();
-    file.read_to_end(&mut content).with_context(|| path.display().to_string())?;
-    Ok(Some(content))
+/// Whether a file has this very content; `None` where there is none. No more is read than it takes to tell.
+pub(super) fn holds(path: &Path, content: &[u8]) -> Result<Option<bool>> {
+    let Some(file) = open(path)? else { return Ok(None) };
+    let mut found = Vec::new();
+    file.take(content.len() as u64 + 1).read_to_end(&mut found).with_context(|| path.display().to_string())?;
+    Ok(Some(found == content))
 }
 
 /// Opens a file; `None` where there is none. Fails on what is no file: whoever opens a pipe waits for somebody at its other end.

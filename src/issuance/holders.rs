@@ -27,8 +27,7 @@ pub fn check_holders(registry: &dyn WorkRegistry, spki: &[u8], subject: &[u8]) -
     if let Some(holder) = registry.compromised_holders(&key)?.first().copied().flatten() {
         return Ok(Err(key_compromised(&holder)));
     }
-    // Older registries name subjects by their encoding.
-    let subjects = [subject_identity(subject), Fingerprint::of(subject)];
+    let subjects = names_of(subject);
     let authorities = authorities(registry)?.remove(&key[0]).unwrap_or_default();
     if !authorities.is_empty() && !authorities.iter().any(|(_, own)| subjects.contains(own)) {
         return Ok(Err(authority(&authorities[0].0)));
@@ -45,13 +44,17 @@ pub fn check_subject(
     subject: &[u8],
     now: Timestamp,
 ) -> Result<Result<(), Rejection>, RegistryError> {
-    let subjects = [subject_identity(subject), Fingerprint::of(subject)];
-    let holders = registry.subject_holders(issuer, &subjects, now)?;
+    let holders = registry.subject_holders(issuer, &names_of(subject), now)?;
     let other = holders.into_iter().flatten().find(|holder| holder.public_key != key_identity(spki));
     Ok(other.map_or(Ok(()), |holder| {
         let why = format!("certificate {} has the subject, with another key: wanted another subject, or renewal = true", holder.serial);
         Err(Rejection::new("unique-subject", why))
     }))
+}
+
+/// How a registry may name a subject: older ones do it by its encoding.
+fn names_of(subject: &[u8]) -> [Fingerprint; 2] {
+    [subject_identity(subject), Fingerprint::of(subject)]
 }
 
 /// Whatever an order says of renewals: who else has the key can use the new certificate as well.

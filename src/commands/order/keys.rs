@@ -14,9 +14,8 @@ use aws_lc_rs::rand::SystemRandom;
 use serde::Deserialize;
 
 use super::issue::{Batch, batch_profile, run_batch};
-use super::release;
 use super::run::{Done, Job};
-use super::{allowed, claim};
+use super::{allowed, claim, release};
 use crate::commands::{durable_file, setup};
 use crate::issuance::order::{self, Item};
 use crate::issuance::pkcs12;

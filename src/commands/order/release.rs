@@ -4,7 +4,7 @@
 //! what is published is looked at before a certificate is written.
 
 use std::collections::HashSet;
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ use crate::signing::{IssuerSigning, Worker, coverage};
 
 /// How long a worker elsewhere may take (rule O16).
 pub(super) const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// More than any line of certificates that was handed out; what is longer is none of these.
+const MAX_LINE_BYTES: u64 = 1 << 20;
 /// How often it is looked meanwhile.
 pub(super) const LOOK: Duration = Duration::from_millis(500);
 
@@ -76,8 +78,8 @@ pub(super) fn write(job: &Job<'_>, inputs: &Inputs, output: &Path, items: Range<
 /// Fails where something else is in the place of what is to be handed out. A certificate that was registered once is the same ever after: whatever differs was
 /// issued, and the registry does not know of it any more.
 pub(super) fn refuse_stranger(path: &Path, own: Option<&[u8]>) -> Result<()> {
-    match durable_file::read(path)? {
-        Some(found) if own != Some(&found[..]) => bail!(stranger(path)),
+    match durable_file::holds(path, own.unwrap_or_default())? {
+        Some(is_own) if !is_own || own.is_none() => bail!(stranger(path)),
         _ => Ok(()),
     }
 }
@@ -93,11 +95,14 @@ fn stranger(path: &Path) -> String {
 /// The serials in a file of lines that is there from before.
 fn serials_of_lines(path: &Path) -> Result<HashSet<String>> {
     let Some(file) = durable_file::open(path)? else { return Ok(HashSet::new()) };
-    let serial = |line: std::io::Result<String>| -> Result<String> {
-        let line: Released = serde_json::from_str(&line?)?;
-        Ok(line.serial)
-    };
-    BufReader::new(file).lines().map(serial).collect::<Result<_>>().with_context(|| path.display().to_string())
+    let (mut reader, mut serials, mut line) = (BufReader::new(file), HashSet::new(), Vec::new());
+    let place = || path.display().to_string();
+    while reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line).with_context(place)? > 0 {
+        let released: Released = serde_json::from_slice(&line).with_context(place)?;
+        serials.insert(released.serial);
+        line.clear();
+    }
+    Ok(serials)
 }
 
 /// A line of what was handed out.
