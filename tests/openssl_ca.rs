@@ -12,6 +12,11 @@ use common::openssl_ca::{Kind, OpensslCa, P256, RSA, TakeOver};
 use common::peers::{Authority, Expected, urls};
 use common::{Service, counts, crl_numbers, fail, list, succeed, until};
 use der::Encode;
+use kakunin::pki::CertificateInfo;
+use kakunin::pki::certificate::key_identity;
+use kakunin::pki::name::subject_identity;
+use kakunin::registry::sqlite::SqliteRegistry;
+use kakunin::registry::work::{Holder, WorkRegistry};
 use tempfile::TempDir;
 
 /// A CA made with `openssl ca`, and a Kakunin that is to take it over.
@@ -164,6 +169,20 @@ fn importing_again_changes_nothing() {
     let signed: serde_json::Value = serde_json::from_str(&succeed(&mut case.kakunin.command("sign", &["--once", "--json"]))).unwrap();
     assert_eq!((&signed["responses"], &signed["crls"]), (&0.into(), &0.into()), "{signed}");
     assert_eq!(crl_numbers(&case.kakunin.config), numbers);
+}
+
+#[test]
+fn s3_1_whose_the_imported_keys_are_is_known_and_which_of_them_are_compromised() {
+    let case = Case::new(P256);
+    case.kakunin.import(&case.ca, "index.txt");
+    let registry = SqliteRegistry::open_read_only(&case.kakunin.directory.join("registry.sqlite")).unwrap();
+    let read = |file: std::path::PathBuf| CertificateInfo::from_pem(&std::fs::read(file).unwrap()).unwrap();
+    // All leaves have one key; the third was revoked for its compromise. The CA's own is in no certificate that it issued.
+    let (leaf, ca) = (read(case.ca.leaf(3)), read(case.ca.path("ca.pem")));
+    let keys = [&leaf, &ca].map(|certificate| key_identity(&certificate.spki));
+    let found = |holders: Vec<Option<Holder>>| holders.iter().map(|holder| holder.map(|h| (h.serial, h.subject))).collect::<Vec<_>>();
+    assert_eq!(found(registry.key_holders(&keys).unwrap()).iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(found(registry.compromised_holders(&keys).unwrap()), [Some((leaf.serial, subject_identity(&leaf.subject))), None]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use kakunin::registry::sqlite::SqliteRegistry;
 use kakunin::registry::{CrlHead, CrlScope, Registry};
 
 use crate::common::{Service, fail, succeed, succeed_with_all, tool};
-use crate::steps::{ROOT, begin, certify, leaf, root};
+use crate::steps::{ROOT, begin, certify, leaf, links, root};
 use crate::{ceremony, kakunin};
 
 const CLOSE: &str = "[[step]]\ndo = \"close\"\nissuer = \"ca\"\n";
@@ -100,11 +100,20 @@ fn s5_2_the_key_of_a_ca_that_has_ended_signs_no_certificate_under_another_name()
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
     world(here, "");
+    let again = |file: &str| {
+        let step = root("ca", ROOT).split_once("[[step]]\ndo = \"self-signed\"").unwrap().1.replace("ca.pem", file);
+        format!("[[step]]\ndo = \"self-signed\"{step}")
+    };
+    // The same key under another certificate, which no registry knows.
+    succeed(&mut ceremony(here, "other", &again("old.pem")));
     let end = format!("[[step]]\ndo = \"revoke-all\"\nissuer = \"ca\"\nreason = \"superseded\"\n{CLOSE}");
     succeed(&mut ceremony(here, "end", &end));
-    let again = root("ca", ROOT).split_once("[[step]]\ndo = \"self-signed\"").unwrap().1.replace("ca.pem", "again.pem");
-    let refused = fail(&mut ceremony(here, "again", &format!("[[step]]\ndo = \"self-signed\"{again}")));
-    assert!(refused.contains("the key is that of issuer 'ca', which is in mode Closed"), "{refused}");
+    let ended = "the key is that of issuer 'ca', which is in mode Closed";
+    let refused = fail(&mut ceremony(here, "again", &again("again.pem")));
+    assert!(refused.contains(ended), "{refused}");
+    succeed(&mut ceremony(here, "next", &root("new", ROOT)));
+    let refused = fail(&mut ceremony(here, "links", &links(&["old", "new"]).replace("label = \"old\"", "label = \"ca\"")));
+    assert!(refused.contains(ended) && !here.join("new-with-old.pem").exists(), "{refused}");
     assert!(!here.join("again.pem").exists());
 }
 
