@@ -10,7 +10,7 @@
 //!
 //! | module | what it is for | start reading at |
 //! |---|---|---|
-//! | [`pki`] | encode and decode: CertIDs, OCSP requests and responses, CRLs, times; pure | [`pki::ocsp_response::ResponseTemplate`], [`pki::crl::CrlEncoder`] |
+//! | [`pki`] | encode and decode: CertIDs, OCSP requests and responses, CRLs, times; names and keys as comparisons see them; pure | [`pki::ocsp_response::ResponseTemplate`], [`pki::crl::CrlEncoder`] |
 //! | [`pack`] | the signed responses of one slot in a few octets a certificate | [`pack::Pack`], the layout in `pack/layout.rs` |
 //! | [`token`] | signing keys: files, PKCS#11 | [`token::SigningKey`] |
 //! | [`registry`] | the truth, its change feed, and its contract | [`registry::Registry`] |
